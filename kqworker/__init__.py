@@ -1,0 +1,3 @@
+"""A multiprocessing worker framework for Python over Kafka."""
+
+__version__ = "0.1.0"

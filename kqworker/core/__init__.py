@@ -1,0 +1,1 @@
+"""The pure core: events in, commands out, time passed in. Behaviour lives here."""

@@ -1,0 +1,208 @@
+"""What can be asked for: everything that the core wants done.
+
+Pure. Shells carry these out and never block the loop over one.
+Tested through tests/core/test_supervisor.py and every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kqworker.types import Failure, Output, Task, TopicPartition
+
+
+class Mark(NamedTuple):
+    """How far a partition is committed: the watermark and the completion map above it."""
+
+    offset: int
+    metadata: str
+
+
+# To the source
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Commit these, asynchronously; the source drops what it no longer owns."""
+
+    marks: Mapping[TopicPartition, Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The answer to `Revoked`: commit these marks, then let the partitions go."""
+
+    member: int
+    partitions: tuple[TopicPartition, ...]
+    marks: Mapping[TopicPartition, Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """Hand over messages, or hold them back: what is held has reached its bound."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stop fetching these partitions; only ones that are owned and not paused."""
+
+    partitions: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on fetching partitions that `Pause` stopped."""
+
+    partitions: tuple[TopicPartition, ...]
+
+
+# To the sink
+
+
+@dataclass(frozen=True, slots=True)
+class Produce:
+    """Produce a record; answered by one `Delivered` with the same ticket."""
+
+    ticket: int
+    output: Output
+
+
+# To the workers
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    """Start a process under this number; numbers are never used twice."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Hand a task to a worker."""
+
+    worker: int
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Ask a worker to hand back what it has not begun of all its tasks."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Read these workers' slots; answered by one `Observed`."""
+
+    workers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """End a worker's process tree.
+
+    Attributes:
+        worker: Whom.
+        task: Only if it is still on this task (and index): when its slot has moved on,
+            it lives and nothing is answered. None kills it whatever it does.
+        index: See `task`.
+    """
+
+    worker: int
+    task: int | None = None
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker:
+    """Let an idle worker run its stop hooks and end."""
+
+    worker: int
+
+
+# To whoever watches
+
+
+class Note(enum.Enum):
+    """What happened to a message, a worker or a partition that people want to know."""
+
+    RETRYING = "retrying"
+    DEAD_LETTERED = "dead-lettered"
+    GAVE_UP = "gave up"  # out of attempts, and no dead-letter topic: accepted
+    STALLED = "stalled"  # a dead letter or an output cannot be delivered
+    TIME_LIMIT = "time limit"
+    WORKER_DIED = "worker died"
+    MAP_IGNORED = "completion map ignored"
+    MAP_FULL = "completion map full"
+    COMMIT_FAILED = "commit failed"
+    DRAIN_EXPIRED = "drain expired"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something for the log and the counters; the core itself logs nothing.
+
+    Attributes:
+        note: What happened.
+        handler: The handler's name, or empty.
+        partition: Where, if it is about a partition or message.
+        offset: The message's, or -1.
+        attempt: Attempts that the message has had.
+        delay: Seconds until the next attempt, with RETRYING.
+        worker: Which worker, or 0.
+        failure: Why.
+    """
+
+    note: Note
+    handler: str = ""
+    partition: TopicPartition | None = None
+    offset: int = -1
+    attempt: int = 0
+    delay: float = 0.0
+    worker: int = 0
+    failure: Failure | None = None
+
+
+class End(enum.Enum):
+    """How a run ended, as the core sees it; the composition root makes the exit code."""
+
+    CLEAN = "clean"
+    ABANDONED = "abandoned"  # what ran was killed when the grace was over
+    BOOT_FAILED = "boot failed"
+    CRASH_LOOP = "crash loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The last command: nothing runs, what could be committed is committed."""
+
+    end: End
+    failure: Failure | None = None
+
+
+Command = (
+    Commit
+    | Release
+    | Fetching
+    | Pause
+    | Resume
+    | Produce
+    | StartWorker
+    | Send
+    | Recall
+    | Observe
+    | KillWorker
+    | StopWorker
+    | Report
+    | Stopped
+)
+SourceCommand = Commit | Release | Fetching | Pause | Resume
+WorkersCommand = StartWorker | Send | Recall | Observe | KillWorker | StopWorker

@@ -1,0 +1,233 @@
+"""What can happen: everything that the core learns of the world.
+
+Pure. Shells make these; the core never asks.
+Tested through tests/core/test_supervisor.py and every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kqworker.types import Failure, Outcome, Records, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a partition begins for its new owner.
+
+    Attributes:
+        offset: The committed offset; None where the group has none, or it is unknown.
+        metadata: What was committed with it (the completion map); empty if nothing.
+    """
+
+    offset: int | None
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A member of the group was given partitions: a new epoch of each begins."""
+
+    member: int
+    partitions: Mapping[TopicPartition, Start]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A member must give partitions back; its thread waits for `Release`.
+
+    Attributes:
+        seconds: How long it can wait.
+    """
+
+    member: int
+    partitions: tuple[TopicPartition, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Partitions were taken away without asking: another member may have them already."""
+
+    member: int
+    partitions: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Messages arrived; each partition's in the order of their offsets."""
+
+    records: Sequence[Records]
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """How far each partition was read, gaps at its end included.
+
+    Kafka's own position: compaction and transaction markers leave it beyond the last
+    message + 1, and only a commit of it brings the lag to zero.
+    """
+
+    offsets: Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The broker answered a commit.
+
+    Attributes:
+        offsets: What was asked for, partition by partition.
+        error: None where it succeeded.
+        too_large: The broker refused the metadata for its size.
+    """
+
+    offsets: Mapping[TopicPartition, int]
+    error: str | None = None
+    too_large: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The broker answered a `Produce`.
+
+    Attributes:
+        ticket: The number that the command gave.
+        failure: None where the record is in the log.
+        retriable: Whether producing it again may succeed.
+    """
+
+    ticket: int
+    failure: Failure | None = None
+    retriable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """A worker has imported the app and waits for its first task."""
+
+    worker: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class BootFailed:
+    """A worker could not import the app or run its start hooks; it has ended."""
+
+    worker: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A worker answered for a task, in part or to its end.
+
+    Attributes:
+        worker: Who answered.
+        task: The task's id.
+        outcomes: What is more than a plain accept, by ascending index.
+        complete: The worker is done with the task: each message neither in an outcome
+            so far nor in `unbegun` was accepted.
+        unbegun: Indices, ascending, that the worker hands back without having begun.
+        seconds: How long the worker ran the task, when complete.
+    """
+
+    worker: int
+    task: int
+    outcomes: tuple[Outcome, ...] = ()
+    complete: bool = False
+    unbegun: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+
+class Cause(enum.Enum):
+    """Who ended a worker."""
+
+    CRASHED = "crashed"  # a signal, an exit code, memory: the message it was on is charged
+    KILLED = "killed"  # by our own KillWorker, for the message that the command names
+    STOPPED = "stopped"  # by our own StopWorker, or together with the forkserver: nobody is charged
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """A worker has ended and all that it wrote was read before this event.
+
+    Attributes:
+        worker: Who.
+        cause: Whether the message it was on is to blame.
+        task: The task that its slot names; None if it was idle or never got one.
+        index: The message it was on: those before it without an outcome were accepted,
+            those behind it never begun. When it equals the task's length, all were done.
+        text: What is known of the end, for people: "signal 9 (SIGKILL)", "exit code 3".
+    """
+
+    worker: int
+    cause: Cause
+    task: int | None
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a worker is on, by its slot.
+
+    Attributes:
+        task: The task's id.
+        index: The message.
+        started: When it began that message, on the loop's clock.
+    """
+
+    task: int
+    index: int
+    started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The answer to `Observe`: what each asked worker is on; None if it is idle."""
+
+    running: Mapping[int, Running | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; sent when `deadline()` is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """Stop once everything below these offsets is finished, in what is owned then."""
+
+    targets: Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Drain: finish what runs, commit, end.
+
+    Attributes:
+        grace: Seconds until what still runs is killed; 0 kills it now.
+    """
+
+    grace: float
+
+
+Event = (
+    Assigned
+    | Revoked
+    | Lost
+    | Fetched
+    | Positions
+    | Committed
+    | Delivered
+    | WorkerReady
+    | BootFailed
+    | Finished
+    | WorkerDied
+    | Observed
+    | Tick
+    | CatchUp
+    | StopRequested
+)
