@@ -1,0 +1,42 @@
+"""What a supervisor counts, as one value: for the status line, summaries and metrics.
+
+Pure. Tested through tests/core/test_supervisor.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The supervisor's counters and gauges at one moment.
+
+    Attributes:
+        handled: Messages whose handler returned.
+        failed: Messages that were dead-lettered or given up.
+        retried: Attempts that failed and were followed by another.
+        in_flight: Messages handed to workers now.
+        held: Messages in the supervisor's memory, those in flight included.
+        held_bytes: Their keys and values, in bytes.
+        workers_ready: Workers that have booted and live.
+        workers_busy: Workers with a task.
+        restarts: Workers started in place of one that died.
+        partitions: Partitions owned.
+        stalled: Messages whose dead letter or output cannot be delivered at present.
+        remaining: With `CatchUp`, offsets still to be finished in what is owned;
+            None without it, or before the first assignment.
+    """
+
+    handled: int = 0
+    failed: int = 0
+    retried: int = 0
+    in_flight: int = 0
+    held: int = 0
+    held_bytes: int = 0
+    workers_ready: int = 0
+    workers_busy: int = 0
+    restarts: int = 0
+    partitions: int = 0
+    stalled: int = 0
+    remaining: int | None = None
