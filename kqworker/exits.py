@@ -1,0 +1,21 @@
+"""How a command ends: the exit codes, each with its one meaning.
+
+Pure. Decides nothing; `kqworker.cli` maps errors to these, `kqworker.run` returns them.
+Tested by tests/cli/test_main.py.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Exit(enum.IntEnum):
+    """The exit codes of every command; never 0 when work was abandoned."""
+
+    CLEAN = 0
+    CRASH = 1  # of kqworker itself
+    USAGE = 2  # usage, import or configuration
+    BROKER = 3  # broker, authentication or topic, at the start
+    ABANDONED = 4  # the drain timed out, or a second Ctrl-C ended it
+    CRASH_LOOP = 5  # workers could not be kept alive
+    MESSAGES_FAILED = 6  # finished (--until-caught-up), but messages failed
