@@ -1,0 +1,37 @@
+"""What holds for every test: it leaves nothing behind, and Kafka is a fixture away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kafka.fixtures import brokers_are_whole_again as brokers_are_whole_again
+from tests.kafka.fixtures import kafka as kafka
+from tests.kafka.fixtures import kafka3 as kafka3
+from tests.kafka.fixtures import kafka_tls as kafka_tls
+from tests.kafka.fixtures import new_cluster as new_cluster
+from tests.kafka.fixtures import topic as topic
+from tests.leaks import Snapshot
+
+ON_KAFKA = {"kafka", "kafka3", "kafka_tls", "new_cluster", "topic"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks `kafka` on all of tests/kafka, and elsewhere on whatever asks for a cluster."""
+    room = Path(__file__).parent / "kafka"
+    for item in items:
+        if item.path.is_relative_to(room) or ON_KAFKA & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+
+
+# First among the fixtures of its scope, so that it is the last to look; those of the
+# session are older, and what they started is in the first snapshot.
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Fails a test after which there are more processes, threads or descriptors than before."""
+    before = Snapshot.take()
+    yield
+    left = before.left_behind()
+    assert not left, "the test left behind:\n  " + "\n  ".join(left)

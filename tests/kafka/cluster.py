@@ -1,0 +1,379 @@
+"""A cluster of Apache Kafka on loopback: started, broken on purpose, questioned, stopped.
+
+Decides when a cluster counts as ready and how its state is read. Holds no Kafka client
+between calls, so a test sees only the file descriptors that it opened itself. What one
+broker is made of is node.py's. Tested by tests/kafka/test_cluster.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec, TopicMetadata
+
+from tests.kafka import certificates
+from tests.kafka.node import FORMAT_TIMEOUT, PASSWORD, USER, Node, Ports, free_ports
+
+T = TypeVar("T")
+
+# Three brokers come up within 10 s on an idle machine with two cores.
+READY_TIMEOUT = 90.0
+# How long one question may wait for its answer.
+ASK_TIMEOUT = 20.0
+# Fresh ports are free when chosen; somebody may still be quicker.
+ATTEMPTS = 3
+# Right after a start or a failover these mean "ask again".
+PASSING = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._TRANSPORT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a group has committed for one partition."""
+
+    offset: int
+    metadata: str
+
+
+class Cluster:
+    """One or more brokers of Apache Kafka, or a given cluster that is not ours to break.
+
+    Attributes:
+        bootstrap: What `bootstrap.servers` takes; every broker is in it.
+        client: All the librdkafka settings that a client needs to connect, security included.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        nodes: Sequence[Node] = (),
+        folder: Path | None = None,
+        client: Mapping[str, str] | None = None,
+    ) -> None:
+        self.bootstrap = bootstrap
+        self.client: dict[str, str] = {"bootstrap.servers": bootstrap, **(client or {})}
+        self._nodes = nodes
+        self._folder = folder
+
+    @classmethod
+    def start(
+        cls,
+        brokers: int = 1,
+        properties: Mapping[str, str] | None = None,
+        tls_scram: bool = False,
+        dir: Path | None = None,
+    ) -> Cluster:
+        """Starts a cluster and returns when every broker serves.
+
+        Args:
+            brokers: How many; each is a voting controller too, so of three one may be lost.
+            properties: Broker settings beside or instead of those of node.py.
+            tls_scram: Clients must use TLS and SCRAM-SHA-512 (`client` says how).
+            dir: Where its folder is made; the system's place for temporary files if None.
+
+        Raises:
+            Unavailable: when this machine has no Java or no Maven.
+            AssertionError: when it does not come up, with the brokers' last words.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            folder = Path(tempfile.mkdtemp(prefix="kafka-", dir=dir))
+            cluster = cls._laid_out(folder, brokers, tls_scram)
+            try:
+                cluster._bring_up(properties or {}, tls_scram)
+            except BaseException as error:  # whatever it was, no JVM stays behind
+                said = "\n".join(node.last_words() for node in cluster._nodes)
+                cluster.stop()
+                if "BindException" in said and attempt < ATTEMPTS:
+                    continue
+                if isinstance(error, AssertionError):
+                    raise AssertionError(f"{error}\n{said}") from error
+                raise
+            return cluster
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    @classmethod
+    def given(cls, bootstrap: str) -> Cluster:
+        """Somebody's running cluster: it is questioned, but a test that would break it skips."""
+        return cls(bootstrap)
+
+    @property
+    def brokers(self) -> int:
+        """How many brokers the cluster has now, by its own account."""
+        return len(self._described(self._admin()))
+
+    # -- topics and offsets
+
+    def create_topic(
+        self,
+        name: str,
+        partitions: int = 1,
+        replication: int | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> str:
+        """Creates a topic and returns its name once every partition has a leader.
+
+        Args:
+            replication: Copies of each partition; as many as there are brokers, at most 3, if None.
+        """
+        copies = min(3, len(self._nodes)) or -1 if replication is None else replication
+        admin = self._admin()
+        topic = NewTopic(name, partitions, copies, config=dict(config or {}))
+        _only(admin.create_topics([topic], request_timeout=ASK_TIMEOUT))
+        _until(lambda: self._led(admin, name) == partitions, f"topic {name} has its leaders")
+        return name
+
+    def new_topic(
+        self,
+        partitions: int = 1,
+        replication: int | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> str:
+        """Creates a topic of a name nobody has used, and returns that name."""
+        return self.create_topic(f"t-{uuid.uuid4().hex[:12]}", partitions, replication, config)
+
+    def leader(self, topic: str, partition: int = 0) -> int:
+        """The number of the broker that leads a partition, as `kill` and `freeze` take it."""
+        return int(self._topic(self._admin(), topic).partitions[partition].leader)
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """By partition, the offset that the next message will get."""
+        admin = self._admin()
+        wanted = {
+            TopicPartition(topic, number): OffsetSpec.latest()
+            for number in self._topic(admin, topic).partitions
+        }
+
+        def ask() -> dict[int, int]:
+            asked = admin.list_offsets(wanted, request_timeout=ASK_TIMEOUT)
+            return {tp.partition: told.result(ASK_TIMEOUT).offset for tp, told in asked.items()}
+
+        return _answer(ask, f"the end offsets of {topic}")
+
+    def committed(self, group: str, topic: str) -> dict[int, Committed]:
+        """By partition, what the group has committed; partitions without a commit are absent."""
+        admin = self._admin()
+        partitions = [TopicPartition(topic, n) for n in self._topic(admin, topic).partitions]
+        wanted = [ConsumerGroupTopicPartitions(group, partitions)]
+
+        def ask() -> list[TopicPartition]:
+            asked = admin.list_consumer_group_offsets(wanted, request_timeout=ASK_TIMEOUT)
+            return list(_only(asked).topic_partitions)
+
+        return {
+            tp.partition: Committed(tp.offset, tp.metadata or "")
+            for tp in _answer(ask, f"what {group} has committed for {topic}")
+            if tp.offset >= 0
+        }
+
+    # -- faults
+
+    def pids(self) -> set[int]:
+        """The processes of all brokers that run, frozen ones included."""
+        return {n.process.pid for n in self._nodes if n.process is not None and n.running}
+
+    def pid(self, index: int) -> int:
+        """The process of a broker."""
+        process = self._node(index).process
+        assert process is not None
+        return process.pid
+
+    def kill(self, index: int) -> None:
+        """SIGKILL; returns when the process has gone."""
+        self._node(index).kill()
+
+    def restart(self, index: int) -> None:
+        """Starts a killed broker on its old ports and data; returns when it serves again."""
+        node = self._node(index)
+        node.start()
+        self._wait_until_ready([node])
+
+    def freeze(self, index: int) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        self._node(index).freeze()
+
+    def thaw(self, index: int) -> None:
+        """SIGCONT; returns when the broker serves again."""
+        node = self._node(index)
+        node.thaw()
+        self._wait_until_ready([node])
+
+    def repair(self) -> None:
+        """Thaws and restarts whatever a test left frozen or killed."""
+        frozen = [node for node in self._nodes if node.running and node.frozen]
+        killed = [node for node in self._nodes if not node.running]
+        for node in frozen:
+            node.thaw()
+        for node in killed:
+            node.start()
+        self._wait_until_ready([*frozen, *killed])
+
+    def wait_in_sync(self, *topics: str) -> None:
+        """Returns when every copy of these topics' partitions is in sync again."""
+        admin = self._admin()
+
+        def in_sync() -> bool:
+            partitions = [p for t in topics for p in self._topic(admin, t).partitions.values()]
+            return all(len(p.isrs) == len(p.replicas) for p in partitions)
+
+        _until(in_sync, f"{', '.join(topics)} in sync")
+
+    # -- the end
+
+    def stop(self) -> None:
+        """Kills what runs, reaps it, and removes the cluster's folder; again does nothing."""
+        for node in self._nodes:
+            node.kill()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- inside
+
+    @classmethod
+    def _laid_out(cls, folder: Path, brokers: int, tls_scram: bool) -> Cluster:
+        ports = free_ports(3 * brokers)
+        nodes = [
+            Node(index, folder / f"broker-{index}", Ports(*ports[3 * index : 3 * index + 3]))
+            for index in range(brokers)
+        ]
+        security = {
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": str(folder / "authority.pem"),
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": USER,
+            "sasl.password": PASSWORD,
+        }
+        bootstrap = ",".join(f"127.0.0.1:{node.ports.client}" for node in nodes)
+        client = security if tls_scram else {}
+        return cls(bootstrap, nodes=nodes, folder=folder, client=client)
+
+    def _bring_up(self, properties: Mapping[str, str], tls_scram: bool) -> None:
+        assert self._folder is not None
+        tls = certificates.make(self._folder) if tls_scram else None
+        voters = {node.index: node.ports.controller for node in self._nodes}
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        for node in self._nodes:
+            node.configure(voters, tls, properties)
+        formatting = [node.format(cluster_id, tls_scram) for node in self._nodes]
+        try:
+            codes = [process.wait(FORMAT_TIMEOUT) for process in formatting]
+        finally:
+            for process in formatting:
+                process.kill()
+                process.wait()
+        assert not any(codes), "the data folders could not be formatted"
+        for node in self._nodes:
+            node.start()
+        self._wait_until_ready(self._nodes)
+
+    def _wait_until_ready(self, nodes: Sequence[Node]) -> None:
+        """Each of `nodes` knows all that run as members, and owns the ports we gave it."""
+        expected = {n.index for n in self._nodes if n.running and not n.frozen}
+        for node in nodes:
+            admin = _admin(f"127.0.0.1:{node.ports.internal}")
+
+            def serves(node: Node = node, admin: AdminClient = admin) -> bool:
+                assert node.running, f"broker {node.index} ended"
+                return expected <= self._described(admin, timeout=2.0)
+
+            _until(serves, f"broker {node.index} serves")
+            wanted = {node.ports.client, node.ports.internal, node.ports.controller}
+            ours = node.listening_ports()
+            assert wanted <= ours, f"on {wanted - ours} listens somebody else than broker {node}"
+
+    def _node(self, index: int) -> Node:
+        if not self._nodes:
+            pytest.skip(
+                "KQWORKER_TEST_BROKERS names somebody's cluster, which is not ours to break"
+            )
+        return self._nodes[index]
+
+    def _admin(self) -> AdminClient:
+        """A client for one call, over the brokers' own listener: no security to get past."""
+        internal = [f"127.0.0.1:{n.ports.internal}" for n in self._nodes if n.running]
+        return _admin(",".join(internal) or self.bootstrap)
+
+    @staticmethod
+    def _described(admin: AdminClient, timeout: float = ASK_TIMEOUT) -> set[int]:
+        """The numbers of the brokers that are members now; none when there is no answer."""
+        try:
+            told = admin.describe_cluster(request_timeout=timeout).result(timeout + 1)
+        except (KafkaException, TimeoutError):
+            return set()
+        return {broker.id for broker in told.nodes} if told.controller is not None else set()
+
+    @staticmethod
+    def _topic(admin: AdminClient, name: str) -> TopicMetadata:
+        return admin.list_topics(timeout=ASK_TIMEOUT).topics[name]
+
+    def _led(self, admin: AdminClient, name: str) -> int:
+        found = admin.list_topics(timeout=ASK_TIMEOUT).topics.get(name)
+        return sum(p.leader >= 0 for p in found.partitions.values()) if found else 0
+
+
+def _admin(bootstrap: str) -> AdminClient:
+    # Refused connections are expected here; librdkafka would print each one.
+    quiet = {"log_level": 0, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 250}
+    return AdminClient({"bootstrap.servers": bootstrap, **quiet})
+
+
+def _only(futures: Mapping[str, Future[T]]) -> T:
+    """The one answer of an admin call that was asked about one thing."""
+    (future,) = futures.values()
+    return future.result(ASK_TIMEOUT)
+
+
+def _answer(ask: Callable[[], T], what: str) -> T:
+    """Asks until the brokers are able to answer."""
+    answers: list[T] = []
+
+    def answered() -> bool:
+        try:
+            answers.append(ask())
+        except KafkaException as error:
+            if error.args[0].code() not in PASSING:
+                raise
+        return bool(answers)
+
+    _until(answered, what)
+    return answers[0]
+
+
+def _until(true: Callable[[], bool], what: str) -> None:
+    """Asks again until the answer is yes.
+
+    Kafka has no event for these; each question waits for the broker, and the pause is only
+    there to leave it the processor.
+    """
+    deadline = time.monotonic() + READY_TIMEOUT
+    while not true():
+        assert time.monotonic() < deadline, f"after {READY_TIMEOUT:.0f} s not yet: {what}"
+        time.sleep(0.05)
