@@ -8,8 +8,8 @@
 
 # The versions `make test` looks for beside the one of .venv.
 VERSIONS = 3.11 3.12 3.13
-# Those need no broker other than the built-in one, so they run on every version.
-WITHOUT_KAFKA = --ignore=tests/kafka --ignore=tests/e2e
+# What needs no Apache Kafka runs on every version.
+WITHOUT_KAFKA = -m 'not kafka' --ignore=tests/e2e
 PACKAGING = setup.cfg pyproject.toml tools/find-python
 
 .PHONY: demo test test-others check bench clean
