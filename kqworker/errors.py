@@ -43,11 +43,11 @@ class BugError(KQWorkerError):
     """kqworker broke a promise to itself: please report it."""
 
 
-class Reject(Exception):  # noqa: N818 - a verdict that a handler raises, not an error of ours
+class Reject(Exception):  # a verdict that a handler raises, not an error of ours
     """Raised by a handler: no further attempt, the message is dead-lettered at once."""
 
 
-class RetryLater(Exception):  # noqa: N818 - a verdict that a handler raises
+class RetryLater(Exception):  # a verdict that a handler raises
     """Raised by a handler: try this message again after `seconds`.
 
     It counts as an attempt; a message out of attempts is dead-lettered.
@@ -64,3 +64,10 @@ class RetryLater(Exception):  # noqa: N818 - a verdict that a handler raises
 
     def __str__(self) -> str:
         return self.reason
+
+
+class DecodeError(HandlerError, Reject):
+    """A payload is not what the handler's signature asks for.
+
+    It never will be, so it is a `Reject`: no further attempt, dead-lettered at once.
+    """

@@ -1,0 +1,317 @@
+"""The app: its handlers, its hooks, and the push that works inside and outside of workers.
+
+Decides what belongs together; what one handler may be is decided in `kqworker.handler`.
+Imports neither Kafka nor processes: the one way up is `push`, which opens its sink through
+`kqworker.run` at first use. Tested by tests/app/test_app.py.
+"""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+
+from kqworker import values
+from kqworker.context import collect, without_pushes
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.retry import Retry
+from kqworker.delivery import Delivery
+from kqworker.errors import ConfigError
+from kqworker.handler import Handler, locate
+from kqworker.payload import HeadersLike, make_output
+from kqworker.types import Ordering, Output
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[[], object])
+
+_logger = logging.getLogger("kqworker.app")
+
+
+class PushSink(Protocol):
+    """What `kqworker.run.open_sink` returns; safe to use from several threads."""
+
+    def send(self, output: Output) -> Delivery:
+        """Produce a record; never wait for its delivery."""
+        ...
+
+    def close(self, timeout: float) -> bool:
+        """Wait for what is under way, in seconds; return whether all was delivered."""
+        ...
+
+
+class App:
+    """Handlers that run together, under one consumer group.
+
+    Args:
+        name: Of the app; the default of its group.
+        brokers: Bootstrap addresses, `host:port`, a list or with commas between them.
+            None leaves them to the command line, the environment or a file.
+        group: The consumer group; None for the app's name.
+        offset: Where a group without committed offsets starts; None for "earliest".
+        members: How many members of the group a supervisor owns, at least 1; None for 1.
+
+    Raises:
+        ConfigError: A value is outside its bounds; the text names it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        brokers: str | Sequence[str] | None = None,
+        group: str | None = None,
+        offset: Literal["earliest", "latest", "error"] | None = None,
+        members: int | None = None,
+    ) -> None:
+        self.name = _checked("name", values.text, name)
+        given = brokers if brokers is None or isinstance(brokers, str) else list(brokers)
+        self.brokers = _checked("brokers", values.addresses, given)
+        self.group = _checked("group", values.maybe(values.text), group)
+        offsets = values.one_of("earliest", "latest", "error")
+        self.offset = _checked("offset", values.maybe(offsets), offset)
+        self.members = _checked("members", values.maybe(values.whole(1)), members)
+        self._handlers: list[Handler[..., Any]] = []  # Any: each has a result of its own
+        self._start_hooks: list[Callable[[], object]] = []
+        self._stop_hooks: list[Callable[[], object]] = []
+        self._outlet = _Outlet()
+
+    def __repr__(self) -> str:
+        return f"<App {self.name!r}, {len(self._handlers)} handlers>"
+
+    @property
+    def handlers(self) -> tuple[Handler[..., Any], ...]:  # Any: as above
+        """The handlers, in the order of their declaration."""
+        return tuple(self._handlers)
+
+    @property
+    def start_hooks(self) -> tuple[Callable[[], object], ...]:
+        """What a worker runs before its first message; an async one returns a coroutine."""
+        return tuple(self._start_hooks)
+
+    @property
+    def stop_hooks(self) -> tuple[Callable[[], object], ...]:
+        """What a worker runs after its last message; an async one returns a coroutine."""
+        return tuple(self._stop_hooks)
+
+    def policies(self) -> tuple[HandlerPolicy, ...]:
+        """Return what the core must know of the handlers, in their order."""
+        return tuple(handler.policy for handler in self._handlers)
+
+    def handler(
+        self,
+        *,
+        topic: str,
+        ordering: Ordering | Literal["unordered", "key", "partition"] = "unordered",
+        retry: Retry | None = None,
+        dead_letter: str | None = None,
+        time_limit: float | None = None,
+        output: str | None = None,
+        name: str | None = None,
+    ) -> Callable[[Callable[P, R]], Handler[P, R]]:
+        r"""Make a function, sync or async, the handler of a topic's messages.
+
+        It gets the payload by its parameter's annotation: `Message`, bytes, str (UTF-8), or
+        from JSON a dict, a list, a dataclass, a TypedDict, a `msgspec.Struct`. `X | None`
+        takes tombstones. Two parameters `key, value` are text unless annotated otherwise. A
+        `Context` may stand anywhere. A payload that cannot be decoded so is dead-lettered
+        without further attempts.
+
+        Returning accepts the message; an exception follows `retry`; `Reject` and
+        `RetryLater` decide for themselves.
+
+        Args:
+            topic: A topic, or a pattern that begins with "^", such as `^logs\..*`. A topic
+                that is named by one handler is not given to another's pattern; of two
+                patterns the first declared counts.
+            ordering: "unordered" runs any messages at once, "key" those with one key one by
+                one, "partition" those of one partition.
+            retry: How often a message is tried; None for `Retry()`.
+            dead_letter: The topic for messages out of attempts; None logs and accepts them.
+            time_limit: Seconds above 0 after which the worker is killed and the attempt has
+                failed; None for no limit.
+            output: The topic for what is returned and is not None.
+            name: Unique in the app; None for `module.qualname`.
+
+        Raises:
+            ConfigError: Something of this cannot be served; with the handler's file and line.
+        """
+
+        def decorate(function: Callable[P, R]) -> Handler[P, R]:
+            if isinstance(function, Handler):
+                # A second topic for a function: both handlers call the function itself.
+                function = function.function
+            handler = Handler(
+                self,
+                function,
+                topic=topic,
+                ordering=ordering,
+                retry=retry,
+                dead_letter=dead_letter,
+                time_limit=time_limit,
+                output=output,
+                name=name,
+            )
+            self._add(handler)
+            return handler
+
+        return decorate
+
+    def _add(self, handler: Handler[..., Any]) -> None:  # Any: as above
+        for other in self._handlers:
+            if other.topic == handler.topic:
+                raise handler.refusal(
+                    f"topic {handler.topic!r} already has the handler {other.name} "
+                    f"({other.where}): a topic has one handler an app"
+                )
+            if other.name == handler.name:
+                raise handler.refusal(
+                    f"the name is taken by the handler of {other.topic!r} ({other.where}): "
+                    'give this one another, name="…"'
+                )
+        self._handlers.append(handler)
+
+    def on_worker_start(self, function: F) -> F:
+        """Run a function, sync or async, in each worker before its first message.
+
+        If it raises, the worker cannot boot and the run ends. It cannot push.
+        """
+        self._start_hooks.append(_hook(function, "on_worker_start"))
+        return function
+
+    def on_worker_stop(self, function: F) -> F:
+        """Run a function, sync or async, in each worker that ends in good order.
+
+        It cannot push.
+        """
+        self._stop_hooks.append(_hook(function, "on_worker_stop"))
+        return function
+
+    def push(
+        self,
+        topic: str,
+        value: object,
+        *,
+        key: str | bytes | None = None,
+        headers: HeadersLike | None = None,
+        partition: int | None = None,
+    ) -> Delivery:
+        """Push a value to a topic.
+
+        In a worker it is delivered after the handler has returned and before its message
+        is finished, and dropped if the handler raises. Elsewhere it is produced at once,
+        without waiting; the connection is opened at the first push.
+
+        Args:
+            topic: The topic's name.
+            value: bytes stay as they are, str becomes UTF-8, None is a tombstone, all else
+                becomes JSON.
+            key: Messages with one key go to one partition; None spreads them.
+            headers: By name; a list of pairs keeps its order and repeated names.
+            partition: From 0; None lets the key decide.
+
+        Returns:
+            The delivery under way; `wait()` for it where it must be certain.
+
+        Raises:
+            TypeError: The value has no JSON form, or the key is neither str nor bytes.
+            ValueError: The topic is not a name that Kafka takes.
+            ConfigError, BrokerError: The connection cannot be opened.
+        """
+        output = make_output(topic, value, key, headers, partition)
+        collected = collect(output)
+        return self._outlet.open(self).send(output) if collected is None else collected
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Wait for what was pushed, then close the connection; a later push opens it again.
+
+        Called at the interpreter's exit too.
+
+        Args:
+            timeout: Seconds, at least 0.
+
+        Returns:
+            Whether all was delivered in time.
+        """
+        return self._outlet.close(timeout)
+
+
+class _Outlet:
+    """The sink of pushes outside of workers, opened at the first one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sink: PushSink | None = None
+        self._pid = 0
+
+    def __reduce__(self) -> tuple[type[_Outlet], tuple[()]]:
+        # A connection stays in its process.
+        return _Outlet, ()
+
+    def open(self, app: App) -> PushSink:
+        with self._lock:
+            if self._sink is not None and self._pid != os.getpid():
+                # librdkafka's threads did not survive the fork: neither use nor close it.
+                _left_by_forks.append(self._sink)
+                self._sink = None
+            if self._sink is None:
+                from kqworker.run import open_sink
+
+                self._sink = open_sink(app)
+                self._pid = os.getpid()
+                atexit.register(self.close, 10.0)
+            return self._sink
+
+    def close(self, timeout: float) -> bool:
+        with self._lock:
+            sink, self._sink = self._sink, None
+            if sink is None or self._pid != os.getpid():
+                return True
+            atexit.unregister(self.close)
+            delivered = sink.close(timeout)
+        if not delivered:
+            _logger.error("pushes were not delivered within %g s", timeout)
+        return delivered
+
+
+# Referenced for ever, because collecting a handle from before a fork hangs.
+_left_by_forks: list[PushSink] = []
+
+
+def _checked(name: str, parse: values.Parse[R], value: object) -> R:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ConfigError(f"App({name}={value!r}): must be {error}") from None
+
+
+def _hook(function: Callable[[], object], kind: str) -> Callable[[], object]:
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{locate(function)}: @{kind} needs a function that can be called without arguments: "
+            f"{error}"
+        ) from error
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(
+            f"{locate(function)}: @{kind}: it has a yield, so a call would run nothing"
+        )
+    if inspect.iscoroutinefunction(function):
+        coroutine_function = function
+
+        async def run_async() -> None:
+            with without_pushes(f"@{kind}"):
+                await coroutine_function()
+
+        return run_async
+
+    def run() -> object:
+        with without_pushes(f"@{kind}"):
+            return function()
+
+    return run

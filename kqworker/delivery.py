@@ -1,0 +1,65 @@
+"""The delivery of one pushed record, for whoever wants to wait for it.
+
+Decides nothing: the sink resolves it or fails it, from whatever thread it likes.
+Knows nothing of Kafka. Tested by tests/app/test_delivery.py.
+"""
+
+from __future__ import annotations
+
+import threading
+
+# One for all deliveries: a lock and a condition each would cost more than the push.
+_changed = threading.Condition()
+
+
+class Delivery:
+    """A record on its way; delivered means that all in-sync replicas have it.
+
+    Attributes:
+        done: Whether it was delivered or has failed.
+        partition: Where it was stored; None before it is delivered.
+        offset: Where it was stored; None before it is delivered.
+    """
+
+    __slots__ = ("_error", "done", "offset", "partition")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.partition: int | None = None
+        self.offset: int | None = None
+        self._error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        if not self.done:
+            return "<Delivery pending>"
+        if self._error is not None:
+            return f"<Delivery failed: {self._error}>"
+        return f"<Delivery partition={self.partition} offset={self.offset}>"
+
+    def wait(self, timeout: float | None = None) -> Delivery:
+        """Wait until it is delivered, and return it.
+
+        Args:
+            timeout: Seconds, at least 0; None waits for as long as the sink tries.
+
+        Raises:
+            TimeoutError: It is still under way; it may be delivered later.
+            BrokerError: It cannot be delivered.
+        """
+        if not self.done:
+            with _changed:
+                if not _changed.wait_for(lambda: self.done, timeout):
+                    raise TimeoutError(f"the record was not delivered within {timeout:g} s")
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def _resolve(self, partition: int, offset: int) -> None:
+        with _changed:
+            self.partition, self.offset, self.done = partition, offset, True
+            _changed.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        with _changed:
+            self._error, self.done = error, True
+            _changed.notify_all()
