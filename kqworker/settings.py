@@ -39,7 +39,7 @@ def _setting(
 class Settings:
     """Everything that can be set for a run; each field says what it means below.
 
-    Durations are values.seconds, sizes bytes. `docs/reference/settings.md` is made from here.
+    Durations are seconds, sizes bytes. `docs/reference/settings.md` is made from here.
     """
 
     brokers: tuple[str, ...] | None = _setting(
@@ -234,18 +234,18 @@ class Resolved:
         return rows
 
 
-def layer(values: Mapping[str, object], origin: str) -> Layer:
+def layer(given: Mapping[str, object], origin: str) -> Layer:
     """Make a layer of values that share one origin; `kafka` may be a nested mapping."""
-    return {key: Given(value, origin) for key, value in flatten(values)}
+    return {key: Given(value, origin) for key, value in flatten(given)}
 
 
-def flatten(values: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:
+def flatten(given: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:
     """Yield keys and values, the mapping under `kafka` as `kafka.<property>`, at any depth.
 
     >>> dict(flatten({"workers": 2, "kafka": {"security.protocol": "ssl", "sasl": {"user": 1}}}))
     {'workers': 2, 'kafka.security.protocol': 'ssl', 'kafka.sasl.user': 1}
     """
-    for key, value in values.items():
+    for key, value in given.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and (prefix or name == "kafka"):
             yield from flatten(value, f"{name}.")
