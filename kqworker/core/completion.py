@@ -25,8 +25,10 @@ from __future__ import annotations
 import base64
 import re
 import zlib
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from kqworker.core.offsets import Run
 from kqworker.errors import BugError
@@ -42,8 +44,8 @@ class Completion:
 
     Attributes:
         done: Finished runs, ascending, with at least one offset between two of them.
-        attempts: The attempts that unfinished messages have had, at least 1 each, so that
-            one that crashes its workers keeps its count over a restart.
+        attempts: The attempts that messages have had, at least 1 each, so that one that
+            crashes its workers keeps its count over a restart.
     """
 
     done: tuple[Run, ...] = ()
@@ -57,38 +59,42 @@ def encode(base: int, completion: Completion, budget: int) -> str | None:
     '1BwMGAAFxSvut'
 
     Args:
-        base: The offset that the text is committed with; nothing in the map is below it.
-        completion: The map.
+        base: The offset that the text is committed with.
+        completion: The map; none of its runs is below the base. Attempts at messages that
+            are finished, and so below the base or in a run, are left out.
         budget: Characters that the text may have; a broker's default limit is 4,095.
 
     Returns:
         The text, empty if there is nothing to say; None if it does not fit.
 
     Raises:
-        BugError: The map's runs do not ascend, or it speaks of offsets below the base or
-            of no attempts.
+        BugError: The map's runs do not ascend from the base, or attempts are below 1.
     """
-    if not completion.done and not completion.attempts:
+    done = completion.done
+    attempts = _unfinished(base, completion)
+    if not done and not attempts:
         return ""
+    size = (done[-1][1] - base + 7) // 8 if done else 0
+    if min(len(done), size) > budget:
+        return None  # a run takes a byte at least, so it need not be tried
     payload = bytearray()
     _put_varint(payload, base)
-    runs = _put_runs(base, completion.done)
-    size = (completion.done[-1][1] - base + 7) // 8 if completion.done else 0
+    runs = _runs(base, done)
     if size < len(runs):
         _put_varint(payload, size << 1 | 1)
-        payload += _bitmap(base, completion.done).to_bytes(size, "little")
+        payload += _bitmap(base, done).to_bytes(size, "little")
     else:
-        _put_varint(payload, len(completion.done) << 1)
+        _put_varint(payload, len(done) << 1)
         payload += runs
     before = base - 1
-    for offset, attempts in sorted(completion.attempts.items()):
-        if offset <= before or attempts < 1:
-            raise BugError(f"{attempts} attempts at offset {offset} in a map from {base}")
+    for offset, had in attempts:
+        if had < 1:
+            raise BugError(f"{had} attempts at offset {offset} are none to be kept")
         _put_varint(payload, offset - before - 1)
-        _put_varint(payload, attempts - 1)
+        _put_varint(payload, had - 1)
         before = offset
     payload += _checksum(payload)
-    text = _VERSION + _to_text(payload)
+    text = _VERSION + base64.urlsafe_b64encode(payload).decode().rstrip("=")
     return text if len(text) <= budget else None
 
 
@@ -166,7 +172,19 @@ def _read(body: bytes, base: int) -> Completion:
     return Completion(tuple(done), attempts)
 
 
-def _put_runs(base: int, done: tuple[Run, ...]) -> bytearray:
+def _unfinished(base: int, completion: Completion) -> list[tuple[int, int]]:
+    """Return the attempts at messages that are not finished, by offset."""
+    done = completion.done
+    kept = []
+    for offset, had in sorted(completion.attempts.items()):
+        # Run number `index` is the last that starts at or below the offset.
+        index = bisect_right(done, offset, key=itemgetter(0)) - 1
+        if offset >= base and (index < 0 or offset >= done[index][1]):
+            kept.append((offset, had))
+    return kept
+
+
+def _runs(base: int, done: tuple[Run, ...]) -> bytearray:
     payload = bytearray()
     before = base - 1
     for start, stop in done:
@@ -209,7 +227,3 @@ def _get_varint(body: bytes, at: int) -> tuple[int, int]:
 
 def _checksum(body: bytes | bytearray) -> bytes:
     return zlib.crc32(body, zlib.crc32(_VERSION.encode())).to_bytes(4, "little")
-
-
-def _to_text(payload: bytes | bytearray) -> str:
-    return base64.urlsafe_b64encode(payload).decode().rstrip("=")

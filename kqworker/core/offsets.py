@@ -231,7 +231,7 @@ class Offsets:
 def _runs(offsets: Sequence[int]) -> list[Run]:
     """Return the maximal runs of strictly ascending offsets, of which there is one."""
     first, last = offsets[0], offsets[-1]
-    if last - first + 1 == len(offsets):
+    if last - first + 1 == len(offsets):  # then none is missing, as they ascend
         return [(first, last + 1)]
     runs: list[Run] = []
     start = stop = first
