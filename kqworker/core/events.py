@@ -197,6 +197,11 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """Put a fresh worker in the place of each: the app has changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class CatchUp:
     """Stop once everything below these offsets is finished, in what is owned then."""
 
@@ -228,6 +233,7 @@ Event = (
     | WorkerDied
     | Observed
     | Tick
+    | Replace
     | CatchUp
     | StopRequested
 )

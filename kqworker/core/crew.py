@@ -1,0 +1,308 @@
+"""The workers at work: who gets what next, who has run too long, who must be replaced.
+
+Composes the pool (states, and the budget of restarts) with the messages. Knows nothing of
+partitions or commits; what ends the run is said by returning why.
+Pure. Tested by tests/core/test_supervisor.py and by every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.core.epochs import Epoch
+from kqworker.core.flight import Flight
+from kqworker.core.messages import Messages
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.pool import Pool, Signal, State, Worker
+from kqworker.types import Failure
+
+Doom = tuple[c.End, Failure]
+
+
+class Crew:
+    """All workers, and what each is doing.
+
+    Args:
+        policies: The handlers, in the app's order.
+        size: Workers wanted, at least 1.
+        boot_seconds: Seconds that a worker may take to start.
+        messages: Where work comes from and goes back to.
+    """
+
+    def __init__(
+        self,
+        policies: Sequence[HandlerPolicy],
+        size: int,
+        boot_seconds: float,
+        messages: Messages,
+    ) -> None:
+        self._policies = policies
+        self._boot_seconds = boot_seconds
+        self._messages = messages
+        self._out = messages.out
+        self._starts: list[float] = []
+        self._turn = 0
+        self._ready_once = False
+        self._closing = False
+        self.pool = Pool(size)
+
+    # -- time
+
+    def deadlines(self) -> list[float]:
+        """Return when `due` has something to do."""
+        times = list(self._starts)
+        for worker in self.pool:
+            if worker.state is State.STARTING:
+                times.append(worker.since + self._boot_seconds)
+            if worker.check_at is not None:
+                times.append(worker.check_at)
+        return times
+
+    def due(self, now: float) -> None:
+        """Start, check and kill whoever's time has come."""
+        for due in [due for due in self._starts if due <= now]:
+            self._starts.remove(due)
+            self.start(now)
+        checks = []
+        for worker in self.pool:
+            if worker.state is State.STARTING and now >= worker.since + self._boot_seconds:
+                self.kill(worker)
+            if worker.check_at is not None and now >= worker.check_at:
+                worker.check_at = now + 1.0  # until the answer sets it
+                checks.append(worker.id)
+        if checks:
+            self._out.append(c.Observe(tuple(checks)))
+
+    # -- work
+
+    def dispatch(self, now: float) -> None:
+        """Send what is ready to who is free; handlers take turns."""
+        messages, total = self._messages, len(self._policies)
+        while True:
+            idle = self.pool.count(State.IDLE)
+            for step in range(total):
+                handler = (self._turn + step) % total
+                ready = messages.ready(handler)
+                worker = self._free(handler) if ready else None
+                if worker is not None:
+                    break
+            else:
+                return
+            self._turn = handler + 1
+            # An even share, so that no worker idles while another has a full frame.
+            share = -(-ready // max(1, idle))
+            flight = messages.take(handler, min(messages.paces[handler].count, share))
+            self.pool.signal(worker, Signal.SENT)
+            worker.flights.append(flight)
+            self._out.append(c.Send(worker.id, flight.task))
+            limit = self._policies[handler].time_limit
+            if limit is not None:
+                due = now + limit
+                worker.check_at = due if worker.check_at is None else min(worker.check_at, due)
+
+    def _free(self, handler: int) -> Worker | None:
+        """Return who can take a task: an idle worker, or one whose work is as short."""
+        worker = self.pool.free(self._messages.paces[handler].frames)
+        if worker is None or not worker.flights:
+            return worker
+        first = self._messages.paces[worker.flights[0].task.handler]
+        return worker if first.frames > 1 else None
+
+    def finished(self, event: e.Finished, now: float) -> None:
+        """Take a worker's answer."""
+        worker = self.pool.get(event.worker)
+        if worker is None:
+            return
+        flight = next((f for f in worker.flights if f.task.id == event.task), None)
+        if flight is None:
+            return
+        for outcome in event.outcomes:
+            flight.outcomes[outcome.index] = outcome
+        if not event.complete:
+            return
+        worker.flights.remove(flight)
+        begun = len(flight.task) - len(event.unbegun)
+        if begun:
+            self._messages.paces[flight.task.handler].observe(begun, event.seconds)
+            self.pool.progressed()
+        self._messages.settle(flight, now, event.unbegun)
+        if not worker.flights:
+            worker.check_at = None
+            retiring = worker.state is State.RETIRING
+            self.pool.signal(worker, Signal.DONE)
+            if retiring:
+                self.dismiss(worker)
+
+    def recall(self, epochs: Iterable[Epoch] | None = None) -> None:
+        """Ask back what is not begun: of tasks with these epochs, or of all."""
+        asked = None if epochs is None else set(epochs)
+        for worker in self.pool:
+            if any(
+                asked is None or epoch in asked
+                for flight in worker.flights
+                for epoch, _ in flight.parts
+            ):
+                self._out.append(c.Recall(worker.id))
+
+    def observed(self, event: e.Observed, now: float) -> None:
+        """Kill whoever has run one message too long, by its slot's clock."""
+        for number, running in event.running.items():
+            worker = self.pool.get(number)
+            if worker is None or not worker.flights:
+                continue
+            limits = {f.task.id: self._policies[f.task.handler].time_limit for f in worker.flights}
+            limit = limits.get(running.task) if running is not None else None
+            if running is None or limit is None:
+                # Between two messages, or on one without a limit: look again in a while.
+                known = [seconds for seconds in limits.values() if seconds is not None]
+                worker.check_at = now + min(known) if known else None
+            elif now < running.started + limit:
+                worker.check_at = running.started + limit
+            else:
+                self._out.append(c.KillWorker(number, running.task, running.index))
+                worker.check_at = now + limit  # it may have moved on just before
+
+    # -- lives
+
+    def start(self, now: float) -> None:
+        """Start one more worker."""
+        self._out.append(c.StartWorker(self.pool.start(now).id))
+
+    def ready(self, event: e.WorkerReady) -> None:
+        """Note that a worker waits for its first task."""
+        worker = self.pool.get(event.worker)
+        if worker is not None:
+            self._ready_once = worker.ready = True
+            self.pool.booted()
+            self.pool.signal(worker, Signal.READY)
+            if self._closing and worker.state is State.IDLE:
+                self.dismiss(worker)
+
+    def boot_failed(self, event: e.BootFailed, now: float) -> Doom | None:
+        """Replace a worker that could not boot; the first of all ends the run."""
+        worker = self.pool.get(event.worker)
+        if worker is None:
+            return None
+        self.pool.signal(worker, Signal.DIED)
+        if not self._ready_once:
+            return c.End.BOOT_FAILED, event.failure
+        return self._replace_dead(worker, event.failure, now)
+
+    def died(self, event: e.WorkerDied, now: float) -> Doom | None:
+        """Settle what a dead worker had, and replace it."""
+        worker = self.pool.get(event.worker)
+        if worker is None:
+            return None
+        limited = event.cause is e.Cause.KILLED and worker.state is not State.CONDEMNED
+        if worker.state is State.CONDEMNED or event.cause is e.Cause.STOPPED:
+            charge = None
+        elif limited:
+            charge = Failure("TimeLimitExceeded", "it ran longer than its time limit")
+        else:
+            charge = Failure("WorkerCrashed", f"the worker died on it: {event.text}")
+        for flight in worker.flights:
+            self._settle_dead(flight, event, charge, now)
+        self.pool.signal(worker, Signal.DIED)
+        if limited or worker.expected:
+            if not self._closing:
+                self.pool.restarts += 1
+                self._starts.append(now)
+            return None
+        return self._replace_dead(worker, Failure("WorkerDied", event.text), now)
+
+    def _settle_dead(
+        self, flight: Flight, event: e.WorkerDied, charge: Failure | None, now: float
+    ) -> None:
+        count = len(flight.task)
+        index = event.index if event.task == flight.task.id else 0
+        # What it told of a message was complete, whatever ended it afterwards.
+        told = index in flight.outcomes
+        crashed = None
+        if event.task == flight.task.id and index < count and not told:
+            if charge is not None:
+                crashed = index, charge
+            note = c.Note.TIME_LIMIT if event.cause is e.Cause.KILLED else c.Note.WORKER_DIED
+            if charge is None and self._closing:
+                note = c.Note.ABANDONED
+            self._report(note, flight, index, event)
+        begun = index + 1 if crashed is not None or told else index
+        unbegun = [i for i in range(begun, count) if i not in flight.outcomes]
+        self._messages.settle(flight, now, unbegun, crashed)
+
+    def _report(self, note: c.Note, flight: Flight, index: int, event: e.WorkerDied) -> None:
+        segment, i = flight.locate(index)
+        self._out.append(
+            c.Report(
+                note,
+                self._policies[flight.task.handler].name,
+                segment.records.partition,
+                segment.records.offsets[i],
+                segment.attempt,
+                worker=event.worker,
+                failure=Failure("WorkerDied", event.text),
+            )
+        )
+
+    def _replace_dead(self, worker: Worker, failure: Failure, now: float) -> Doom | None:
+        if self._closing:
+            return None
+        if not worker.flights:
+            self._out.append(c.Report(c.Note.WORKER_DIED, worker=worker.id, failure=failure))
+        delay = self.pool.died(worker.ready)
+        if delay is None:
+            return c.End.CRASH_LOOP, failure
+        self._starts.append(now + delay)
+        return None
+
+    def replace(self) -> None:
+        """Put a fresh worker in the place of each, when its tasks are done."""
+        for worker in list(self.pool):
+            if worker.state is State.IDLE:
+                self.dismiss(worker)
+            elif worker.state is State.BUSY:
+                self.pool.signal(worker, Signal.RETIRE)
+                self._out.append(c.Recall(worker.id))
+            elif worker.state is State.STARTING:
+                worker.expected = True
+                self.kill(worker)
+
+    def dismiss(self, worker: Worker) -> None:
+        """Let an idle worker go."""
+        worker.expected = True
+        self.pool.signal(worker, Signal.STOP)
+        self._out.append(c.StopWorker(worker.id))
+
+    def kill(self, worker: Worker) -> None:
+        """End a worker whatever it does, once."""
+        if self.pool.may(worker, Signal.KILL):
+            self.pool.signal(worker, Signal.KILL)
+            self._out.append(c.KillWorker(worker.id))
+
+    # -- the end
+
+    @property
+    def flying(self) -> bool:
+        """Whether any worker has a task."""
+        return any(worker.flights for worker in self.pool)
+
+    def close(self) -> None:
+        """Start nobody any more; ask back what is not begun."""
+        self._closing = True
+        self._starts.clear()
+        self.recall()
+        for worker in list(self.pool):
+            if worker.state is State.STARTING:
+                self.kill(worker)
+
+    def dismiss_all(self) -> None:
+        """Let everybody go who is idle."""
+        for worker in list(self.pool):
+            if worker.state is State.IDLE:
+                self.dismiss(worker)
+
+    def kill_all(self) -> None:
+        """End everybody."""
+        for worker in list(self.pool):
+            self.kill(worker)

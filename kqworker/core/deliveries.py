@@ -1,0 +1,88 @@
+"""Records on their way to Kafka, and the messages that wait for them.
+
+A message is finished only when every record that it led to is in the log. What can be
+tried again is tried again, for ever and visibly: nothing is dropped.
+
+Pure. Knows nothing of workers or lanes.
+Tested by tests/core/test_deliveries.py and by every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kqworker.core.commands import Produce
+from kqworker.core.epochs import Epoch
+from kqworker.types import Failure, Output, Records
+
+FIRST_DELAY, LAST_DELAY = 0.5, 30.0
+
+
+class Pending:
+    """A message that waits for its records.
+
+    Attributes:
+        records: The message alone.
+        dead: Its dead letter is under way, because of this failure; None for outputs.
+        waits: Records not yet in the log.
+    """
+
+    __slots__ = ("attempt", "dead", "epoch", "records", "waits")
+
+    def __init__(
+        self, epoch: Epoch, records: Records, attempt: int, waits: int, dead: Failure | None
+    ) -> None:
+        self.epoch = epoch
+        self.records = records
+        self.attempt = attempt
+        self.waits = waits
+        self.dead = dead
+
+
+class Ticket:
+    """One record under way, for one message."""
+
+    __slots__ = ("number", "output", "pending", "tries")
+
+    def __init__(self, number: int, pending: Pending, output: Output) -> None:
+        self.number = number
+        self.pending = pending
+        self.output = output
+        self.tries = 0
+
+    def delay(self) -> float:
+        """Return the seconds to wait after one more delivery that failed."""
+        self.tries += 1
+        return min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(self.tries - 1, 16))
+
+
+class Deliveries:
+    """All records under way, by ticket."""
+
+    def __init__(self) -> None:
+        self._tickets: dict[int, Ticket] = {}
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def open(self, pending: Pending, outputs: Iterable[Output]) -> list[Produce]:
+        """Issue a ticket for each record that a message waits for."""
+        commands = []
+        for output in outputs:
+            self._number += 1
+            self._tickets[self._number] = Ticket(self._number, pending, output)
+            commands.append(Produce(self._number, output))
+        return commands
+
+    def get(self, number: int) -> Ticket | None:
+        """Return a ticket that is open; None for any other number."""
+        return self._tickets.get(number)
+
+    def close(self, ticket: Ticket) -> None:
+        """Forget a ticket: its record is in the log, or nobody waits any more."""
+        self._tickets.pop(ticket.number, None)
+
+    def stalled(self) -> int:
+        """Return how many records have failed and are to be tried again."""
+        return sum(1 for ticket in self._tickets.values() if ticket.tries)

@@ -1,0 +1,118 @@
+"""How a run ends: drain, commit, dismiss the workers; each step has its time.
+
+Also decides when a run that is to catch up has done so. Pure: no Kafka, no process.
+Tested by tests/core/test_ending.py and by every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+
+from kqworker.core.commands import End
+from kqworker.core.epochs import Epochs
+from kqworker.types import Failure, TopicPartition
+
+COMMIT_SECONDS = 5.0
+DISMISS_SECONDS = 5.0
+# Partitions that this supervisor was never given belong to others of the group, unless
+# the group is still being made up: wait so long without a change before believing it.
+PATIENCE = 10.0
+
+
+class Phase(enum.Enum):
+    """How far the end has come."""
+
+    RUNNING = "running"
+    DRAINING = "draining"  # what is handed over may finish
+    COMMITTING = "committing"  # what is finished is committed
+    DISMISSING = "dismissing"  # the workers run their stop hooks
+    OVER = "over"
+
+
+# The phase after each, and the seconds that it may take; None: the caller's grace.
+PHASES: dict[Phase, tuple[Phase, float | None]] = {
+    Phase.RUNNING: (Phase.DRAINING, None),
+    Phase.DRAINING: (Phase.COMMITTING, COMMIT_SECONDS),
+    Phase.COMMITTING: (Phase.DISMISSING, DISMISS_SECONDS),
+    Phase.DISMISSING: (Phase.OVER, 0.0),
+}
+
+
+class Ending:
+    """The way from running to over."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.RUNNING
+        self.end = End.CLEAN
+        self.failure: Failure | None = None
+        self.deadline: float | None = None
+        self.visited: set[tuple[Phase, Phase]] = set()
+        self._expired = False
+        self._targets: Mapping[TopicPartition, int] | None = None
+        self._seen: set[TopicPartition] = set()
+        self._changed = 0.0
+
+    def begin(self, end: End, failure: Failure | None, grace: float, now: float) -> bool:
+        """Start the end, or hurry it on; return whether it is the start.
+
+        A later request can only shorten the time; a failure outweighs a clean end.
+        """
+        if end is not End.CLEAN and self.end is End.CLEAN:
+            self.end, self.failure = end, failure
+        if self.phase is Phase.RUNNING:
+            self._enter(Phase.DRAINING, now + grace)
+            return True
+        if self.phase is not Phase.OVER and self.deadline is not None:
+            self.deadline = min(self.deadline, now + grace)
+        return False
+
+    def abandoned(self) -> None:
+        """Note that work was left undone."""
+        if self.end is End.CLEAN:
+            self.end = End.ABANDONED
+
+    def advance(self, now: float) -> None:
+        """Go to the next phase."""
+        phase, seconds = PHASES[self.phase]
+        self._enter(phase, None if phase is Phase.OVER or seconds is None else now + seconds)
+
+    def _enter(self, phase: Phase, deadline: float | None) -> None:
+        self.visited.add((self.phase, phase))
+        self.phase, self.deadline, self._expired = phase, deadline, False
+
+    def late(self, now: float) -> bool:
+        """Return whether the present phase has used up its time."""
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline, self._expired = None, True
+        return self._expired
+
+    # -- catching up
+
+    def catch_up(self, targets: Mapping[TopicPartition, int], now: float) -> None:
+        """End once everything below `targets` is finished, in what is owned."""
+        self._targets = targets
+        self._changed = now
+
+    def owned(self, partitions: Iterable[TopicPartition], now: float) -> None:
+        """Note partitions that were given to this supervisor."""
+        self._seen.update(partitions)
+        self._changed = now
+
+    def moved(self, now: float) -> None:
+        """Note that partitions were taken away."""
+        self._changed = now
+
+    def remaining(self, epochs: Epochs) -> int | None:
+        """Return the offsets still to be finished; None without a target or partitions."""
+        if self._targets is None or (self._targets and not self._seen):
+            return None
+        return epochs.remaining(self._targets)
+
+    def caught_up(self, epochs: Epochs, now: float) -> bool:
+        """Return whether the targets are reached, as far as they are this supervisor's."""
+        if self._targets is None or self.phase is not Phase.RUNNING:
+            return False
+        if epochs.remaining(self._targets) > 0:
+            return False
+        return self._seen.issuperset(self._targets) or now >= self._changed + PATIENCE

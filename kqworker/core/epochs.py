@@ -1,0 +1,198 @@
+"""Assignments of partitions: what is open in each, and how far it is committed.
+
+Each assignment of a partition is an epoch. A revoke or a loss ends it, and what comes
+back from a worker for an ended epoch changes nothing (fencing).
+
+Pure: no Kafka, no clock, no process. Knows nothing of workers or of ordering.
+Tested by tests/core/test_epochs.py and by every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from kqworker.core.commands import Mark, Note, Report
+from kqworker.core.completion import Completion, decode, encode
+from kqworker.core.events import Committed, Start
+from kqworker.core.offsets import Offsets
+from kqworker.types import Failure, Records, TopicPartition
+
+# Kafka's offset.metadata.max.bytes is 4,096 by default, of which 4,095 can be used.
+METADATA_BUDGET = 4095
+
+
+class Epoch:
+    """One assignment of one partition.
+
+    Attributes:
+        number: Ascends over all epochs of a supervisor.
+        live: False once the partition was given back or lost.
+        draining: The partition is to be given back: nothing new of it is begun.
+        attempts: Attempts that open messages have had, by offset; only where any failed.
+        held: Messages of it in memory; `held_bytes` their keys and values.
+        busy: Those of them that a worker has, or whose delivery is awaited.
+    """
+
+    __slots__ = (
+        "asked",
+        "attempts",
+        "budget",
+        "busy",
+        "committed",
+        "draining",
+        "finished",
+        "handler",
+        "held",
+        "held_bytes",
+        "live",
+        "member",
+        "number",
+        "offsets",
+        "partition",
+        "paused",
+        "seen",
+    )
+
+    def __init__(
+        self, number: int, member: int, partition: TopicPartition, handler: int, start: Start
+    ) -> None:
+        self.number = number
+        self.member = member
+        self.partition = partition
+        self.handler = handler
+        self.live = True
+        self.draining = False
+        self.paused = False
+        self.held = 0
+        self.held_bytes = 0
+        self.busy = 0
+        self.finished = 0  # messages finished in all, and at the last look of `flow`
+        self.seen = 0
+        self.budget = METADATA_BUDGET
+        self.asked: Mark | None = None
+        self.committed: Mark | None = None
+        found = Completion()
+        if start.offset is not None:
+            found = decode(start.metadata, start.offset) or found
+            self.committed = Mark(start.offset, start.metadata)
+        self.offsets = Offsets(start.offset, found.done)
+        self.attempts: dict[int, int] = dict(found.attempts)
+
+    def mark(self) -> tuple[Mark | None, bool]:
+        """Return how far this epoch may be committed, and whether its map fitted.
+
+        A map over the budget is left out as a whole, which is safe (what finished above
+        the watermark may run again) but is said to the operator.
+        """
+        watermark = self.offsets.watermark
+        if watermark is None:
+            return None, True
+        text = encode(
+            watermark, Completion(tuple(self.offsets.runs_done()), self.attempts), self.budget
+        )
+        return Mark(watermark, text or ""), text is not None
+
+    def finish(self, records: Records) -> None:
+        """Count messages as done for good; `records` holds just them."""
+        self.offsets.finish(records.offsets)
+        count = len(records.values)
+        self.held -= count
+        self.held_bytes -= records.size
+        self.finished += count
+        if self.attempts:
+            for offset in records.offsets:
+                self.attempts.pop(offset, None)
+
+
+class Epochs:
+    """The epochs that a supervisor owns now, by partition, and their commits."""
+
+    def __init__(self) -> None:
+        self._epochs: dict[TopicPartition, Epoch] = {}
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._epochs)
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return iter(self._epochs.values())
+
+    def get(self, partition: TopicPartition) -> Epoch | None:
+        """Return the present epoch of a partition; None if it is not owned."""
+        return self._epochs.get(partition)
+
+    def begin(
+        self, member: int, partition: TopicPartition, handler: int, start: Start
+    ) -> tuple[Epoch, Report | None]:
+        """Open a new epoch; also return what is to be said of a map that was dropped."""
+        self._number += 1
+        epoch = Epoch(self._number, member, partition, handler, start)
+        self._epochs[partition] = epoch
+        ignored = start.offset is not None and decode(start.metadata, start.offset) is None
+        if not ignored:
+            return epoch, None
+        failure = Failure("CompletionMap", f"unreadable metadata at offset {start.offset}")
+        return epoch, Report(Note.MAP_IGNORED, partition=partition, failure=failure)
+
+    def end(self, partitions: Iterable[TopicPartition]) -> list[Epoch]:
+        """Fence these partitions off; return the epochs that were open."""
+        ended = []
+        for partition in partitions:
+            epoch = self._epochs.pop(partition, None)
+            if epoch is not None:
+                epoch.live = False
+                ended.append(epoch)
+        return ended
+
+    def due(self, epochs: Iterable[Epoch]) -> tuple[dict[TopicPartition, Mark], list[Report]]:
+        """Return the marks that are not committed yet, and what is to be said of them.
+
+        One commit is under way for a partition at a time: the next one is cumulative.
+        """
+        marks: dict[TopicPartition, Mark] = {}
+        reports: list[Report] = []
+        for epoch in epochs:
+            if epoch.asked is not None:
+                continue
+            mark, fitted = epoch.mark()
+            if mark is None or mark == epoch.committed:
+                continue
+            if not fitted:
+                reports.append(Report(Note.MAP_FULL, partition=epoch.partition, offset=mark.offset))
+            marks[epoch.partition] = epoch.asked = mark
+        return marks, reports
+
+    def answered(self, event: Committed) -> list[Report]:
+        """Take the broker's answer; a commit that failed was no commit."""
+        reports = []
+        for partition, offset in event.offsets.items():
+            epoch = self._epochs.get(partition)
+            if epoch is None or epoch.asked is None or epoch.asked.offset != offset:
+                continue
+            asked, epoch.asked = epoch.asked, None
+            if event.error is None:
+                epoch.committed = asked
+                continue
+            if event.too_large:
+                # The limit is the broker's setting: find it by halving.
+                epoch.budget = max(len(asked.metadata), 2) // 2
+            failure = Failure("CommitFailed", event.error)
+            reports.append(
+                Report(
+                    Note.COMMIT_FAILED, partition=partition, offset=asked.offset, failure=failure
+                )
+            )
+        return reports
+
+    def settled(self) -> bool:
+        """Return whether every epoch's mark is committed."""
+        return all(e.asked is None and e.mark()[0] in (None, e.committed) for e in self)
+
+    def remaining(self, targets: Mapping[TopicPartition, int]) -> int:
+        """Return the offsets below `targets` that are not finished, in what is owned."""
+        left = 0
+        for partition, target in targets.items():
+            epoch = self._epochs.get(partition)
+            if epoch is not None and target > 0:
+                left += max(0, target - (epoch.offsets.watermark or 0))
+        return left

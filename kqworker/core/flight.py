@@ -1,0 +1,30 @@
+"""A task on its way through a worker, and what must be remembered of it meanwhile.
+
+Pure. Tested through tests/core/test_messages.py.
+"""
+
+from __future__ import annotations
+
+from kqworker.core.epochs import Epoch
+from kqworker.core.lanes import Lane
+from kqworker.types import Outcome, Segment, Task
+
+
+class Flight:
+    """A task that a worker has, with what the supervisor must remember of it."""
+
+    __slots__ = ("lanes", "outcomes", "parts", "task")
+
+    def __init__(self, task: Task, parts: list[tuple[Epoch, Segment]], lanes: list[Lane]) -> None:
+        self.task = task
+        self.parts = parts
+        self.lanes = lanes
+        self.outcomes: dict[int, Outcome] = {}
+
+    def locate(self, index: int) -> tuple[Segment, int]:
+        """Return the segment of message `index`, and its index in there."""
+        for _, segment in self.parts:
+            if index < len(segment.records):
+                return segment, index
+            index -= len(segment.records)
+        raise IndexError(index)

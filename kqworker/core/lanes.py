@@ -1,0 +1,264 @@
+"""Which messages of one handler may run next: unordered, or one at a time per lane.
+
+A lane is a partition's epoch, or a key in it. Whoever takes messages of a lane holds it
+until it is released; meanwhile nothing else of that lane runs. Nothing is copied here:
+a span names messages of a batch as it was fetched.
+
+Pure: no Kafka, no clock, no process. Knows nothing of workers, retries or offsets.
+Tested by tests/core/test_lanes.py and by every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from kqworker.core.epochs import Epoch
+from kqworker.types import Ordering, Records, Segment
+
+
+class Span(NamedTuple):
+    """Messages `start` up to, not including, `stop` of a batch, all on one attempt."""
+
+    epoch: Epoch
+    records: Records
+    start: int
+    stop: int
+    attempt: int
+
+
+class Lane:
+    """Messages that must run one after the other.
+
+    Attributes:
+        held: Somebody has messages of it, or its first message waits for its next attempt.
+    """
+
+    __slots__ = ("count", "epoch", "held", "key", "spans")
+
+    def __init__(self, key: object, epoch: Epoch) -> None:
+        self.key = key
+        self.epoch = epoch
+        self.spans: deque[Span] = deque()
+        self.count = 0
+        self.held = False
+
+
+Taken = tuple[list[Span], list[Lane]]
+
+
+class Queue(Protocol):
+    """What waits for a worker, of one handler.
+
+    Attributes:
+        ready: Messages that may be taken now.
+    """
+
+    ready: int
+
+    def push(self, span: Span) -> None:
+        """Add newly fetched messages behind all others."""
+        ...
+
+    def take(self, count: int, size: int) -> Taken:
+        """Take up to `count` messages of about `size` bytes, at least one if any is ready."""
+        ...
+
+    def give_back(self, spans: Sequence[Span]) -> None:
+        """Put taken messages back in front, in their order; before `release`."""
+        ...
+
+    def lane_of(self, epoch: Epoch, records: Records, index: int) -> Lane | None:
+        """Return the lane of a message; None if it has none."""
+        ...
+
+    def release(self, lane: Lane) -> None:
+        """Let a held lane go on."""
+        ...
+
+    def drop(self, epochs: Iterable[Epoch]) -> None:
+        """Forget what waits of these epochs."""
+        ...
+
+
+def _cut(span: Span, count: int, size: int) -> int:
+    """Return how many of a span's messages fit, by their mean size; at least one."""
+    fits = min(span.stop - span.start, count)
+    total = span.records.size
+    if total <= size:
+        return fits
+    return max(1, min(fits, size * len(span.records.values) // total))
+
+
+def _bytes(span: Span, count: int) -> int:
+    return span.records.size * count // len(span.records.values)
+
+
+class Unordered:
+    """Any message may run at any time, oldest first."""
+
+    def __init__(self) -> None:
+        self._spans: deque[Span] = deque()
+        self.ready = 0
+
+    def push(self, span: Span) -> None:
+        """Add newly fetched messages behind all others."""
+        self._spans.append(span)
+        self.ready += span.stop - span.start
+
+    def take(self, count: int, size: int) -> Taken:
+        """Take up to `count` messages of about `size` bytes, at least one if any is ready."""
+        taken = []
+        while self._spans and count > 0 and size > 0:
+            span = self._spans.popleft()
+            n = _cut(span, count, size)
+            if n < span.stop - span.start:
+                self._spans.appendleft(span._replace(start=span.start + n))
+                span = span._replace(stop=span.start + n)
+            taken.append(span)
+            self.ready -= n
+            count -= n
+            size -= _bytes(span, n)
+        return taken, []
+
+    def give_back(self, spans: Sequence[Span]) -> None:
+        """Put taken messages back in front, in their order."""
+        self._spans.extendleft(reversed(spans))
+        self.ready += sum(span.stop - span.start for span in spans)
+
+    def lane_of(self, epoch: Epoch, records: Records, index: int) -> Lane | None:
+        """Return None: there are no lanes."""
+        return None
+
+    def release(self, lane: Lane) -> None:
+        """Do nothing: there are no lanes."""
+
+    def drop(self, epochs: Iterable[Epoch]) -> None:
+        """Forget what waits of these epochs."""
+        gone = set(epochs)
+        self._spans = deque(span for span in self._spans if span.epoch not in gone)
+        self.ready = sum(span.stop - span.start for span in self._spans)
+
+
+class Lanes:
+    """One message of a lane at a time, in its order; lanes take turns.
+
+    Args:
+        by_key: A lane is a key of a partition, else a partition. A message without a
+            key is a lane of its own: nothing was promised for it.
+    """
+
+    def __init__(self, by_key: bool) -> None:
+        self._by_key = by_key
+        self._lanes: dict[tuple[Epoch, object], Lane] = {}
+        self._turn: deque[Lane] = deque()
+        self.ready = 0
+
+    def push(self, span: Span) -> None:
+        """Add newly fetched messages behind all others."""
+        epoch, records, start, stop, attempt = span
+        if not self._by_key:
+            self._append((epoch, None), span)
+            return
+        keys, offsets = records.keys, records.offsets
+        for i in range(start, stop):
+            key = None if keys is None else keys[i]
+            # A bytes key never equals an int, so a message without one is alone.
+            name = (epoch, offsets[i] if key is None else key)
+            self._append(name, Span(epoch, records, i, i + 1, attempt))
+
+    def _append(self, name: tuple[Epoch, object], span: Span) -> None:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(name[1], name[0])
+        n = span.stop - span.start
+        if not lane.held:
+            if not lane.spans:
+                self._turn.append(lane)
+            self.ready += n
+        lane.spans.append(span)
+        lane.count += n
+
+    def take(self, count: int, size: int) -> Taken:
+        """Take up to `count` messages of about `size` bytes, at least one if any is ready."""
+        taken: list[Span] = []
+        lanes: list[Lane] = []
+        while self._turn and count > 0 and size > 0:
+            lane = self._turn.popleft()
+            self.ready -= lane.count
+            lane.held = True
+            lanes.append(lane)
+            while lane.spans and count > 0 and size > 0:
+                span = lane.spans.popleft()
+                n = _cut(span, count, size)
+                if n < span.stop - span.start:
+                    lane.spans.appendleft(span._replace(start=span.start + n))
+                    span = span._replace(stop=span.start + n)
+                taken.append(span)
+                lane.count -= n
+                count -= n
+                size -= _bytes(span, n)
+        return taken, lanes
+
+    def give_back(self, spans: Sequence[Span]) -> None:
+        """Put taken messages back in front of their lanes, in their order."""
+        for span in reversed(spans):
+            for i in range(span.stop - 1, span.start - 1, -1) if self._by_key else (span.start,):
+                part = span._replace(start=i, stop=i + 1) if self._by_key else span
+                lane = self.lane_of(span.epoch, span.records, i)
+                if lane is not None:
+                    lane.spans.appendleft(part)
+                    lane.count += part.stop - part.start
+
+    def lane_of(self, epoch: Epoch, records: Records, index: int) -> Lane | None:
+        """Return the lane of a message; None if its epoch was dropped."""
+        if not self._by_key:
+            return self._lanes.get((epoch, None))
+        key = None if records.keys is None else records.keys[index]
+        return self._lanes.get((epoch, records.offsets[index] if key is None else key))
+
+    def release(self, lane: Lane) -> None:
+        """Let a held lane go on."""
+        lane.held = False
+        if lane.spans:
+            self._turn.append(lane)
+            self.ready += lane.count
+        else:
+            self._lanes.pop((lane.epoch, lane.key), None)
+
+    def drop(self, epochs: Iterable[Epoch]) -> None:
+        """Forget what waits of these epochs; lanes that are held end at their release."""
+        gone = set(epochs)
+        for name, lane in list(self._lanes.items()):
+            if lane.epoch in gone:
+                if not lane.held:
+                    self.ready -= lane.count
+                    del self._lanes[name]
+                lane.spans.clear()
+                lane.count = 0
+        self._turn = deque(lane for lane in self._turn if lane.epoch not in gone)
+
+
+def queue_for(ordering: Ordering) -> Queue:
+    """Return an empty queue that keeps `ordering`."""
+    if ordering is Ordering.UNORDERED:
+        return Unordered()
+    return Lanes(by_key=ordering is Ordering.KEY)
+
+
+def segments_of(spans: Sequence[Span], ordering: Ordering) -> list[tuple[Epoch, Segment]]:
+    """Join spans to segments; by key, neighbours of a batch travel in one.
+
+    Within a partition offsets ascend, so every lane's order is kept.
+    """
+    if ordering is not Ordering.KEY:
+        return [(s.epoch, Segment(s.records.slice(s.start, s.stop), s.attempt)) for s in spans]
+    joined: list[tuple[Epoch, Records, int, list[int]]] = []
+    for s in sorted(spans, key=lambda s: (s.epoch.number, s.records.offsets[s.start])):
+        last = joined[-1] if joined else None
+        if last is not None and last[1] is s.records and last[2] == s.attempt:
+            last[3].extend(range(s.start, s.stop))
+        else:
+            joined.append((s.epoch, s.records, s.attempt, list(range(s.start, s.stop))))
+    return [(epoch, Segment(r.pick(indices), attempt)) for epoch, r, attempt, indices in joined]

@@ -1,0 +1,325 @@
+"""The life of a message: fetched, waiting, handed over, and then accepted, tried again or
+dead-lettered.
+
+Pure: no Kafka, no clock, no process. Knows nothing of workers: it hands out flights and
+takes them back. Commands gather in `out`, in the order in which they are to be done.
+Tested by tests/core/test_messages.py and by every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+
+from kqworker.core.batching import FRAME_BYTES, Pace
+from kqworker.core.commands import Command, Note, Produce, Report
+from kqworker.core.deadletter import dead_letter
+from kqworker.core.deliveries import Deliveries, Pending, Ticket
+from kqworker.core.epochs import Epoch, Epochs
+from kqworker.core.events import Delivered, Fetched
+from kqworker.core.flight import Flight
+from kqworker.core.flow import Flow
+from kqworker.core.lanes import Lane, Span, queue_for, segments_of
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.retry import Random
+from kqworker.types import Failure, Outcome, Records, Segment, Task, Verdict
+
+Timer = Span | Lane | Ticket
+
+
+class Messages:
+    """Every message that a supervisor holds, and what is promised for it.
+
+    Args:
+        policies: The handlers, in the app's order.
+        flow: The bounds of what is held.
+        random: For the jitter of retries.
+    """
+
+    def __init__(self, policies: Sequence[HandlerPolicy], flow: Flow, random: Random) -> None:
+        self._policies = policies
+        self._random = random
+        self._queues = [queue_for(policy.ordering) for policy in policies]
+        self._deliveries = Deliveries()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._sequence = 0
+        self._task = 0
+        self.epochs = Epochs()
+        self.flow = flow
+        self.paces = [Pace() for _ in policies]
+        self.out: list[Command] = []
+        self.handled = self.failed = self.retried = 0
+
+    # -- from Kafka
+
+    def fetched(self, event: Fetched) -> None:
+        """Take in messages; what is not owned, or was finished before, is passed over."""
+        for records in event.records:
+            epoch = self.epochs.get(records.partition)
+            if epoch is None or epoch.draining:
+                continue
+            kept = epoch.offsets.admit(records.offsets)
+            if kept is not None:
+                if not kept:
+                    continue
+                records = records.pick(kept)
+            self.flow.add(epoch, len(records), records.size)
+            if epoch.attempts:
+                self._push_tried(epoch, records)
+            else:
+                queue = self._queues[epoch.handler]
+                queue.push(Span(epoch, records, 0, len(records), 1))
+
+    def _push_tried(self, epoch: Epoch, records: Records) -> None:
+        """Queue messages of which some had attempts before the supervisor was restarted."""
+        queue, policy = self._queues[epoch.handler], self._policies[epoch.handler]
+        start = 0
+        for i, offset in enumerate(records.offsets):
+            had = epoch.attempts.get(offset)
+            if had is None:
+                continue
+            if start < i:
+                queue.push(Span(epoch, records, start, i, 1))
+            start = i + 1
+            if had < policy.retry.attempts:
+                queue.push(Span(epoch, records, i, i + 1, had + 1))
+            else:
+                epoch.busy += 1
+                failure = Failure("AttemptsUsed", f"had {had} attempts before a restart")
+                self._dispose(epoch, records.slice(i, i + 1), had, failure)
+        if start < len(records):
+            queue.push(Span(epoch, records, start, len(records), 1))
+
+    def drain(self, epochs: Iterable[Epoch]) -> None:
+        """Begin nothing more of these epochs."""
+        epochs = list(epochs)
+        for epoch in epochs:
+            epoch.draining = True
+        for queue in self._queues:
+            queue.drop(epochs)
+
+    def ended(self, epochs: Iterable[Epoch]) -> None:
+        """Forget everything of epochs that are over."""
+        epochs = list(epochs)
+        for queue in self._queues:
+            queue.drop(epochs)
+        for epoch in epochs:
+            self.flow.remove(epoch.held, epoch.held_bytes)
+
+    # -- to and from workers
+
+    def ready(self, handler: int) -> int:
+        """Return how many messages of a handler may be taken now."""
+        return self._queues[handler].ready
+
+    def take(self, handler: int, count: int) -> Flight:
+        """Take up to `count` ready messages of a handler as one task."""
+        ordering = self._policies[handler].ordering
+        spans, lanes = self._queues[handler].take(count, FRAME_BYTES)
+        parts = segments_of(spans, ordering)
+        for epoch, segment in parts:
+            epoch.busy += len(segment.records)
+        self._task += 1
+        task = Task(self._task, handler, ordering, tuple(segment for _, segment in parts))
+        return Flight(task, parts, lanes)
+
+    def settle(
+        self,
+        flight: Flight,
+        now: float,
+        unbegun: Sequence[int] = (),
+        crashed: tuple[int, Failure] | None = None,
+    ) -> None:
+        """Take a task back: each message has an outcome, is unbegun, or was accepted.
+
+        Args:
+            flight: The task, with the outcomes that its worker told.
+            now: The time.
+            unbegun: Indices, ascending, that go back without suspicion.
+            crashed: The message that its worker died on, which costs it an attempt.
+        """
+        outcomes = flight.outcomes
+        if crashed is not None:
+            outcomes[crashed[0]] = Outcome(crashed[0], Verdict.RELEASE, crashed[1])
+        waiting: set[Lane] = set()
+        if outcomes or unbegun:
+            self._settle_each(flight, now, set(unbegun), waiting)
+        else:
+            for epoch, segment in flight.parts:
+                self._accept(epoch, segment.records)
+        queue = self._queues[flight.task.handler]
+        for lane in flight.lanes:
+            if lane not in waiting:
+                queue.release(lane)
+
+    def _settle_each(
+        self, flight: Flight, now: float, unbegun: set[int], waiting: set[Lane]
+    ) -> None:
+        queue = self._queues[flight.task.handler]
+        back: list[Span] = []
+        base = 0
+        for epoch, segment in flight.parts:
+            records = segment.records
+            accepted: list[int] = []
+            for i in range(len(records)):
+                outcome = flight.outcomes.get(base + i)
+                if outcome is None and base + i not in unbegun:
+                    accepted.append(i)
+                elif not epoch.live:
+                    continue
+                elif outcome is None:
+                    epoch.busy -= 1
+                    if not epoch.draining:
+                        back.append(Span(epoch, records, i, i + 1, segment.attempt))
+                else:
+                    again = self._follow(epoch, segment, i, outcome)
+                    if again is None:
+                        continue
+                    span, due = again[0], now + again[1]
+                    lane = queue.lane_of(epoch, records, i)
+                    if lane is None:
+                        self._later(due, span)
+                    else:
+                        # Its lane waits with it: the order is kept over the delay.
+                        waiting.add(lane)
+                        back.append(span)
+                        self._later(due, lane)
+            if accepted:
+                self._accept(epoch, records.pick(accepted))
+            base += len(records)
+        queue.give_back(back)
+
+    def _accept(self, epoch: Epoch, records: Records) -> None:
+        if epoch.live:
+            self._finish(epoch, records)
+            self.handled += len(records.values)
+
+    def _finish(self, epoch: Epoch, records: Records) -> None:
+        count = len(records.values)
+        epoch.busy -= count
+        epoch.finish(records)
+        self.flow.remove(count, records.size)
+
+    def _follow(
+        self, epoch: Epoch, segment: Segment, i: int, outcome: Outcome
+    ) -> tuple[Span, float] | None:
+        """Do what an outcome asks for; return the next attempt and its delay, if any."""
+        policy = self._policies[epoch.handler]
+        records, had = segment.records, segment.attempt
+        if outcome.verdict is Verdict.ACCEPT:
+            pending = Pending(epoch, records.slice(i, i + 1), had, len(outcome.outputs), None)
+            self.out += self._deliveries.open(pending, outcome.outputs)
+            return None
+        failure = outcome.failure or Failure("Unknown", "the worker gave no reason")
+        epoch.attempts[records.offsets[i]] = had
+        if outcome.verdict is Verdict.REJECT or had >= policy.retry.attempts:
+            self._dispose(epoch, records.slice(i, i + 1), had, failure)
+            return None
+        epoch.busy -= 1
+        if epoch.draining:
+            return None
+        delay = outcome.delay
+        if delay is None:
+            delay = policy.retry.delay(had, self._random)
+        self.retried += 1
+        self._report(Note.RETRYING, epoch, records, i, had, failure, delay)
+        return Span(epoch, records, i, i + 1, had + 1), delay
+
+    def _dispose(self, epoch: Epoch, records: Records, had: int, failure: Failure) -> None:
+        """Dead-letter a message that is out of attempts, or say that it is accepted so."""
+        policy = self._policies[epoch.handler]
+        if policy.dead_letter is None:
+            self._report(Note.GAVE_UP, epoch, records, 0, had, failure)
+            self.failed += 1
+            self._finish(epoch, records)
+            return
+        letter = dead_letter(policy.dead_letter, records, 0, had, policy.name, failure)
+        pending = Pending(epoch, records, had, 1, failure)
+        self.out += self._deliveries.open(pending, (letter,))
+
+    # -- deliveries
+
+    @property
+    def delivering(self) -> int:
+        """Records under way to Kafka."""
+        return len(self._deliveries)
+
+    @property
+    def stalled(self) -> int:
+        """Records that have failed and are to be tried again."""
+        return self._deliveries.stalled()
+
+    def delivered(self, event: Delivered, now: float) -> None:
+        """Take the answer for one record; its message is done with the last of them."""
+        ticket = self._deliveries.get(event.ticket)
+        if ticket is None:
+            return
+        pending = ticket.pending
+        epoch = pending.epoch
+        if not epoch.live or pending.waits == 0:
+            self._deliveries.close(ticket)
+        elif event.failure is None:
+            self._deliveries.close(ticket)
+            pending.waits -= 1
+            if pending.waits == 0:
+                self._delivered_all(pending)
+        elif event.retriable or pending.dead is not None:
+            self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, event.failure)
+            self._later(now + ticket.delay(), ticket)
+        else:
+            # An output that Kafka refuses for good would be refused again.
+            self._deliveries.close(ticket)
+            pending.waits = 0
+            epoch.attempts[pending.records.offsets[0]] = pending.attempt
+            self._dispose(epoch, pending.records, pending.attempt, event.failure)
+
+    def _delivered_all(self, pending: Pending) -> None:
+        epoch = pending.epoch
+        if pending.dead is None:
+            self.handled += 1
+        else:
+            self.failed += 1
+            self._report(
+                Note.DEAD_LETTERED, epoch, pending.records, 0, pending.attempt, pending.dead
+            )
+        self._finish(epoch, pending.records)
+
+    # -- time
+
+    def _later(self, due: float, timer: Timer) -> None:
+        self._sequence += 1
+        heapq.heappush(self._timers, (due, self._sequence, timer))
+
+    def deadline(self) -> float | None:
+        """Return when `due` has something to do; None: never."""
+        return self._timers[0][0] if self._timers else None
+
+    def due(self, now: float) -> None:
+        """Let go on what has waited long enough."""
+        while self._timers and self._timers[0][0] <= now:
+            _, _, timer = heapq.heappop(self._timers)
+            if isinstance(timer, Ticket):
+                if timer.pending.epoch.live and timer.pending.waits:
+                    self.out.append(Produce(timer.number, timer.output))
+                else:
+                    self._deliveries.close(timer)
+            elif isinstance(timer, Lane):
+                self._queues[timer.epoch.handler].release(timer)
+            elif timer.epoch.live and not timer.epoch.draining:
+                self._queues[timer.epoch.handler].give_back([timer])
+
+    def _report(
+        self,
+        note: Note,
+        epoch: Epoch,
+        records: Records,
+        index: int,
+        attempt: int,
+        failure: Failure,
+        delay: float = 0.0,
+    ) -> None:
+        name = self._policies[epoch.handler].name
+        offset = records.offsets[index]
+        self.out.append(
+            Report(note, name, records.partition, offset, attempt, delay, failure=failure)
+        )

@@ -1,0 +1,300 @@
+"""The supervisor's mind: every event comes in here, every command goes out from here.
+
+Composes the messages (what is promised for each), the crew (who runs them) and the
+ending, and decides what none can alone: when a partition is given back, when to commit.
+
+Pure and deterministic: time is an argument, randomness a generator that is passed in.
+Tested by tests/core/test_supervisor.py and by every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.core.crew import Crew, Doom
+from kqworker.core.ending import Ending, Phase
+from kqworker.core.epochs import Epoch
+from kqworker.core.flow import Flow
+from kqworker.core.messages import Messages
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.pool import State
+from kqworker.core.retry import Random
+from kqworker.core.routing import Routes
+from kqworker.core.snapshot import Snapshot
+from kqworker.types import Failure, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the supervisor keeps to.
+
+    Attributes:
+        workers: Worker processes, at least 1.
+        messages: Messages held in memory at most, at least 1.
+        size: Their bytes at most, at least 1.
+        commit_interval: Seconds between commits.
+        boot_seconds: Seconds that a worker may take to start.
+        grace: Seconds that a stop may take which the core itself decides on.
+    """
+
+    workers: int = 1
+    messages: int = 20_000
+    size: int = 64 << 20
+    commit_interval: float = 1.0
+    boot_seconds: float = 60.0
+    grace: float = 30.0
+
+
+@dataclass(slots=True)
+class Drain:
+    """Partitions that are being given back."""
+
+    member: int
+    partitions: tuple[TopicPartition, ...]
+    epochs: list[Epoch]
+    deadline: float
+
+
+class Supervisor:
+    """Events in, commands out.
+
+    Args:
+        policies: The handlers, in the app's order.
+        limits: What to keep to.
+        random: For the jitter of retries; seeded by the caller.
+    """
+
+    def __init__(self, policies: Sequence[HandlerPolicy], limits: Limits, random: Random) -> None:
+        self._limits = limits
+        self._routes = Routes(policies)
+        self._messages = Messages(policies, Flow(limits.messages, limits.size), random)
+        self._crew = Crew(policies, limits.workers, limits.boot_seconds, self._messages)
+        self._epochs = self._messages.epochs
+        self._ending = Ending()
+        self._out = self._messages.out
+        self._drains: list[Drain] = []
+        self._next_commit = 0.0
+
+    # -- the interface
+
+    def start(self, now: float) -> list[c.Command]:
+        """Return the first commands: start the workers."""
+        self._next_commit = now + self._limits.commit_interval
+        for _ in range(self._limits.workers):
+            self._crew.start(now)
+        return self._take_out()
+
+    def handle(self, event: e.Event, now: float) -> list[c.Command]:
+        """Take one event in; return what is to be done, in that order.
+
+        Args:
+            event: What happened.
+            now: Seconds; never less than at the call before.
+        """
+        match event:
+            case e.Finished():
+                self._crew.finished(event, now)
+            case e.Fetched():
+                self._messages.fetched(event)
+            case e.Tick():
+                pass
+            case e.Positions():
+                self._positions(event)
+            case e.Committed():
+                self._committed(event)
+            case e.Delivered():
+                self._messages.delivered(event, now)
+            case e.Assigned():
+                self._assigned(event, now)
+            case e.Revoked():
+                self._revoked(event, now)
+            case e.Lost():
+                self._messages.ended(self._epochs.end(event.partitions))
+                self._ending.moved(now)
+            case e.WorkerReady():
+                self._crew.ready(event)
+            case e.BootFailed():
+                self._doomed(self._crew.boot_failed(event, now), now)
+            case e.WorkerDied():
+                self._doomed(self._crew.died(event, now), now)
+                self._next_commit = now  # attempts survive a restart by the commit
+            case e.Observed():
+                self._crew.observed(event, now)
+            case e.Replace():
+                self._crew.replace()
+            case e.CatchUp():
+                self._ending.catch_up(event.targets, now)
+            case e.StopRequested():
+                self._stop(c.End.CLEAN, None, event.grace, now)
+            case _:
+                assert_never(event)
+        self._go_on(now)
+        return self._take_out()
+
+    def deadline(self) -> float | None:
+        """Return when `handle` wants a `Tick` if nothing else happens; None when it is over."""
+        if self._ending.phase is Phase.OVER:
+            return None
+        times = [self._next_commit, *self._crew.deadlines()]
+        times += [drain.deadline for drain in self._drains]
+        for due in (self._messages.deadline(), self._ending.deadline):
+            if due is not None:
+                times.append(due)
+        return min(times)
+
+    def snapshot(self) -> Snapshot:
+        """Return the counters and gauges of this moment."""
+        messages, pool = self._messages, self._crew.pool
+        return Snapshot(
+            handled=messages.handled,
+            failed=messages.failed,
+            retried=messages.retried,
+            in_flight=sum(len(f.task) for worker in pool for f in worker.flights),
+            held=messages.flow.held,
+            held_bytes=messages.flow.held_bytes,
+            workers_ready=pool.count(State.IDLE, State.BUSY, State.RETIRING),
+            workers_busy=pool.count(State.BUSY, State.RETIRING),
+            restarts=pool.restarts,
+            partitions=len(self._epochs),
+            stalled=messages.stalled,
+            remaining=self._ending.remaining(self._epochs),
+        )
+
+    def visited(self) -> Mapping[str, frozenset[object]]:
+        """Return the rows of each state table that were reached, for the simulator."""
+        return {
+            "pool": frozenset(self._crew.pool.visited),
+            "ending": frozenset(self._ending.visited),
+        }
+
+    def _take_out(self) -> list[c.Command]:
+        out = self._out[:]
+        self._out.clear()
+        return out
+
+    def _go_on(self, now: float) -> None:
+        """Do what is due, whatever happened."""
+        running = self._ending.phase is Phase.RUNNING
+        self._messages.due(now)
+        self._crew.due(now)
+        self._due_drains(now)
+        if running:
+            self._crew.dispatch(now)
+            self._out += self._messages.flow.decide()
+        if now >= self._next_commit:
+            self._next_commit = now + self._limits.commit_interval
+            self._commit()
+            if running:
+                self._out += self._messages.flow.balance(list(self._epochs))
+        if self._ending.caught_up(self._epochs, now):
+            self._stop(c.End.CLEAN, None, self._limits.grace, now)
+        while self._advance_end(now):
+            pass
+
+    # -- partitions
+
+    def _assigned(self, event: e.Assigned, now: float) -> None:
+        # What is assigned again without a revoke in between was lost unheard.
+        self._messages.ended(self._epochs.end(event.partitions))
+        begun = []
+        for partition, start in event.partitions.items():
+            handler = self._routes.handler(partition.topic)
+            epoch, report = self._epochs.begin(event.member, partition, handler, start)
+            begun.append(epoch)
+            if report is not None:
+                self._out.append(report)
+        if self._ending.phase is not Phase.RUNNING:
+            self._messages.drain(begun)
+        self._ending.owned(event.partitions, now)
+
+    def _revoked(self, event: e.Revoked, now: float) -> None:
+        epochs = [ep for p in event.partitions if (ep := self._epochs.get(p)) is not None]
+        self._messages.drain(epochs)
+        self._crew.recall(epochs)
+        deadline = now + max(0.0, event.seconds)
+        self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
+        self._ending.moved(now)
+
+    def _due_drains(self, now: float) -> None:
+        for drain in list(self._drains):
+            epochs = [epoch for epoch in drain.epochs if epoch.live]
+            left = sum(epoch.busy for epoch in epochs)
+            if left and now < drain.deadline:
+                continue
+            if left:
+                text = f"{left} messages were unfinished when partitions had to be given back"
+                self._out.append(c.Report(c.Note.DRAIN_EXPIRED, failure=Failure("Drain", text)))
+            marks = {}
+            for epoch in epochs:
+                mark = epoch.mark()[0]
+                if mark is not None and mark != epoch.committed:
+                    marks[epoch.partition] = mark
+            self._messages.ended(self._epochs.end([epoch.partition for epoch in epochs]))
+            self._drains.remove(drain)
+            self._out.append(c.Release(drain.member, drain.partitions, marks))
+
+    def _positions(self, event: e.Positions) -> None:
+        for partition, position in event.offsets.items():
+            epoch = self._epochs.get(partition)
+            if epoch is not None:
+                epoch.offsets.advance(position)
+
+    def _commit(self) -> None:
+        marks, reports = self._epochs.due(self._epochs)
+        self._out += reports
+        if marks:
+            self._out.append(c.Commit(marks))
+
+    def _committed(self, event: e.Committed) -> None:
+        self._out += self._epochs.answered(event)
+        if event.too_large:
+            self._next_commit = 0.0  # at once again, with a smaller map
+
+    # -- the end
+
+    def _doomed(self, doom: Doom | None, now: float) -> None:
+        if doom is not None:
+            self._stop(doom[0], doom[1], self._limits.grace, now)
+
+    def _stop(self, end: c.End, failure: Failure | None, grace: float, now: float) -> None:
+        if self._ending.begin(end, failure, grace, now):
+            self._out.append(c.Fetching(False))
+            self._messages.drain(self._epochs)
+            self._crew.close()
+
+    def _advance_end(self, now: float) -> bool:
+        """Take one step towards the end, if it can be taken; return whether it was."""
+        ending, crew = self._ending, self._crew
+        late = ending.late(now)
+        match ending.phase:
+            case Phase.RUNNING | Phase.OVER:
+                return False
+            case Phase.DRAINING:
+                if crew.flying or self._messages.delivering:
+                    if not late:
+                        return False
+                    ending.abandoned()
+                    crew.kill_all()
+                    if crew.flying:
+                        return False
+                self._commit()
+            case Phase.COMMITTING:
+                if not self._epochs.settled():
+                    if not late:
+                        return False
+                    ending.abandoned()
+                crew.dismiss_all()
+            case Phase.DISMISSING:
+                if len(crew.pool):
+                    if late:
+                        crew.kill_all()
+                    return False
+                self._out.append(c.Stopped(ending.end, ending.failure))
+            case _:
+                assert_never(ending.phase)
+        ending.advance(now)
+        return True
