@@ -1,0 +1,91 @@
+"""What librdkafka has to say goes to the logger `kqworker.kafka`, repeats collapsed.
+
+Decides what counts as a repeat: a client whose broker is away tries again 20 times a second
+and says so each time. Knows nothing of what a line is about.
+Tested by tests/kafka_unit/test_logs.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError
+
+# One line of a kind in this many seconds.
+INTERVAL = 30.0
+# Kinds that are remembered; beyond them the oldest is said again.
+KINDS = 512
+
+_THREAD = re.compile(r"^\[thrd:[^]]*\]: ")
+# "(after 0ms in state CONNECT, 30 identical error(s) suppressed)"
+_AFTER = re.compile(r" \(after \d+ms in state [^)]*\)$")
+_NUMBER = re.compile(r"\d+")
+
+
+class ClientLog:
+    """What a confluent_kafka client takes as `logger`, and its `error` as `error_cb`.
+
+    One for all clients of a process: several members that miss the same broker say so once.
+    Its lines are said by whoever polls a client.
+
+    Args:
+        logger: Where the lines go.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._lock = threading.Lock()
+        # By kind, the oldest first: when it was last said, and how often not since.
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def log(self, level: int, _format: str, facility: str, client: str, text: str) -> None:
+        """Take a line of librdkafka, in the form in which confluent_kafka hands it over."""
+        if level <= logging.DEBUG:
+            # Somebody set the property `debug` to see every one of them.
+            self._logger.debug("%s", text, extra={"facility": facility, "client": client})
+            return
+        self._say(level, facility, client, plain(text))
+
+    def error(self, error: KafkaError) -> None:
+        """Take an error of a client: what has no log line of its own."""
+        if error.fatal():
+            self._say(logging.ERROR, "FATAL", "", error.str())
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            # "2/2 brokers are down"; which ones, and why, are lines of their own.
+            self._say(logging.WARNING, "DOWN", "", "no broker can be reached")
+
+    def _say(self, level: int, facility: str, client: str, text: str) -> None:
+        broker, _, rest = text.partition(": ")
+        kind = (facility, f"{broker}: {_NUMBER.sub('#', rest)}")
+        now = self._clock()
+        with self._lock:
+            last, unsaid = self._said.get(kind, (None, 0))
+            if last is not None and now - last < INTERVAL:
+                self._said[kind] = (last, unsaid + 1)
+                return
+            self._said.pop(kind, None)
+            self._said[kind] = (now, 0)
+            if len(self._said) > KINDS:
+                del self._said[next(iter(self._said))]
+        more = ""
+        if last is not None and unsaid:
+            more = f" (and {unsaid} more like it in {now - last:.0f} s)"
+        self._logger.log(level, "%s%s", text, more, extra={"facility": facility, "client": client})
+
+
+def plain(text: str) -> str:
+    """Return a line of librdkafka without the thread that said it and how long it took.
+
+    >>> plain("[thrd:b:1/2]: b:1/2: Connection refused (after 0ms in state CONNECT)")
+    'b:1/2: Connection refused'
+    """
+    return _AFTER.sub("", _THREAD.sub("", text))
+
+
+client_log = ClientLog(logging.getLogger("kqworker.kafka"))
