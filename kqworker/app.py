@@ -69,8 +69,7 @@ class App:
         members: int | None = None,
     ) -> None:
         self.name = _checked("name", values.text, name)
-        given = brokers if brokers is None or isinstance(brokers, str) else list(brokers)
-        self.brokers = _checked("brokers", values.addresses, given)
+        self.brokers = _checked("brokers", _addresses, brokers)
         self.group = _checked("group", values.maybe(values.text), group)
         offsets = values.one_of("earliest", "latest", "error")
         self.offset = _checked("offset", values.maybe(offsets), offset)
@@ -287,6 +286,11 @@ def _checked(name: str, parse: values.Parse[R], value: object) -> R:
         return parse(value)
     except ValueError as error:
         raise ConfigError(f"App({name}={value!r}): must be {error}") from None
+
+
+def _addresses(value: object) -> tuple[str, ...] | None:
+    # An empty list says nothing, which None says already; it is a slip.
+    return values.addresses("" if value == [] or value == () else value)
 
 
 def _hook(function: Callable[[], object], kind: str) -> Callable[[], object]:

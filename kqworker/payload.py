@@ -61,12 +61,19 @@ TEXT = Payload(str, Form.TEXT, optional=False)
 def spell(annotation: object) -> str:
     """Return an annotation as one would write it.
 
-    >>> spell(dict[str, int]), spell(str | None), spell(Message)
-    ('dict[str, int]', 'str | None', 'Message')
+    >>> spell(dict[str, int]), spell(Message[bytes | None]), spell(Message)
+    ('dict[str, int]', 'Message[bytes | None]', 'Message')
     """
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is type(None):
+        return "None"
+    if origin in (types.UnionType, typing.Union):
+        return " | ".join(spell(argument) for argument in arguments)
+    if isinstance(origin, type) and arguments:
+        return f"{spell(origin)}[{', '.join(spell(argument) for argument in arguments)}]"
+    if isinstance(annotation, type):
         return annotation.__qualname__.rpartition("<locals>.")[2]
-    return str(annotation).replace("typing.", "")
+    return "..." if annotation is ... else str(annotation).replace("typing.", "")
 
 
 def payload_for(annotation: object) -> Payload:
@@ -292,7 +299,6 @@ def _encode_headers(headers: HeadersLike | None) -> Headers:
     return tuple(encoded)
 
 
-@lru_cache(maxsize=1024)
 def topic_fault(topic: str) -> str | None:
     """Return what is wrong with a topic's name, or None.
 
@@ -301,8 +307,11 @@ def topic_fault(topic: str) -> str | None:
     >>> topic_fault("orders.v1"), topic_fault("my orders")
     (None, "topic 'my orders': only letters, digits, '.', '_' and '-' are allowed, at most 249")
     """
-    if not isinstance(topic, str):
-        return f"topic {topic!r}: must be str"
+    return _fault(topic) if isinstance(topic, str) else f"topic {topic!r}: must be str"
+
+
+@lru_cache(maxsize=1024)  # asked on every push
+def _fault(topic: str) -> str | None:
     if not topic:
         return "topic '': a topic needs a name"
     if topic in (".", ".."):

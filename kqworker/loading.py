@@ -1,0 +1,158 @@
+"""From an import string, `module:attribute`, to the App that it names.
+
+Decides what each mistake is called; a user's own error on import is shown as the part of
+the traceback that is theirs. Knows no options, apart from the names it hints at.
+Tested by tests/app/test_loading.py, which pins the texts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+from kqworker.app import App
+from kqworker.errors import ConfigError
+from kqworker.values import did_you_mean
+
+
+def load_app(reference: str, app_dir: str | None = None, factory: bool = False) -> App:
+    """Import the app that a reference names.
+
+    Args:
+        reference: `module:attribute`; both may have dots.
+        app_dir: The directory to import from, put first in `sys.path`; None for the
+            current one.
+        factory: The attribute is a function that returns the app.
+
+    Raises:
+        ConfigError: There is no such app, or importing it failed; the text says what to do.
+    """
+    module_name, attribute = _split(reference)
+    directory = Path(app_dir or ".").resolve()
+    if not directory.is_dir():
+        raise ConfigError(f"the app directory {str(directory)!r} does not exist")
+    if sys.path[:1] != [str(directory)]:
+        sys.path.insert(0, str(directory))
+    module = _import(module_name, directory)
+    found = _attribute(module, attribute)
+    if factory:
+        found = _call(found, reference)
+    if not isinstance(found, App):
+        raise ConfigError(_not_an_app(module, reference, found, factory))
+    if not found.handlers:
+        raise ConfigError(
+            f"{reference!r} has no handlers: put @{attribute.rpartition('.')[2]}."
+            'handler(topic="…") over a function that this module defines or imports'
+            if not factory
+            else f"the app that {reference!r} returned has no handlers"
+        )
+    return found
+
+
+def _split(reference: str) -> tuple[str, str]:
+    module_name, colon, attribute = reference.partition(":")
+    path = Path(module_name)
+    if module_name.endswith(".py") or len(path.parts) > 1:
+        hint = f"{path.name.removesuffix('.py')}:{attribute or 'app'}"
+        if len(path.parts) > 1:
+            hint += f" --app-dir {path.parent}"
+        raise ConfigError(f"{reference!r} is a file, not module:attribute; try: {hint}")
+    if not colon and module_name:
+        raise ConfigError(
+            f"{reference!r} names no app: expected module:attribute; try: {reference}:app"
+        )
+    dotted = f"{module_name}.{attribute}"
+    if not all(part.isidentifier() for part in dotted.split(".")):
+        raise ConfigError(f"{reference!r} is not module:attribute, such as app:app")
+    return module_name, attribute
+
+
+def _import(name: str, directory: Path) -> ModuleType:
+    # A file written a moment ago, by an editor or by `init`, must be seen.
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Otherwise a module that the user's one imports is missing: that is the user's error.
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            hint = did_you_mean(name, _modules_in(directory, name))
+            raise ConfigError(f"no module {name!r} in {directory}{hint}") from None
+        raise _failed(f"module {name!r} cannot be imported", error) from error
+    except SystemExit as error:
+        raise _failed(f"module {name!r} ended Python when it was imported", error) from error
+    except Exception as error:  # what a user's module raises on import may be anything
+        raise _failed(f"module {name!r} cannot be imported", error) from error
+
+
+def _modules_in(directory: Path, name: str) -> Iterable[str]:
+    parent = name.rpartition(".")[0]
+    folder = directory.joinpath(*parent.split(".")) if parent else directory
+    if not folder.is_dir():
+        folder, parent = directory, ""
+    prefix = f"{parent}." if parent else ""
+    return [info.name for info in pkgutil.iter_modules([str(folder)], prefix)]
+
+
+def _attribute(module: ModuleType, attribute: str) -> object:
+    found: object = module
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            names = _apps(module) or [n for n in dir(module) if not n.startswith("_")]
+            hint = did_you_mean(attribute, names)
+            if not hint and _apps(module):
+                hint = f" (did you mean {_apps(module)[0]!r}?)"
+            raise ConfigError(
+                f"module {module.__name__!r} has no attribute {attribute!r}{hint}"
+            ) from None
+    return found
+
+
+def _apps(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if isinstance(value, App)]
+
+
+def _call(found: object, reference: str) -> object:
+    if isinstance(found, App):
+        raise ConfigError(f"{reference!r} is an App, not a function: leave --factory out")
+    if not callable(found):
+        return found
+    make: Callable[[], object] = found
+    try:
+        return make()
+    except Exception as error:  # what a user's function raises may be anything
+        raise _failed(f"the factory {reference!r} failed", error) from error
+
+
+def _not_an_app(module: ModuleType, reference: str, found: object, factory: bool) -> str:
+    kind = type(found).__qualname__
+    if factory:
+        return f"the factory {reference!r} gave {kind}, not an App"
+    text = f"{reference!r} is not an App but {kind}"
+    apps = _apps(module)
+    if apps:
+        return f"{text} (did you mean {apps[0]!r}?)"
+    return f"{text}; if it is a function that returns one: --factory" if callable(found) else text
+
+
+def _failed(text: str, error: BaseException) -> ConfigError:
+    theirs = error.with_traceback(_user_part(error.__traceback__))
+    lines = traceback.format_exception(theirs)
+    return ConfigError(f"{text}:\n{''.join(lines).rstrip()}")
+
+
+def _user_part(tb: TracebackType | None) -> TracebackType | None:
+    """Skip our own frames and the import system's."""
+    ours = (__file__, importlib.__file__)
+    while tb is not None:
+        name = tb.tb_frame.f_code.co_filename
+        if name not in ours and not name.startswith("<frozen importlib"):
+            break
+        tb = tb.tb_next
+    return tb
