@@ -1,0 +1,216 @@
+"""The built-in broker: librdkafka's mock cluster, in a process of its own.
+
+Decides how it is started, found by other commands and ended: it ends when the process that
+started it does, however that ends. It serves every process of this machine; what it cannot
+do is said in `LIMITS`. It never stands in for the tests against Apache Kafka.
+Tested by tests/kafka_unit/test_devbroker.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+from confluent_kafka import KafkaException, Producer
+
+from kqworker.errors import BrokerError, ConfigError
+
+# It creates every topic with as many; librdkafka's Python client cannot ask for others.
+PARTITIONS = 4
+LIMITS = (
+    "The built-in broker is for development: nothing survives its end, it keeps the last 5 MiB "
+    f"of each partition and drops what is older, and a topic has {PARTITIONS} partitions."
+)
+# With the classic protocol a first message takes 3 s, and a group whose only member has
+# left gives the next one nothing: both are the mock cluster's.
+PROPERTIES: Mapping[str, str] = {"group.protocol": "consumer"}
+
+START_TIMEOUT = 10.0
+STOP_TIMEOUT = 5.0
+TOPIC_TIMEOUT = 10.0
+
+
+class DevBroker:
+    """A broker that this process has started.
+
+    Attributes:
+        address: `host:port`, on loopback.
+        pid: Its process.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], address: str) -> None:
+        self._process = process
+        self._announcement: Path | None = None
+        self.address = address
+        self.pid = process.pid
+
+    def announce(self) -> None:
+        """Let `find_dev_broker` find it, in every process of this user; the last one counts.
+
+        Raises:
+            ConfigError: The runtime directory is not this user's alone.
+        """
+        created = psutil.Process(self.pid).create_time()
+        said = json.dumps({"address": self.address, "pid": self.pid, "created": created})
+        path = runtime_directory() / "broker.json"
+        draft = path.with_name(f"broker.{os.getpid()}.json")
+        draft.write_text(said)
+        # A reader finds the old one or the new one, never half of one.
+        draft.replace(path)
+        self._announcement = path
+
+    def stop(self) -> None:
+        """End it; a second time does nothing."""
+        if self._announcement is not None:
+            announced = _announced(self._announcement)
+            if announced is not None and announced["pid"] == self.pid:
+                self._announcement.unlink(missing_ok=True)
+            self._announcement = None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start_dev_broker() -> DevBroker:
+    """Start a broker in a process that ends with this one; ready in about 0.2 s.
+
+    Raises:
+        BrokerError: It did not start.
+    """
+    process = subprocess.Popen(
+        # -P: a module of the user's directory must not stand in for one of ours.
+        [sys.executable, "-P", "-m", "kqworker.kafka.devbroker"],
+        # The kernel closes this pipe when we end, be it by SIGKILL, and then it ends too.
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Ctrl-C at the terminal is for us: workers still drain, and commit to it.
+        start_new_session=True,
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    try:
+        address = process.stdout.readline().decode().strip()
+        if not address:
+            reason = process.stderr.read().decode(errors="replace").strip()
+            raise BrokerError(f"the built-in broker did not start: {reason[-2000:]}")
+    except BaseException:  # Ctrl-C included: no process may stay behind
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        raise
+    finally:
+        process.stdout.close()
+        process.stderr.close()
+    return DevBroker(process, address)
+
+
+def find_dev_broker() -> str | None:
+    """Return the address of the broker that was announced last, or None if it has ended."""
+    announced = _announced(_runtime_path() / "broker.json")
+    if announced is None:
+        return None
+    try:
+        process = psutil.Process(int(str(announced["pid"])))
+        # A pid is used again; the clock may have been set by a second in between.
+        same = abs(process.create_time() - float(str(announced["created"]))) < 2.0
+        if not same or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+    except psutil.Error:
+        return None
+    return str(announced["address"])
+
+
+def create_topics(address: str, names: Iterable[str]) -> None:
+    """Create topics on the built-in broker, which is done by asking for them.
+
+    Args:
+        address: Of a built-in broker.
+        names: Those that exist already stay as they are.
+
+    Raises:
+        BrokerError: It does not answer.
+    """
+    producer = Producer({"bootstrap.servers": address, "log_level": 0})
+    for name in names:
+        try:
+            producer.list_topics(name, timeout=TOPIC_TIMEOUT)
+        except KafkaException as error:
+            reason = error.args[0].str()
+            raise BrokerError(f"the built-in broker does not answer: {reason}") from None
+
+
+def runtime_directory() -> Path:
+    """Return this user's directory for what lasts as long as a process, made if need be.
+
+    Raises:
+        ConfigError: It is somebody else's, or open to others.
+    """
+    path = _runtime_path()
+    path.mkdir(mode=0o700, exist_ok=True)
+    if not _ours(path):
+        raise ConfigError(f"{path} must belong to you and be closed to others: chmod 0700 {path}")
+    return path
+
+
+def _runtime_path() -> Path:
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    # In a container or under sudo it may name a place that is not there, or not ours.
+    if given and os.access(given, os.W_OK):
+        return Path(given) / "kqworker"
+    return Path(tempfile.gettempdir()) / f"kqworker-{os.getuid()}"
+
+
+def _ours(path: Path) -> bool:
+    # lstat: in /tmp somebody else may have put a link there.
+    state = path.lstat()
+    return state.st_uid == os.getuid() and state.st_mode & 0o077 == 0
+
+
+def _announced(path: Path) -> dict[str, object] | None:
+    with contextlib.suppress(OSError, ValueError):
+        if _ours(path.parent):
+            said = json.loads(path.read_text())
+            if isinstance(said, dict) and said.keys() >= {"address", "pid", "created"}:
+                return said
+    return None
+
+
+def main() -> None:
+    """Serve until standard input ends; say the address on standard output."""
+    # Whoever started it decides when it ends, by closing the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Its log would fill a queue that nobody empties.
+    producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = producer.list_topics(timeout=START_TIMEOUT).brokers.values()
+    sys.stdout.write(f"{broker.host}:{broker.port}\n")
+    sys.stdout.flush()
+    sys.stdin.buffer.read()
+
+
+if __name__ == "__main__":
+    main()
