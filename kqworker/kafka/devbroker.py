@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,7 +55,7 @@ class DevBroker:
         self.pid = process.pid
 
     def announce(self) -> None:
-        """Let `find_dev_broker` find it, in every process of this user; the last one counts.
+        """Let `running` find it, in every process of this user; the last one counts.
 
         Raises:
             ConfigError: The runtime directory is not this user's alone.
@@ -129,7 +129,7 @@ def start_dev_broker() -> DevBroker:
     return DevBroker(process, address)
 
 
-def find_dev_broker() -> str | None:
+def running() -> str | None:
     """Return the address of the broker that was announced last, or None if it has ended."""
     announced = _announced(_runtime_path() / "broker.json")
     if announced is None:
@@ -143,6 +143,23 @@ def find_dev_broker() -> str | None:
     except psutil.Error:
         return None
     return str(announced["address"])
+
+
+@contextlib.contextmanager
+def running_or_new() -> Iterator[str]:
+    """Lend the address of the announced broker, or of a new one that ends with the block.
+
+    Raises:
+        BrokerError: It did not start.
+        ConfigError: The runtime directory is not this user's alone.
+    """
+    address = running()
+    if address is not None:
+        yield address
+        return
+    with start_dev_broker() as broker:
+        broker.announce()
+        yield broker.address
 
 
 def create_topics(address: str, names: Iterable[str]) -> None:

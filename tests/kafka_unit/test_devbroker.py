@@ -21,7 +21,7 @@ from kqworker.kafka.devbroker import (
     PROPERTIES,
     DevBroker,
     create_topics,
-    find_dev_broker,
+    running_or_new,
     start_dev_broker,
 )
 
@@ -151,14 +151,14 @@ def test_it_ends_when_the_process_that_started_it_is_killed() -> None:
 
 
 def test_it_is_found_once_announced_and_until_it_stops(broker: DevBroker, directory: Path) -> None:
-    assert find_dev_broker() is None
+    assert devbroker.running() is None
 
     broker.announce()
-    assert find_dev_broker() == broker.address
+    assert devbroker.running() == broker.address
     assert directory.stat().st_mode & 0o777 == 0o700
 
     broker.stop()
-    assert find_dev_broker() is None
+    assert devbroker.running() is None
     assert list(directory.iterdir()) == []
 
 
@@ -170,7 +170,22 @@ def test_the_last_one_announced_is_found_and_not_forgotten_when_the_first_stops(
         second.announce()
         broker.stop()
 
-        assert find_dev_broker() == second.address
+        assert devbroker.running() == second.address
+
+
+def test_a_running_one_is_used_and_outlives_who_used_it(broker: DevBroker) -> None:
+    broker.announce()
+    with running_or_new() as address:
+        assert address == broker.address
+
+    assert devbroker.running() == broker.address
+
+
+def test_a_new_one_is_announced_while_it_is_used() -> None:
+    with running_or_new() as address:
+        assert devbroker.running() == address
+
+    assert devbroker.running() is None
 
 
 def test_one_that_was_killed_is_not_found(broker: DevBroker) -> None:
@@ -178,7 +193,7 @@ def test_one_that_was_killed_is_not_found(broker: DevBroker) -> None:
     psutil.Process(broker.pid).kill()
     broker._process.wait()
 
-    assert find_dev_broker() is None
+    assert devbroker.running() is None
 
 
 def test_another_process_with_the_same_pid_is_not_taken_for_it(
@@ -188,7 +203,7 @@ def test_another_process_with_the_same_pid_is_not_taken_for_it(
     file = directory / "broker.json"
     file.write_text(file.read_text().replace(f'"pid": {broker.pid}', f'"pid": {os.getpid()}'))
 
-    assert find_dev_broker() is None
+    assert devbroker.running() is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "\x00"])
@@ -196,14 +211,14 @@ def test_a_damaged_announcement_is_no_announcement(directory: Path, text: str) -
     directory.mkdir(mode=0o700)
     (directory / "broker.json").write_text(text)
 
-    assert find_dev_broker() is None
+    assert devbroker.running() is None
 
 
 def test_a_directory_that_is_open_to_others_is_not_used(broker: DevBroker, directory: Path) -> None:
     broker.announce()
     directory.chmod(0o755)
 
-    assert find_dev_broker() is None
+    assert devbroker.running() is None
     with pytest.raises(ConfigError, match=f"chmod 0700 {directory}"):
         broker.announce()
     directory.chmod(0o700)
