@@ -21,7 +21,7 @@ from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
-from kqworker.handler import Handler, locate
+from kqworker.handler import Handler, locate, place
 from kqworker.payload import HeadersLike, make_output
 from kqworker.types import Ordering, Output
 
@@ -145,7 +145,7 @@ class App:
                 # A second topic for a function: both handlers call the function itself.
                 function = function.function
             handler = Handler(
-                self,
+                self.push,
                 function,
                 topic=topic,
                 ordering=ordering,
@@ -285,7 +285,15 @@ def _checked(name: str, parse: values.Parse[R], value: object) -> R:
     try:
         return parse(value)
     except ValueError as error:
-        raise ConfigError(f"App({name}={value!r}): must be {error}") from None
+        raise ConfigError(f"{_caller()}: App({name}={value!r}): must be {error}") from None
+
+
+def _caller() -> str:
+    """Return the file and line of the user's code that called this module."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return place(frame.f_code.co_filename, frame.f_lineno) if frame is not None else "<unknown>"
 
 
 def _addresses(value: object) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from kqworker.context import Context, Push
 from kqworker.core.policy import HandlerPolicy
@@ -25,9 +25,6 @@ from kqworker.payload import HeadersLike, make_output, topic_fault
 from kqworker.signature import compile_binding, plain_function, read_signature
 from kqworker.types import Ordering, Output, Segment
 from kqworker.values import did_you_mean
-
-if TYPE_CHECKING:
-    from kqworker.app import App
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,12 +46,12 @@ class Handler(Generic[P, R]):
         output: The topic for what the function returns; None drops it.
         is_async: Whether a call returns a coroutine.
         payload: The type that values are decoded to, as one would write it.
-        where: The file and line of the function, for error texts.
+        app_push: The push of its app.
     """
 
     def __init__(
         self,
-        app: App,
+        app_push: Push,
         function: Callable[P, R],
         *,
         topic: str,
@@ -66,9 +63,8 @@ class Handler(Generic[P, R]):
         name: str | None,
     ) -> None:
         functools.update_wrapper(self, function)
-        self._app = app
+        self.app_push = app_push
         self.function = function
-        self.where = locate(function)
         self.name = self._checked_name(name)
         self._refuse_what_cannot_be_called()
         self.is_async = _is_async(function)
@@ -113,9 +109,9 @@ class Handler(Generic[P, R]):
         self._bind = compile_binding(self.function, self._signature)
 
     @property
-    def app_push(self) -> Push:
-        """The push of its app."""
-        return self._app.push
+    def where(self) -> str:
+        """The file and line of the function, for error texts."""
+        return locate(self.function)
 
     @property
     def policy(self) -> HandlerPolicy:
@@ -161,7 +157,7 @@ class Handler(Generic[P, R]):
         """
         if self._pattern is not None:
             raise self.refusal(f"topic {self.topic!r} is a pattern: push with app.push(topic, …)")
-        return self._app.push(self.topic, value, key=key, headers=headers, partition=partition)
+        return self.app_push(self.topic, value, key=key, headers=headers, partition=partition)
 
     def refusal(self, text: str) -> ConfigError:
         """Return an error about this handler, with its file and line."""
@@ -279,8 +275,12 @@ def locate(function: object) -> str:
     plain = plain_function(function)
     if plain is None:
         return f"<{getattr(function, '__module__', None) or 'unknown'}>"
-    path, line = Path(plain.__code__.co_filename), plain.__code__.co_firstlineno
-    here = Path.cwd()
+    return place(plain.__code__.co_filename, plain.__code__.co_firstlineno)
+
+
+def place(filename: str, line: int) -> str:
+    """Return `file:line`, the file as seen from the current directory."""
+    path, here = Path(filename), Path.cwd()
     return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{line}"
 
 

@@ -77,6 +77,8 @@ def _import(name: str, directory: Path) -> ModuleType:
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
+    except ConfigError:
+        raise  # says itself which line of the module is to be mended
     except ModuleNotFoundError as error:
         # Otherwise a module that the user's one imports is missing: that is the user's error.
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
@@ -126,6 +128,8 @@ def _call(found: object, reference: str) -> object:
     make: Callable[[], object] = found
     try:
         return make()
+    except ConfigError:
+        raise
     except Exception as error:  # what a user's function raises may be anything
         raise _failed(f"the factory {reference!r} failed", error) from error
 

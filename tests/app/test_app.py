@@ -81,7 +81,7 @@ def test_what_an_app_was_not_given_is_left_to_others() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_by_name(options: dict[str, Any], text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(ConfigError, match=rf"^tests/app/test_app\.py:\d+: {text}"):
         App(**{"name": "orders", **options})
 
 

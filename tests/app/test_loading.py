@@ -1,0 +1,253 @@
+"""What each mistake in `module:attribute` is called; the texts are pinned."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kqworker.app import App
+from kqworker.errors import ConfigError
+from kqworker.loading import load_app
+
+APP = """
+from kqworker import App
+
+app = App("orders")
+
+@app.handler(topic="test")
+def on_test(value: str) -> None: ...
+"""
+
+Write = Callable[[str, str], None]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Iterator[Write]:
+    """Writes a file to import; the path and the modules are put back afterwards."""
+    path, modules = list(sys.path), set(sys.modules)
+
+    def write(name: str, text: str) -> None:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    yield write
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+def refusal(reference: str, tmp_path: Path, factory: bool = False) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_app(reference, str(tmp_path), factory)
+    return str(caught.value).replace(str(tmp_path), "DIR")
+
+
+def test_an_app_is_loaded_from_its_directory(write: Write, tmp_path: Path) -> None:
+    write("orders_app.py", APP)
+
+    app = load_app("orders_app:app", str(tmp_path))
+
+    assert isinstance(app, App) and [h.name for h in app.handlers] == ["orders_app.on_test"]
+    assert sys.path[0] == str(tmp_path)
+    load_app("orders_app:app", str(tmp_path))
+    assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_the_current_directory_is_searched_when_none_is_given(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("here_app.py", APP)
+    monkeypatch.chdir(tmp_path)
+
+    assert load_app("here_app:app").name == "orders"
+
+
+def test_module_and_attribute_may_have_dots(write: Write, tmp_path: Path) -> None:
+    write("shop/__init__.py", "")
+    write("shop/jobs.py", f"{APP}\nclass Holder:\n    inner = app\n")
+
+    assert load_app("shop.jobs:Holder.inner", str(tmp_path)).name == "orders"
+
+
+def test_a_factory_is_called(write: Write, tmp_path: Path) -> None:
+    write("made_app.py", f"{APP}\ndef make():\n    return app\n")
+
+    assert load_app("made_app:make", str(tmp_path), factory=True).name == "orders"
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        ("app", "'app' names no app: expected module:attribute; try: app:app"),
+        ("app.py", "'app.py' is a file, not module:attribute; try: app:app"),
+        ("app.py:main", "'app.py:main' is a file, not module:attribute; try: app:main"),
+        (
+            "src/app.py:app",
+            "'src/app.py:app' is a file, not module:attribute; try: app:app --app-dir src",
+        ),
+        ("", "'' is not module:attribute, such as app:app"),
+        (":app", "':app' is not module:attribute, such as app:app"),
+        ("app:", "'app:' is not module:attribute, such as app:app"),
+        ("app:a:b", "'app:a:b' is not module:attribute, such as app:app"),
+        ("my-app:app", "'my-app:app' is not module:attribute, such as app:app"),
+        ("..app:app", "'..app:app' is not module:attribute, such as app:app"),
+    ],
+)
+def test_what_is_not_a_reference_is_told_what_one_is(
+    reference: str, text: str, tmp_path: Path
+) -> None:
+    assert refusal(reference, tmp_path) == text
+
+
+@pytest.mark.usefixtures("write")
+def test_a_module_that_is_not_there_names_the_directory(tmp_path: Path) -> None:
+    assert refusal("nowhere:app", tmp_path) == "no module 'nowhere' in DIR"
+
+
+def test_a_module_that_is_not_there_is_compared_with_those_that_are(
+    write: Write, tmp_path: Path
+) -> None:
+    write("billing.py", APP)
+    write("shop/__init__.py", "")
+    write("shop/jobs.py", APP)
+
+    assert refusal("biling:app", tmp_path) == "no module 'biling' in DIR (did you mean 'billing'?)"
+    assert refusal("shop.job:app", tmp_path) == (
+        "no module 'shop.job' in DIR (did you mean 'shop.jobs'?)"
+    )
+    assert (
+        refusal("billing.jobs:app", tmp_path)
+        == "no module 'billing.jobs' in DIR (did you mean 'billing'?)"
+    )
+
+
+@pytest.mark.usefixtures("write")
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert refusal("app:app", tmp_path / "none") == "the app directory 'DIR' does not exist"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "text"),
+    [
+        ("ap", "module 'texts_app' has no attribute 'ap' (did you mean 'app'?)"),
+        ("queue", "module 'texts_app' has no attribute 'queue' (did you mean 'app'?)"),
+        ("app.inner", "module 'texts_app' has no attribute 'app.inner' (did you mean 'app'?)"),
+        ("on_test", "'texts_app:on_test' is not an App but Handler (did you mean 'app'?)"),
+    ],
+)
+def test_an_attribute_that_is_not_the_app_is_told_where_it_is(
+    attribute: str, text: str, write: Write, tmp_path: Path
+) -> None:
+    write("texts_app.py", APP)
+
+    assert refusal(f"texts_app:{attribute}", tmp_path) == text
+
+
+def test_a_module_without_an_app_is_told_so(write: Write, tmp_path: Path) -> None:
+    write("bare.py", "number = 7\ndef create(): ...\n")
+
+    assert refusal("bare:app", tmp_path) == "module 'bare' has no attribute 'app'"
+    assert refusal("bare:numbr", tmp_path) == (
+        "module 'bare' has no attribute 'numbr' (did you mean 'number'?)"
+    )
+    assert refusal("bare:number", tmp_path) == "'bare:number' is not an App but int"
+    assert refusal("bare:create", tmp_path) == (
+        "'bare:create' is not an App but function; if it is a function that returns one: --factory"
+    )
+
+
+def test_an_app_without_handlers_is_refused(write: Write, tmp_path: Path) -> None:
+    write("empty.py", "from kqworker import App\napp = App('a')\ndef make(): return app\n")
+
+    assert refusal("empty:app", tmp_path) == (
+        "'empty:app' has no handlers: put @app.handler(topic=\"…\") over a function that this "
+        "module defines or imports"
+    )
+    assert refusal("empty:make", tmp_path, factory=True) == (
+        "the app that 'empty:make' returned has no handlers"
+    )
+
+
+def test_a_factory_that_is_none_is_refused(write: Write, tmp_path: Path) -> None:
+    write("factories.py", f"{APP}\ndef nothing(): ...\ndef fails(): raise OSError('no disk')\n")
+
+    assert refusal("factories:app", tmp_path, factory=True) == (
+        "'factories:app' is an App, not a function: leave --factory out"
+    )
+    assert refusal("factories:nothing", tmp_path, factory=True) == (
+        "the factory 'factories:nothing' gave NoneType, not an App"
+    )
+    assert refusal("factories:fails", tmp_path, factory=True) == (
+        "the factory 'factories:fails' failed:\n"
+        "Traceback (most recent call last):\n"
+        '  File "DIR/factories.py", line 10, in fails\n'
+        "    def fails(): raise OSError('no disk')\n"
+        "                 ^^^^^^^^^^^^^^^^^^^^^^^^\n"
+        "OSError: no disk"
+    )
+
+
+def test_an_error_of_the_module_shows_the_part_that_is_the_users(
+    write: Write, tmp_path: Path
+) -> None:
+    write("outer.py", "import inner_module\n")
+    write("inner_module.py", "def load():\n    raise LookupError('no model')\n\nload()\n")
+
+    assert refusal("outer:app", tmp_path) == (
+        "module 'outer' cannot be imported:\n"
+        "Traceback (most recent call last):\n"
+        '  File "DIR/outer.py", line 1, in <module>\n'
+        "    import inner_module\n"
+        '  File "DIR/inner_module.py", line 4, in <module>\n'
+        "    load()\n"
+        '  File "DIR/inner_module.py", line 2, in load\n'
+        "    raise LookupError('no model')\n"
+        "LookupError: no model"
+    )
+
+
+def test_a_module_that_the_users_one_misses_is_not_taken_for_theirs(
+    write: Write, tmp_path: Path
+) -> None:
+    write("needy.py", "import not_installed_anywhere\n")
+
+    text = refusal("needy:app", tmp_path)
+
+    assert text.startswith("module 'needy' cannot be imported:\nTraceback")
+    assert text.endswith("ModuleNotFoundError: No module named 'not_installed_anywhere'")
+
+
+def test_a_syntax_error_shows_the_line_and_nothing_of_ours(write: Write, tmp_path: Path) -> None:
+    write("broken.py", "def f(:\n")
+
+    text = refusal("broken:app", tmp_path)
+
+    assert text.startswith("module 'broken' cannot be imported:\n")
+    assert 'File "DIR/broken.py", line 1\n    def f(:\n' in text
+    assert "kqworker" not in text and "importlib" not in text
+
+
+def test_a_module_that_exits_does_not_end_the_command(write: Write, tmp_path: Path) -> None:
+    write("exits.py", "import sys\nsys.exit(3)\n")
+
+    text = refusal("exits:app", tmp_path)
+
+    assert text.startswith("module 'exits' ended Python when it was imported:\n")
+    assert text.endswith("SystemExit: 3")
+
+
+def test_what_an_app_refuses_is_shown_without_a_traceback(write: Write, tmp_path: Path) -> None:
+    write("wrong.py", APP.replace('"test"', '"my test"'))
+
+    text = refusal("wrong:app", tmp_path)
+
+    assert text.startswith("DIR/wrong.py:6: handler wrong.on_test: topic 'my test': only letters")
+    assert "Traceback" not in text
+    write("wrong_app.py", "from kqworker import App\napp = App('a', members=0)\n")
+    assert refusal("wrong_app:app", tmp_path) == (
+        "DIR/wrong_app.py:2: App(members=0): must be a whole number of at least 1"
+    )
