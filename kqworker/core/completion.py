@@ -118,7 +118,7 @@ def decode(text: str, base: int) -> Completion | None:
     """
     if not text:
         return Completion()
-    if not text.isascii() or not text.startswith(_VERSION):
+    if not text.startswith(_VERSION):
         return None
     try:
         payload = base64.b64decode(text[1:] + "=" * (-(len(text) - 1) % 4), b"-_", validate=True)
@@ -142,9 +142,7 @@ def _read(body: bytes, base: int) -> Completion:
     count = head >> 1
     done: list[Run] = []
     if head & 1:
-        if count > len(body) - at:
-            raise ValueError("the bitmap is cut short")
-        # Most significant bit first in text, so reverse: index 0 is the base.
+        # Digits stand with the most significant first: reversed, index 0 is the base.
         bits = f"{int.from_bytes(body[at : at + count], 'little'):b}"[::-1]
         done.extend((base + run.start(), base + run.end()) for run in re.finditer("1+", bits))
         at += count

@@ -154,6 +154,11 @@ def test_the_text_is_as_documented() -> None:
     assert encode(5, Completion(((6, 26), (27, 327)), {5: 2}), BUDGET) == runs
     bitmap = text_of(5, 2 << 1 | 1, bitmap=b"\x52\x80")
     assert encode(5, Completion(((6, 7), (9, 10), (11, 12), (20, 21))), BUDGET) == bitmap
+    whole_byte = text_of(5, 1 << 1 | 1, bitmap=b"\x82")
+    assert encode(5, Completion(((6, 7), (12, 13))), BUDGET) == whole_byte
+    one_byte, two_bytes = text_of(127, 0, after=b"\x7f\x00"), text_of(128, 0, after=b"\x80\x01\x00")
+    assert encode(127, Completion((), {254: 1}), BUDGET) == one_byte
+    assert encode(128, Completion((), {256: 1}), BUDGET) == two_bytes
 
 
 @pytest.mark.parametrize(
@@ -176,9 +181,9 @@ def test_the_text_is_as_documented() -> None:
         pytest.param(text_of(5, 4, 1, 0, 0), id="runs where a bitmap is shorter"),
         pytest.param(text_of(5, 5, bitmap=b"\x55\x00"), id="a bitmap with a needless zero"),
         pytest.param(text_of(5, 5, bitmap=b"\x55"), id="a bitmap cut short"),
-        pytest.param(text_of(5, 2, 3, 2**63), id="a run above all offsets"),
+        pytest.param(text_of(5, 2, 1, 2**63 - 6), id="a run above all offsets"),
         pytest.param(text_of(5, 2, 2**64), id="a run longer than all offsets"),
-        pytest.param(text_of(5, 0, 2**63, 0), id="attempts above all offsets"),
+        pytest.param(text_of(5, 0, 2**63 - 5, 0), id="attempts above all offsets"),
         pytest.param(
             text_of(5, 3, bitmap=b"\x02", after=b"\x01\x00"), id="attempts at what is finished"
         ),

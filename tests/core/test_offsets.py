@@ -333,6 +333,30 @@ def test_memory_grows_with_gaps_and_not_with_messages() -> None:
     assert len(offsets._starts) == len(offsets._stops) == 2
 
 
+class Watched(Sequence[int]):
+    """A frame that counts how many of its offsets are looked at."""
+
+    def __init__(self, offsets: Sequence[int]) -> None:
+        self.offsets = offsets
+        self.looks = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, index: int) -> int:  # type: ignore[override]
+        self.looks += 1
+        return self.offsets[index]
+
+
+def test_a_frame_without_gaps_costs_nothing_per_message() -> None:
+    frame = Watched(list(range(10, 1_010)))
+    offsets = Offsets(10, [(2_000, 2_010)])
+    offsets.admit(frame)
+    offsets.finish(frame)
+    assert offsets.watermark == 1_010
+    assert frame.looks < 10
+
+
 class Counted(list[int]):
     """A list that counts the items it must move or write for a change."""
 
