@@ -12,6 +12,7 @@ import importlib
 import inspect
 import math
 import re
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -22,7 +23,7 @@ from kqworker.core.retry import Retry
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
 from kqworker.payload import HeadersLike, make_output, topic_fault
-from kqworker.signature import compile_binding, plain_function, read_signature
+from kqworker.signature import Bind, compile_binding, plain_function, read_signature
 from kqworker.types import Ordering, Output, Segment
 from kqworker.values import did_you_mean
 
@@ -67,7 +68,7 @@ class Handler(Generic[P, R]):
         self.function = function
         self.name = self._checked_name(name)
         self._refuse_what_cannot_be_called()
-        self.is_async = _is_async(function)
+        self.is_async = inspect.iscoroutinefunction(plain_function(function))
         self.topic = topic
         self._pattern = self._checked_topic()
         self.ordering = self._checked_ordering(ordering)
@@ -80,7 +81,7 @@ class Handler(Generic[P, R]):
         except TypeError as error:
             raise self.refusal(str(error)) from error
         self.payload = self._signature.payload
-        self._bind = compile_binding(function, self._signature)
+        self._bind = self._compiled()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -106,7 +107,14 @@ class Handler(Generic[P, R]):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
-        self._bind = compile_binding(self.function, self._signature)
+        self._bind = self._compiled()
+
+    def _compiled(self) -> Bind:
+        function: Callable[..., object] = self.function
+        if self.is_async and not _is(inspect.iscoroutinefunction, function):
+            # A plain wrapper around a coroutine function: only its result can tell.
+            function = _settled(function)
+        return compile_binding(function, self._signature)
 
     @property
     def where(self) -> str:
@@ -136,8 +144,11 @@ class Handler(Generic[P, R]):
         """Return the record for what the handler returned, or None if there is none.
 
         Raises:
-            TypeError: The result has no bytes.
+            TypeError: The result has no bytes, or is a coroutine that nobody awaited.
         """
+        if isinstance(result, types.CoroutineType):
+            result.close()
+            raise TypeError("the handler returned a coroutine: write async def, so it is awaited")
         if result is None or self.output is None:
             return None
         return make_output(self.output, result)
@@ -184,20 +195,16 @@ class Handler(Generic[P, R]):
             raise self.refusal("it is not a function: decorate a function, def or async def")
         if isinstance(function, staticmethod):
             raise self.refusal("decorate a function of the module, not a static method")
-        plain = plain_function(function)
-        if plain is None:
-            return
-        if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
             raise self.refusal(
                 "it has a yield, so a call would run nothing: return one value, or push several "
                 "by Context.push"
             )
-        outer = plain.__qualname__.rpartition(".")[0]
-        if plain is function and outer and not outer.endswith("<locals>"):
+        outer, _, own = getattr(function, "__qualname__", "").rpartition(".")
+        if isinstance(function, types.FunctionType) and outer and not outer.endswith("<locals>"):
             raise self.refusal(
                 "it is a method, and no object would be there to call it on: make it a function, "
-                f"or register a bound method, app.handler(…)({outer.rpartition('.')[2].lower()}."
-                f"{plain.__name__})"
+                f"or register a bound one, app.handler(…)({outer.rpartition('.')[2]}(…).{own})"
             )
 
     def _checked_topic(self) -> re.Pattern[str] | None:
@@ -284,10 +291,17 @@ def place(filename: str, line: int) -> str:
     return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{line}"
 
 
-def _is_async(function: Callable[..., object]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        plain_function(function)
-    )
+def _is(check: Callable[[object], bool], function: object) -> bool:
+    """Ask inspect about a function, or about the call of an object."""
+    return check(function) or check(inspect.getattr_static(type(function), "__call__", None))
+
+
+def _settled(function: Callable[..., object]) -> Callable[..., object]:
+    async def settle(*args: object, **kwargs: object) -> object:
+        result = function(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    return settle
 
 
 def _look_up(module: str, qualname: str) -> object:

@@ -67,13 +67,18 @@ def spell(annotation: object) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is type(None):
         return "None"
-    if origin in (types.UnionType, typing.Union):
+    if is_union(annotation):
         return " | ".join(spell(argument) for argument in arguments)
     if isinstance(origin, type) and arguments:
         return f"{spell(origin)}[{', '.join(spell(argument) for argument in arguments)}]"
     if isinstance(annotation, type):
         return annotation.__qualname__.rpartition("<locals>.")[2]
     return "..." if annotation is ... else str(annotation).replace("typing.", "")
+
+
+def is_union(annotation: object) -> bool:
+    """Return whether it is `X | Y`, or `Union` or `Optional` of typing."""
+    return typing.get_origin(annotation) in (types.UnionType, typing.Union)
 
 
 def payload_for(annotation: object) -> Payload:
@@ -84,7 +89,7 @@ def payload_for(annotation: object) -> Payload:
     """
     annotation = _unwrap(annotation)
     inner, optional = annotation, False
-    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+    if is_union(annotation):
         members = typing.get_args(annotation)
         if type(None) in members:
             optional = True
@@ -101,8 +106,18 @@ def payload_for(annotation: object) -> Payload:
 
 
 def _unwrap(annotation: object) -> object:
-    """Look through NewType and through `type X = …` of Python 3.12."""
+    """Look through NewType, `type X = …` of Python 3.12, and notes on bytes and text."""
     while True:
+        if typing.get_origin(annotation) is typing.Annotated:
+            base = _unwrap(typing.get_args(annotation)[0])
+            if base is not str and base is not bytes:
+                return annotation
+            if any(type(note).__name__ == "Meta" for note in typing.get_args(annotation)[1:]):
+                raise TypeError(
+                    f"the constraints of {spell(annotation)} would not be checked, for only JSON "
+                    "is: check them in the handler"
+                )
+            return base
         if isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
         elif type(annotation).__name__ == "TypeAliasType":

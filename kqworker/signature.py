@@ -26,6 +26,7 @@ from kqworker.payload import (
     Payload,
     absent,
     decoder,
+    is_union,
     payload_for,
     undecodable,
 )
@@ -113,8 +114,11 @@ def _resolve(function: Callable[..., object], parameter: inspect.Parameter) -> o
     annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
         return annotation
+
     # Each alone: a return annotation that only type checkers can see must not matter.
-    alone = types.SimpleNamespace(__annotations__={parameter.name: annotation})
+    def alone() -> None: ...
+
+    alone.__annotations__ = {parameter.name: annotation}
     try:
         hints = typing.get_type_hints(alone, globals_of(function), include_extras=True)
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
@@ -136,19 +140,20 @@ def globals_of(function: Callable[..., object]) -> dict[str, object]:
 
 
 def plain_function(function: object) -> types.FunctionType | None:
-    """Return the Python function behind a partial, a method or a callable object."""
+    """Return the Python function behind a partial, a method, a decorator or an object."""
     while isinstance(function, functools.partial):
         function = function.func
     function = inspect.unwrap(function) if callable(function) else function
     if isinstance(function, types.MethodType):
-        function = function.__func__
-    if not isinstance(function, types.FunctionType) and not isinstance(function, type):
+        function = inspect.unwrap(function.__func__)
+    if not isinstance(function, types.FunctionType | type):
         function = inspect.getattr_static(type(function), "__call__", None)
     return function if isinstance(function, types.FunctionType) else None
 
 
 def _is_context(hint: object) -> bool:
-    return hint is Context or Context in typing.get_args(hint)
+    members = typing.get_args(hint) if is_union(hint) else (hint,)
+    return Context in members
 
 
 def _payload_parameters(rest: list[inspect.Parameter]) -> list[inspect.Parameter]:
@@ -229,15 +234,15 @@ def compile_binding(function: Callable[..., object], signature: Signature) -> Bi
     keywords = [p.name for p in parameters if p.keyword]
     if keywords:
         return _bind_keywords(function, readers, keywords)
-    if len(readers) == 1:
-        only = parameters[0]
-        if only.role is Role.VALUE and not only.payload.optional:
-            if only.payload.form is Form.BYTES:
-                return _bind_bytes(function, only.payload)
-            if only.payload.form is Form.TEXT:
-                return _bind_text(function, only.payload)
+    if len(parameters) > 1:
+        return _bind_many(function, readers)
+    if parameters[0].role is not Role.VALUE:
         return _bind_one(function, readers[0])
-    return _bind_many(function, readers)
+    payload = parameters[0].payload
+    if payload.form is Form.JSON or payload.optional:
+        return _bind_value(function, decoder(payload))
+    bind = _bind_bytes if payload.form is Form.BYTES else _bind_text
+    return bind(function, payload)
 
 
 # One function for each shape: a call, a loop or a test saved here is saved on every message.
@@ -277,6 +282,14 @@ def _bind_text(function: Callable[..., object], payload: Payload) -> Bind:
     return bind
 
 
+def _bind_value(function: Callable[..., object], decode: Decode) -> Bind:
+    def bind(segment: Segment, contexts: Contexts) -> Read:
+        values = segment.records.values
+        return lambda i: function(decode(values[i]))
+
+    return bind
+
+
 def _bind_one(function: Callable[..., object], reader: Bind) -> Bind:
     def bind(segment: Segment, contexts: Contexts) -> Read:
         read = reader(segment, contexts)
@@ -288,6 +301,9 @@ def _bind_one(function: Callable[..., object], reader: Bind) -> Bind:
 def _bind_many(function: Callable[..., object], readers: Sequence[Bind]) -> Bind:
     def bind(segment: Segment, contexts: Contexts) -> Read:
         reads = [reader(segment, contexts) for reader in readers]
+        if len(reads) == 2:
+            first, second = reads
+            return lambda i: function(first(i), second(i))
         return lambda i: function(*[read(i) for read in reads])
 
     return bind

@@ -72,6 +72,39 @@ def test_async_is_seen_through_partials_and_objects() -> None:
     assert made(Object().method).is_async
 
 
+def test_a_plain_wrapper_around_an_async_function_is_awaited() -> None:
+    async def inner(value: str) -> str:
+        return value.upper()
+
+    @functools.wraps(inner)
+    def passes_on(value: str) -> Any:
+        return inner(value)
+
+    @functools.wraps(inner)
+    def runs_it(value: str) -> str:
+        return asyncio.run(inner(value))
+
+    @functools.wraps(generator)
+    def uses_a_generator(value: str) -> list[str]:
+        return list(generator(value))
+
+    coroutine: Any = made(passes_on).bind(segment(b"a"), no_context)(0)
+    assert made(passes_on).is_async and asyncio.run(coroutine) == "A"
+    wrapper: Any = made(runs_it)
+    settling = wrapper.bind(segment(b"a"), no_context)(0)
+    with pytest.raises(StopIteration, match="A"):
+        # Outside of a loop, because it runs one itself.
+        settling.send(None)
+    assert not made(uses_a_generator).is_async
+
+
+def test_a_coroutine_that_nobody_awaited_is_a_failure_not_a_result() -> None:
+    handler = made(lambda value: in_the_module_async(value), name="forgot")
+
+    with pytest.raises(TypeError, match="returned a coroutine: write async def"):
+        handler.encode_result(handler("a"))
+
+
 def test_a_handler_is_named_by_module_and_function() -> None:
     def local(value: str) -> None: ...
 
@@ -142,6 +175,10 @@ def test_a_handler_of_a_closure_travels_by_value_with_its_app() -> None:
     suffix = "!"
     theirs = App("closures")
 
+    @theirs.on_worker_start
+    def start() -> str:
+        return suffix
+
     @theirs.handler(topic="a", ordering="key")
     def shout(value: str) -> str:
         return value + suffix
@@ -153,6 +190,7 @@ def test_a_handler_of_a_closure_travels_by_value_with_its_app() -> None:
     assert handler is not shout
     assert handler.policy == shout.policy
     assert handler("a") == handler.bind(segment(b"a"), no_context)(0) == "a!"
+    assert copy.start_hooks[0]() == "!"
     assert pickle.loads(cloudpickle.dumps(shout)).policy == shout.policy
 
 

@@ -43,7 +43,9 @@ def write(tmp_path: Path) -> Iterator[Write]:
 def refusal(reference: str, tmp_path: Path, factory: bool = False) -> str:
     with pytest.raises(ConfigError) as caught:
         load_app(reference, str(tmp_path), factory)
-    return str(caught.value).replace(str(tmp_path), "DIR")
+    lines = str(caught.value).replace(str(tmp_path), "DIR").splitlines()
+    # Each Python has its own mind about what to underline.
+    return "\n".join(line for line in lines if not line or line.strip(" ~^"))
 
 
 def test_an_app_is_loaded_from_its_directory(write: Write, tmp_path: Path) -> None:
@@ -186,7 +188,6 @@ def test_a_factory_that_is_none_is_refused(write: Write, tmp_path: Path) -> None
         "Traceback (most recent call last):\n"
         '  File "DIR/factories.py", line 10, in fails\n'
         "    def fails(): raise OSError('no disk')\n"
-        "                 ^^^^^^^^^^^^^^^^^^^^^^^^\n"
         "OSError: no disk"
     )
 
