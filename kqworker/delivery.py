@@ -18,7 +18,7 @@ class Delivery:
     Attributes:
         done: Whether it was delivered or has failed.
         partition: Where it was stored; None before it is delivered.
-        offset: Where it was stored; None before it is delivered.
+        offset: Where it was stored; None before it is delivered, or if the broker did not say.
     """
 
     __slots__ = ("_error", "done", "offset", "partition")
@@ -54,7 +54,7 @@ class Delivery:
             raise self._error
         return self
 
-    def _resolve(self, partition: int, offset: int) -> None:
+    def _resolve(self, partition: int | None, offset: int | None) -> None:
         with _changed:
             self.partition, self.offset, self.done = partition, offset, True
             _changed.notify_all()

@@ -22,7 +22,7 @@ KINDS = 512
 
 _THREAD = re.compile(r"^\[thrd:[^]]*\]: ")
 # "(after 0ms in state CONNECT, 30 identical error(s) suppressed)"
-_AFTER = re.compile(r" \(after \d+ms in state [^)]*\)$")
+_AFTER = re.compile(r" \(after \d+ms in state .*\)$")
 _NUMBER = re.compile(r"\d+")
 
 

@@ -1,0 +1,266 @@
+"""Records on their way into Kafka: the core's `Sink`, and pushes outside of workers.
+
+Decides when a record counts as delivered (all in-sync replicas have it), which failures
+are worth another attempt, and what happens to a producer that librdkafka has given up. Each
+record is answered once. Knows nothing of messages that wait for it, nor of retries: both
+are the core's. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_sink.py.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from kqworker.core.commands import Produce
+from kqworker.core.events import Delivered, Event
+from kqworker.delivery import Delivery
+from kqworker.errors import BrokerError
+from kqworker.kafka.logs import client_log
+from kqworker.types import Failure, Output
+
+# How long the thread waits for deliveries at a time, and so how soon it sees a stop.
+POLL = 0.05
+# A close tells those who still wait, within this.
+PURGE = 1.0
+
+# Answers of the broker and of librdkafka that the same record gets again, whenever it is
+# produced. All else may pass: a broker that is away, a leader that moves, a full disk.
+FINAL = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+        KafkaError._INVALID_ARG,
+        KafkaError._BAD_MSG,
+    }
+)
+
+Answered = Callable[[KafkaError | None, Message | None], None]
+
+
+class _Job(NamedTuple):
+    output: Output
+    answered: Answered
+
+
+class KafkaSink:
+    """A producer, and the thread that waits for its deliveries.
+
+    Every method is safe to call from several threads.
+
+    Args:
+        properties: What `producer_properties` returns.
+    """
+
+    def __init__(self, properties: Mapping[str, str]) -> None:
+        self._properties = dict(properties)
+        self._producer = self._connect()
+        # Guards the producer, what waits for room in its queue, and the end.
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._waiting: deque[_Job] = deque()
+        self._broken = False
+        self._deadline: float | None = None
+        self._all_answered = True
+        self._events: deque[Event] = deque()
+        self._readable, self._signal = socket.socketpair()
+        self._signal.setblocking(False)
+        self._signalled = False
+        self._signal_lock = threading.Lock()
+        # A daemon: at the interpreter's exit somebody closes it who knows how long to wait.
+        self._thread = threading.Thread(target=self._run, name="kqworker-sink", daemon=True)
+        self._thread.start()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while events wait."""
+        return self._readable.fileno()
+
+    def events(self) -> Sequence[Event]:
+        """Return what was delivered since the last call, in order; never block."""
+        with self._signal_lock:
+            # Before the events are taken: one that comes meanwhile signals again.
+            if self._signalled:
+                self._readable.recv(1)
+                self._signalled = False
+        return [self._events.popleft() for _ in range(len(self._events))]
+
+    def produce(self, command: Produce) -> None:
+        """Produce a record; answered by one `Delivered`; never block."""
+        job = _Job(command.output, partial(self._delivered, command.ticket))
+        with self._lock:
+            if self._deadline is not None:
+                raise RuntimeError("the sink is closed")
+            # In order: what waits for room goes first.
+            if self._waiting or not self._accepted(job):
+                self._waiting.append(job)
+        if self._events:
+            self._wake()
+
+    def send(self, output: Output) -> Delivery:
+        """Produce a record; wait only while the client's queue is full, never for the broker.
+
+        Returns:
+            The delivery under way; it fails with a BrokerError.
+
+        Raises:
+            RuntimeError: The sink is closed.
+        """
+        delivery = Delivery()
+        job = _Job(output, partial(_settle, delivery))
+        with self._room:
+            while True:
+                if self._deadline is not None:
+                    raise RuntimeError("the sink is closed")
+                if not self._waiting and self._accepted(job):
+                    return delivery
+                self._room.wait()
+
+    def close(self, timeout: float) -> bool:
+        """Wait for what is under way; what is not answered in time is answered as failed.
+
+        Args:
+            timeout: Seconds, at least 0.
+
+        Returns:
+            Whether all was answered in time.
+        """
+        with self._room:
+            if self._deadline is None:
+                self._deadline = time.monotonic() + timeout
+            self._room.notify_all()
+        self._thread.join()
+        with self._signal_lock:
+            self._readable.close()
+            self._signal.close()
+            self._signalled = False
+        return self._all_answered
+
+    def _connect(self) -> Producer:
+        return Producer({**self._properties, "error_cb": self._failed}, logger=client_log)
+
+    def _accepted(self, job: _Job) -> bool:
+        """Hand a record to librdkafka; return False if there is no room for it now."""
+        output = job.output
+        try:
+            self._producer.produce(
+                output.topic,
+                output.value,
+                output.key,
+                -1 if output.partition is None else output.partition,
+                on_delivery=job.answered,
+                timestamp=output.timestamp or 0,
+                headers=list(output.headers),
+            )
+        except BufferError:
+            return False
+        except KafkaException as raised:
+            error: KafkaError = raised.args[0]
+            if error.code() == KafkaError._FATAL:
+                # The thread makes a new producer; until then there is none.
+                self._broken = True
+                return False
+            job.answered(error, None)
+        except (ValueError, OverflowError) as raised:
+            # A NUL in the topic's name, a partition beyond 32 bits.
+            job.answered(KafkaError(KafkaError._INVALID_ARG, str(raised)), None)
+        return True
+
+    # In the thread, but for what produce() answers at once
+
+    def _delivered(self, ticket: int, error: KafkaError | None, _: Message | None) -> None:
+        if error is None:
+            self._events.append(Delivered(ticket))
+            return
+        failure = Failure(f"KafkaError.{error.name()}", error.str())
+        self._events.append(Delivered(ticket, failure, error.code() not in FINAL))
+
+    def _wake(self) -> None:
+        with self._signal_lock:
+            if not self._signalled and self._signal.fileno() >= 0:
+                self._signal.send(b"\0")
+                self._signalled = True
+
+    def _failed(self, error: KafkaError) -> None:
+        client_log.error(error)
+        if error.fatal():
+            self._broken = True
+
+    def _run(self) -> None:
+        while True:
+            # flush() is poll() that does not wait for batches to fill.
+            serve = self._producer.poll if self._deadline is None else self._producer.flush
+            serve(POLL)
+            if self._broken:
+                self._replace()
+            self._refill()
+            if self._events:
+                self._wake()
+            if self._deadline is None:
+                continue
+            with self._lock:
+                empty = not self._waiting and not len(self._producer)
+            if empty or time.monotonic() >= self._deadline:
+                break
+        self._all_answered = empty
+        self._abandon(self._producer)
+        # It refers to us for its errors; without this the garbage collector would end it.
+        del self._producer
+        with self._lock:
+            left, self._waiting = self._waiting, deque()
+        for job in left:
+            job.answered(KafkaError(KafkaError._PURGE_QUEUE), None)
+
+    def _refill(self) -> None:
+        if self._waiting:
+            with self._room:
+                while self._waiting and self._accepted(self._waiting[0]):
+                    self._waiting.popleft()
+        with self._room:
+            if not self._waiting:
+                self._room.notify_all()
+
+    def _replace(self) -> None:
+        """Replace a producer that lost its sequence numbers: librdkafka uses it no more.
+
+        What it had not delivered is answered as failed, and the core produces it again;
+        what the broker stored without our knowing is then stored twice.
+        """
+        with self._lock:
+            old, self._producer = self._producer, self._connect()
+            self._broken = False
+        self._abandon(old)
+
+    def _abandon(self, producer: Producer) -> None:
+        producer.purge()
+        deadline = time.monotonic() + PURGE
+        while len(producer) and time.monotonic() < deadline:
+            producer.flush(POLL)
+
+
+def _settle(delivery: Delivery, error: KafkaError | None, message: Message | None) -> None:
+    if error is not None:
+        text = f"the record cannot be delivered: {error.str()}"
+        delivery._fail(BrokerError(text, retriable=error.code() not in FINAL))
+        return
+    assert message is not None
+    # The offset is None if the broker found that it has the record already.
+    delivery._resolve(message.partition(), message.offset())

@@ -1,0 +1,218 @@
+"""The sink on the built-in broker: every record is answered once, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from kqworker.core.commands import Produce
+from kqworker.core.events import Delivered, Event
+from kqworker.errors import BrokerError
+from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
+from kqworker.kafka.properties import producer_properties
+from kqworker.kafka.sink import KafkaSink
+from kqworker.types import Output
+
+TIMEOUT = 20.0
+
+
+@pytest.fixture
+def broker() -> Iterator[DevBroker]:
+    with start_dev_broker() as started:
+        create_topics(started.address, ["out"])
+        yield started
+
+
+@pytest.fixture
+def sink(broker: DevBroker) -> Iterator[KafkaSink]:
+    opened = KafkaSink(producer_properties(broker.address))
+    yield opened
+    opened.close(TIMEOUT)
+
+
+def deliveries(sink: KafkaSink, count: int) -> list[Event]:
+    """The next `count` events, each waited for with the descriptor alone."""
+    events: list[Event] = []
+    while len(events) < count:
+        assert select.select([sink], [], [], TIMEOUT)[0], f"only {len(events)} of {count}"
+        events += sink.events()
+    return events
+
+
+def stored(broker: DevBroker, topic: str, partition: int, count: int) -> list[Output]:
+    """What the broker has, as it would be produced again."""
+    member = Consumer({"bootstrap.servers": broker.address, "group.id": "reader", **PROPERTIES})
+    member.assign([TopicPartition(topic, partition, 0)])
+    outputs = []
+    for _ in range(count):
+        message = member.poll(TIMEOUT)
+        assert message is not None and message.error() is None
+        headers = tuple(message.headers() or ())
+        stamp = message.timestamp()[1]
+        outputs.append(
+            Output(topic, message.value(), message.key(), headers, partition, stamp)  # type: ignore[arg-type]
+        )
+    member.close()
+    return outputs
+
+
+def test_a_record_arrives_whole_and_is_answered(broker: DevBroker, sink: KafkaSink) -> None:
+    headers = (("a", b"1"), ("a", None), ("b", b""))
+    outputs = [
+        Output("out", b"value", b"key", headers, 3, 1_700_000_000_000),
+        Output("out", None, None, (), 3, 1_700_000_000_001),
+        Output("out", b"", b"", (), 3, 1_700_000_000_002),
+    ]
+    for number, output in enumerate(outputs):
+        sink.produce(Produce(number, output))
+
+    assert deliveries(sink, 3) == [Delivered(0), Delivered(1), Delivered(2)]
+    assert stored(broker, "out", 3, 3) == outputs
+
+
+def test_the_descriptor_is_readable_only_while_events_wait(sink: KafkaSink) -> None:
+    assert not select.select([sink], [], [], 0)[0]
+    sink.produce(Produce(1, Output("out", b"1")))
+    deliveries(sink, 1)
+
+    assert not select.select([sink], [], [], 0)[0]
+    assert sink.events() == []
+
+
+def test_a_full_queue_blocks_nobody_and_loses_nothing(broker: DevBroker) -> None:
+    properties = {**producer_properties(broker.address), "queue.buffering.max.messages": "10"}
+    sink = KafkaSink(properties)
+    os.kill(broker.pid, signal.SIGSTOP)
+    for ticket in range(500):  # with the broker frozen: nothing of this waits for it
+        sink.produce(Produce(ticket, Output("out", str(ticket).encode(), partition=0)))
+    os.kill(broker.pid, signal.SIGCONT)
+
+    assert deliveries(sink, 500) == [Delivered(ticket) for ticket in range(500)]
+    values = [output.value for output in stored(broker, "out", 0, 500)]
+    assert values == [str(number).encode() for number in range(500)]
+    assert sink.close(TIMEOUT)
+
+
+def test_send_waits_for_room_in_the_queue(broker: DevBroker) -> None:
+    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    sent = [sink.send(Output("out", b"1", partition=0)) for _ in range(200)]
+
+    assert sorted(delivery.wait(TIMEOUT).offset or 0 for delivery in sent) == list(range(200))
+    assert sink.close(TIMEOUT)
+
+
+def test_send_tells_where_the_record_is(sink: KafkaSink) -> None:
+    delivery = sink.send(Output("out", b"1", partition=2)).wait(TIMEOUT)
+
+    assert (delivery.done, delivery.partition, delivery.offset) == (True, 2, 0)
+
+
+def test_several_threads_may_send(sink: KafkaSink) -> None:
+    def push() -> None:
+        for delivery in [sink.send(Output("out", b"1", partition=1)) for _ in range(250)]:
+            delivery.wait(TIMEOUT)
+
+    threads = [threading.Thread(target=push) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sink.send(Output("out", b"1", partition=1)).wait(TIMEOUT).offset == 1000
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        pytest.param(Output("out", bytes(200 * 2**20)), id="too large"),
+        pytest.param(Output("o\0t", b"1"), id="a NUL in the topic"),
+        pytest.param(Output("out", b"1", partition=4), id="no such partition"),
+        pytest.param(Output("out", b"1", partition=2**40), id="a partition beyond 32 bits"),
+    ],
+)
+def test_what_no_attempt_can_help_is_answered_as_final(sink: KafkaSink, output: Output) -> None:
+    sink.produce(Produce(1, output))
+    (event,) = deliveries(sink, 1)
+
+    assert isinstance(event, Delivered) and event.failure is not None
+    assert not event.retriable
+    with pytest.raises(BrokerError, match=r"^the record cannot be delivered: \S") as raised:
+        sink.send(output).wait(TIMEOUT)
+    assert not raised.value.retriable
+
+
+def test_a_broker_that_is_away_is_worth_another_attempt(broker: DevBroker) -> None:
+    sink = KafkaSink({**producer_properties(broker.address), "delivery.timeout.ms": "300"})
+    broker.stop()
+    sink.produce(Produce(1, Output("out", b"1")))
+    (event,) = deliveries(sink, 1)
+
+    assert isinstance(event, Delivered) and event.failure is not None
+    assert event.failure.type == "KafkaError._MSG_TIMED_OUT"
+    assert event.retriable
+    assert sink.close(TIMEOUT)
+
+
+def test_a_producer_that_librdkafka_has_given_up_is_replaced(
+    broker: DevBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a real one does: tests/kafka/test_sink.py.
+    made: list[Producer] = []
+
+    class GivenUp(Producer):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            made.append(self)
+
+        def produce(self, *arguments: Any, **named: Any) -> None:
+            if self is made[0]:
+                raise KafkaException(KafkaError(KafkaError._FATAL, fatal=True))
+            super().produce(*arguments, **named)
+
+    monkeypatch.setattr("kqworker.kafka.sink.Producer", GivenUp)
+    sink = KafkaSink(producer_properties(broker.address))
+    for ticket in range(10):
+        sink.produce(Produce(ticket, Output("out", b"1", partition=0)))
+
+    assert deliveries(sink, 10) == [Delivered(ticket) for ticket in range(10)]
+    assert sink.send(Output("out", b"1", partition=0)).wait(TIMEOUT).offset == 10
+    assert len(made) == 2
+    assert sink.close(TIMEOUT)
+    made.clear()
+
+
+def test_close_waits_for_what_is_under_way(broker: DevBroker) -> None:
+    sink = KafkaSink({**producer_properties(broker.address), "linger.ms": "25000"})
+    sent = [sink.send(Output("out", b"1")) for _ in range(1000)]
+
+    assert sink.close(TIMEOUT)
+    assert all(delivery.done for delivery in sent)
+
+
+def test_close_answers_what_it_could_not_deliver(broker: DevBroker) -> None:
+    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    os.kill(broker.pid, signal.SIGSTOP)
+    for ticket in range(20):
+        sink.produce(Produce(ticket, Output("out", b"1")))
+
+    assert not sink.close(0.2)
+    events = sink.events()
+    assert {e.ticket for e in events if isinstance(e, Delivered) and e.retriable} == set(range(20))
+    assert sink.close(0.2) is False
+    os.kill(broker.pid, signal.SIGCONT)
+
+
+def test_a_closed_sink_takes_nothing(sink: KafkaSink) -> None:
+    assert sink.close(TIMEOUT)
+
+    with pytest.raises(RuntimeError, match="closed"):
+        sink.send(Output("out", b"1"))
+    with pytest.raises(RuntimeError, match="closed"):
+        sink.produce(Produce(1, Output("out", b"1")))
