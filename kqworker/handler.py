@@ -17,13 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from kqworker.binding import Bind, compile_binding
 from kqworker.context import Context, Push
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
 from kqworker.payload import HeadersLike, make_output, topic_fault
-from kqworker.signature import Bind, compile_binding, plain_function, read_signature
+from kqworker.signature import plain_function, read_signature
 from kqworker.types import Ordering, Output, Segment
 from kqworker.values import did_you_mean
 

@@ -1,8 +1,7 @@
-"""What a handler's signature asks for, and the function that serves it from a frame.
+"""What a handler's signature asks for.
 
-Decides which parameter gets what, and refuses at decoration what cannot be served. The
-binding is made once a segment, so that a message costs little more than the call itself:
-fields are built only where they are asked for. Knows nothing of Kafka or processes.
+Decides which parameter gets what, and refuses at decoration what cannot be served; how it
+is served is `kqworker.binding`'s. Knows nothing of Kafka or processes.
 Tested by tests/app/test_signature.py.
 """
 
@@ -21,20 +20,11 @@ from kqworker.context import Context
 from kqworker.payload import (
     ANYTHING,
     TEXT,
-    Decode,
-    Form,
     Payload,
-    absent,
-    decoder,
     is_union,
     payload_for,
-    undecodable,
 )
-from kqworker.types import Message, Segment
-
-Read = Callable[[int], object]
-Contexts = Callable[[int], Context]
-Bind = Callable[[Segment, Contexts], Read]
+from kqworker.types import Message
 
 ALLOWED = (
     "a handler takes one parameter (the payload, by its annotation; a Message if it says so or "
@@ -225,166 +215,3 @@ def _served(
         role, payload = roles[p.name]
         served.append(Parameter(p.name, role, payload, keyword))
     return tuple(served)
-
-
-def compile_binding(function: Callable[..., object], signature: Signature) -> Bind:
-    """Return the function that binds a handler to the messages of a segment."""
-    parameters = signature.parameters
-    readers = [_reader(parameter) for parameter in parameters]
-    keywords = [p.name for p in parameters if p.keyword]
-    if keywords:
-        return _bind_keywords(function, readers, keywords)
-    if len(parameters) > 1:
-        return _bind_many(function, readers)
-    if parameters[0].role is not Role.VALUE:
-        return _bind_one(function, readers[0])
-    payload = parameters[0].payload
-    if payload.form is Form.JSON or payload.optional:
-        return _bind_value(function, decoder(payload))
-    bind = _bind_bytes if payload.form is Form.BYTES else _bind_text
-    return bind(function, payload)
-
-
-# One function for each shape: a call, a loop or a test saved here is saved on every message.
-
-
-def _bind_bytes(function: Callable[..., object], payload: Payload) -> Bind:
-    def bind(segment: Segment, contexts: Contexts) -> Read:
-        values = segment.records.values
-
-        def call(i: int) -> object:
-            value = values[i]
-            if value is None:
-                raise absent(payload)
-            return function(value)
-
-        return call
-
-    return bind
-
-
-def _bind_text(function: Callable[..., object], payload: Payload) -> Bind:
-    def bind(segment: Segment, contexts: Contexts) -> Read:
-        values = segment.records.values
-
-        def call(i: int) -> object:
-            value = values[i]
-            if value is None:
-                raise absent(payload)
-            try:
-                text = value.decode()
-            except UnicodeDecodeError as error:
-                raise undecodable(payload, error) from error
-            return function(text)
-
-        return call
-
-    return bind
-
-
-def _bind_value(function: Callable[..., object], decode: Decode) -> Bind:
-    def bind(segment: Segment, contexts: Contexts) -> Read:
-        values = segment.records.values
-        return lambda i: function(decode(values[i]))
-
-    return bind
-
-
-def _bind_one(function: Callable[..., object], reader: Bind) -> Bind:
-    def bind(segment: Segment, contexts: Contexts) -> Read:
-        read = reader(segment, contexts)
-        return lambda i: function(read(i))
-
-    return bind
-
-
-def _bind_many(function: Callable[..., object], readers: Sequence[Bind]) -> Bind:
-    def bind(segment: Segment, contexts: Contexts) -> Read:
-        reads = [reader(segment, contexts) for reader in readers]
-        if len(reads) == 2:
-            first, second = reads
-            return lambda i: function(first(i), second(i))
-        return lambda i: function(*[read(i) for read in reads])
-
-    return bind
-
-
-def _bind_keywords(
-    function: Callable[..., object], readers: Sequence[Bind], keywords: Sequence[str]
-) -> Bind:
-    positional = len(readers) - len(keywords)
-
-    def bind(segment: Segment, contexts: Contexts) -> Read:
-        reads = [reader(segment, contexts) for reader in readers]
-        first, named = reads[:positional], dict(zip(keywords, reads[positional:], strict=True))
-        return lambda i: function(
-            *[read(i) for read in first], **{name: read(i) for name, read in named.items()}
-        )
-
-    return bind
-
-
-def _reader(parameter: Parameter) -> Bind:
-    """Return the function that makes, for a segment, the function that reads one argument."""
-    match parameter.role:
-        case Role.CONTEXT:
-            return lambda segment, contexts: contexts
-        case Role.VALUE:
-            return _value_reader(decoder(parameter.payload))
-        case Role.KEY:
-            return _key_reader(parameter.payload)
-        case Role.MESSAGE:
-            return _message_reader(decoder(parameter.payload))
-        case _:
-            typing.assert_never(parameter.role)
-
-
-def _value_reader(decode: Decode) -> Bind:
-    def reader(segment: Segment, contexts: Contexts) -> Read:
-        values = segment.records.values
-        return lambda i: decode(values[i])
-
-    return reader
-
-
-def _key_reader(payload: Payload) -> Bind:
-    decode = decoder(payload, "key")
-    # As in kq: a message without a key has the empty key, where that can be told.
-    keyless = b"" if payload.form is not Form.JSON and not payload.optional else None
-
-    def reader(segment: Segment, contexts: Contexts) -> Read:
-        keys = segment.records.keys
-        if keys is None:
-            return lambda i: decode(keyless)
-        column = keys
-
-        def read(i: int) -> object:
-            key = column[i]
-            return decode(keyless if key is None else key)
-
-        return read
-
-    return reader
-
-
-def _message_reader(decode: Decode) -> Bind:
-    def reader(segment: Segment, contexts: Contexts) -> Read:
-        records = segment.records
-        (topic, partition), values, keys = records.partition, records.values, records.keys
-        offsets, timestamps, headers = records.offsets, records.timestamps, records.headers
-
-        def read(i: int) -> object:
-            timestamp = timestamps[i]
-            return Message(
-                decode(values[i]),
-                None if keys is None else keys[i],
-                topic,
-                partition,
-                offsets[i],
-                None if timestamp < 0 else timestamp / 1000,
-                () if headers is None else headers[i] or (),
-            )
-
-        return read
-
-    return reader

@@ -72,10 +72,10 @@ def test_what_an_app_was_not_given_is_left_to_others() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"name": ""}, r"App\(name=''\): must be text, not empty"),
+        ({"name": ""}, r"App\(name=''\): must be text"),
         ({"brokers": "a:b"}, r"App\(brokers='a:b'\): must be host:port"),
         ({"brokers": []}, r"App\(brokers=\[\]\): must be host:port"),
-        ({"group": ""}, r"App\(group=''\): must be text, not empty"),
+        ({"group": ""}, r"App\(group=''\): must be text"),
         ({"offset": "first"}, r"App\(offset='first'\): must be earliest, latest or error"),
         ({"members": 0}, r"App\(members=0\): must be a whole number of at least 1"),
     ],
