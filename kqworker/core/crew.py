@@ -120,14 +120,15 @@ class Crew:
             return
         for outcome in event.outcomes:
             flight.outcomes[outcome.index] = outcome
+        flight.unbegun.update(event.unbegun)
         if not event.complete:
             return
         worker.flights.remove(flight)
-        begun = len(flight.task) - len(event.unbegun)
+        begun = len(flight.task) - len(flight.unbegun)
         if begun:
             self._messages.paces[flight.task.handler].observe(begun, event.seconds)
             self.pool.progressed()
-        self._messages.settle(flight, now, event.unbegun)
+        self._messages.settle(flight, now)
         if not worker.flights:
             worker.check_at = None
             retiring = worker.state is State.RETIRING
@@ -228,8 +229,8 @@ class Crew:
                 note = c.Note.ABANDONED
             self._report(note, flight, index, event)
         begun = index + 1 if crashed is not None or told else index
-        unbegun = [i for i in range(begun, count) if i not in flight.outcomes]
-        self._messages.settle(flight, now, unbegun, crashed)
+        flight.unbegun.update(i for i in range(begun, count) if i not in flight.outcomes)
+        self._messages.settle(flight, now, crashed)
 
     def _report(self, note: c.Note, flight: Flight, index: int, event: e.WorkerDied) -> None:
         segment, i = flight.locate(index)

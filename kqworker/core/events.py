@@ -129,7 +129,8 @@ class Finished:
         outcomes: What is more than a plain accept, by ascending index.
         complete: The worker is done with the task: each message neither in an outcome
             so far nor in `unbegun` was accepted.
-        unbegun: Indices, ascending, that the worker hands back without having begun.
+        unbegun: Indices, ascending, that the worker hands back without having begun; they
+            may come in parts, like the outcomes.
         seconds: How long the worker ran the task, when complete.
     """
 

@@ -13,13 +13,14 @@ from kqworker.types import Outcome, Segment, Task
 class Flight:
     """A task that a worker has, with what the supervisor must remember of it."""
 
-    __slots__ = ("lanes", "outcomes", "parts", "task")
+    __slots__ = ("lanes", "outcomes", "parts", "task", "unbegun")
 
     def __init__(self, task: Task, parts: list[tuple[Epoch, Segment]], lanes: list[Lane]) -> None:
         self.task = task
         self.parts = parts
         self.lanes = lanes
         self.outcomes: dict[int, Outcome] = {}
+        self.unbegun: set[int] = set()  # handed back so far: told before the slot moves on
 
     def locate(self, index: int) -> tuple[Segment, int]:
         """Return the segment of message `index`, and its index in there."""

@@ -127,23 +127,22 @@ class Messages:
         self,
         flight: Flight,
         now: float,
-        unbegun: Sequence[int] = (),
         crashed: tuple[int, Failure] | None = None,
     ) -> None:
         """Take a task back: each message has an outcome, is unbegun, or was accepted.
 
         Args:
-            flight: The task, with the outcomes that its worker told.
+            flight: The task, with what its worker told; what it handed back goes back
+                without suspicion.
             now: The time.
-            unbegun: Indices, ascending, that go back without suspicion.
             crashed: The message that its worker died on, which costs it an attempt.
         """
         outcomes = flight.outcomes
         if crashed is not None:
             outcomes[crashed[0]] = Outcome(crashed[0], Verdict.RELEASE, crashed[1])
         waiting: set[Lane] = set()
-        if outcomes or unbegun:
-            self._settle_each(flight, now, set(unbegun), waiting)
+        if outcomes or flight.unbegun:
+            self._settle_each(flight, now, waiting)
         else:
             for epoch, segment in flight.parts:
                 self._accept(epoch, segment.records)
@@ -152,9 +151,8 @@ class Messages:
             if lane not in waiting:
                 queue.release(lane)
 
-    def _settle_each(
-        self, flight: Flight, now: float, unbegun: set[int], waiting: set[Lane]
-    ) -> None:
+    def _settle_each(self, flight: Flight, now: float, waiting: set[Lane]) -> None:
+        unbegun = flight.unbegun
         queue = self._queues[flight.task.handler]
         back: list[Span] = []
         base = 0

@@ -1,0 +1,189 @@
+"""The loop: turns what the ports say into events, and the core's commands into calls.
+
+Decides nothing. Signals only append to a list; they are looked at here, between two
+events. Nothing in here blocks but the one `select`.
+Tested by tests/runtime/test_loop.py and by everything end to end.
+"""
+
+from __future__ import annotations
+
+import selectors
+import signal
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from types import FrameType, TracebackType
+from typing import Protocol, get_args
+
+from kqworker.core import commands as c
+from kqworker.core.events import Event, Tick
+from kqworker.ports import Clock, Port, Sink, Source, Workers
+
+Chore = Callable[[], Iterable[Event]]
+
+
+class Core(Protocol):
+    """What the loop drives; `kqworker.core.supervisor.Supervisor` is one."""
+
+    def start(self, now: float) -> list[c.Command]:
+        """Return the first commands."""
+        ...
+
+    def handle(self, event: Event, now: float) -> list[c.Command]:
+        """Take an event in, return what is to be done."""
+        ...
+
+    def deadline(self) -> float | None:
+        """Return when a `Tick` is wanted."""
+        ...
+
+
+class Signals:
+    """Catches signals while it is entered, and says which have come.
+
+    Only the main thread can: elsewhere it catches nothing.
+
+    Args:
+        numbers: The signals to catch.
+    """
+
+    def __init__(self, numbers: Sequence[signal.Signals]) -> None:
+        self._numbers = numbers
+        self._caught: list[signal.Signals] = []
+        self._before: dict[signal.Signals, object] = {}
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._wakeup = -1
+
+    def __enter__(self) -> Signals:
+        try:
+            self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        except ValueError:  # not the main thread
+            return self
+        for number in self._numbers:
+            self._before[number] = signal.signal(number, self._catch)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)  # type: ignore[arg-type]  # as signal() gave it
+        if self._before:
+            signal.set_wakeup_fd(self._wakeup)
+        self._reader.close()
+        self._writer.close()
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        self._caught.append(signal.Signals(number))
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when a signal has come."""
+        return self._reader.fileno()
+
+    def take(self) -> list[signal.Signals]:
+        """Return the signals since the last call, in order."""
+        try:
+            while self._reader.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+        caught, self._caught = self._caught, []
+        return caught
+
+
+class Loop:
+    """One supervisor's loop.
+
+    Args:
+        core: Who decides.
+        source: Where messages come from.
+        sink: Where records go.
+        workers: Who runs the handlers.
+        clock: The time.
+        report: Takes every `Report`; must be quick.
+        signals: What has come from outside.
+        on_signal: Turns a signal into events.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        source: Source,
+        sink: Sink,
+        workers: Workers,
+        clock: Clock,
+        report: Callable[[c.Report], None],
+        signals: Signals,
+        on_signal: Callable[[signal.Signals], Iterable[Event]],
+    ) -> None:
+        self._core = core
+        self._clock = clock
+        self._signals = signals
+        self._on_signal = on_signal
+        self._chores: list[tuple[float, Chore, list[float]]] = []
+        self._stopped: c.Stopped | None = None
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(signals, selectors.EVENT_READ, None)
+        # Workers first: what they finished frees room for what was fetched.
+        self._ports: tuple[Port, ...] = (workers, sink, source)
+        for port in self._ports:
+            self._selector.register(port.fileno(), selectors.EVENT_READ, port)
+        self._route: dict[type, Callable[..., None]] = {
+            c.Produce: sink.produce,
+            c.Report: report,
+            c.Stopped: self._stop,
+        }
+        self._route.update(dict.fromkeys(get_args(c.SourceCommand), source.execute))
+        self._route.update(dict.fromkeys(get_args(c.WorkersCommand), workers.execute))
+
+    def every(self, seconds: float, chore: Chore) -> None:
+        """Call `chore` about every `seconds`, and feed the core with what it returns."""
+        self._chores.append((seconds, chore, [self._clock.now() + seconds]))
+
+    def run(self) -> c.Stopped:
+        """Go round until the core has stopped; return how it ended."""
+        try:
+            self._do(self._core.start(self._clock.now()))
+            while self._stopped is None:
+                self._turn()
+            return self._stopped
+        finally:
+            self._selector.close()
+
+    def _stop(self, command: c.Stopped) -> None:
+        self._stopped = command
+
+    def _do(self, commands: list[c.Command]) -> None:
+        route = self._route
+        for command in commands:
+            route[type(command)](command)
+
+    def _feed(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._do(self._core.handle(event, self._clock.now()))
+
+    def _turn(self) -> None:
+        now = self._clock.now()
+        due = min([chore[2][0] for chore in self._chores], default=now + 1.0)
+        deadline = self._core.deadline()
+        if deadline is not None:
+            due = min(due, deadline)
+        ready = {key.data for key, _ in self._selector.select(max(0.0, due - now))}
+        if None in ready:
+            for number in self._signals.take():
+                self._feed(self._on_signal(number))
+        for port in self._ports:
+            if port in ready:
+                self._feed(port.events())
+        now = self._clock.now()
+        deadline = self._core.deadline()
+        if deadline is not None and deadline <= now:
+            self._feed((Tick(),))
+        for seconds, chore, due_at in self._chores:
+            if due_at[0] <= now:
+                due_at[0] = now + seconds
+                self._feed(chore())
