@@ -267,9 +267,9 @@ class _Outlet:
 
     def close(self, timeout: float) -> bool:
         with self._lock:
-            sink, self._sink = self._sink, None
-            if sink is None or self._pid != os.getpid():
+            if self._sink is None or self._pid != os.getpid():
                 return True
+            sink, self._sink = self._sink, None
             atexit.unregister(self.close)
             delivered = sink.close(timeout)
         if not delivered:

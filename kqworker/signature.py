@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -67,14 +66,10 @@ class Signature:
     @property
     def payload(self) -> str:
         """The type that values are decoded to, as one would write it."""
-        for parameter in self.parameters:
-            if parameter.role is Role.MESSAGE and parameter.payload is ANYTHING:
-                return "Message"
-            if parameter.role is Role.MESSAGE:
-                return f"Message[{parameter.payload}]"
-            if parameter.role is Role.VALUE:
-                return str(parameter.payload)
-        return ""
+        main = next(p for p in self.parameters if p.role in (Role.VALUE, Role.MESSAGE))
+        if main.role is Role.VALUE:
+            return str(main.payload)
+        return "Message" if main.payload is ANYTHING else f"Message[{main.payload}]"
 
 
 def read_signature(function: Callable[..., object]) -> Signature:
@@ -123,10 +118,7 @@ def _resolve(function: Callable[..., object], parameter: inspect.Parameter) -> o
 def globals_of(function: Callable[..., object]) -> dict[str, object]:
     """Return the namespace in which a handler's annotations were written."""
     plain = plain_function(function)
-    if plain is not None:
-        return plain.__globals__
-    module = sys.modules.get(getattr(function, "__module__", None) or type(function).__module__)
-    return vars(module) if module is not None else {}
+    return plain.__globals__ if plain is not None else {}
 
 
 def plain_function(function: object) -> types.FunctionType | None:

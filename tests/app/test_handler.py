@@ -194,6 +194,16 @@ def test_a_handler_of_a_closure_travels_by_value_with_its_app() -> None:
     assert pickle.loads(cloudpickle.dumps(shout)).policy == shout.policy
 
 
+def test_a_handler_that_its_name_does_not_find_travels_by_value() -> None:
+    def renamed(value: str) -> str:
+        return value
+
+    for module, qualname in (("no.such.module", "f"), (__name__, "gone"), (__name__, "plain")):
+        renamed.__module__, renamed.__qualname__ = module, qualname
+        copy = pickle.loads(cloudpickle.dumps(made(renamed)))
+        assert copy.name == f"{module}.{qualname}" and copy("a") == "a"
+
+
 # What is refused
 
 

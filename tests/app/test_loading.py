@@ -183,6 +183,9 @@ def test_a_factory_that_is_none_is_refused(write: Write, tmp_path: Path) -> None
     assert refusal("factories:nothing", tmp_path, factory=True) == (
         "the factory 'factories:nothing' gave NoneType, not an App"
     )
+    write("odd.py", "from kqworker import App\nn = 7\ndef make(): return App('a', members=0)\n")
+    assert refusal("odd:n", tmp_path, factory=True) == "the factory 'odd:n' gave int, not an App"
+    assert refusal("odd:make", tmp_path, factory=True).startswith("DIR/odd.py:3: App(members=0): ")
     assert refusal("factories:fails", tmp_path, factory=True) == (
         "the factory 'factories:fails' failed:\n"
         "Traceback (most recent call last):\n"

@@ -100,13 +100,19 @@ def test_one_parameter_is_the_payload() -> None:
     assert given(positional, b"a") == "a"
 
 
-@pytest.mark.parametrize("data", [None, b"\xff"])
-def test_a_payload_that_cannot_be_decoded_does_not_reach_the_handler(data: bytes | None) -> None:
-    def text(value: str) -> None:
+@pytest.mark.parametrize(
+    ("annotation", "data"),
+    [(str, None), (str, b"\xff"), (bytes, None), (dict, None), (dict, b"")],
+)
+def test_a_payload_that_cannot_be_decoded_does_not_reach_the_handler(
+    annotation: type, data: bytes | None
+) -> None:
+    def reached(value: Any) -> None:
         raise AssertionError("reached")
 
+    reached.__annotations__["value"] = annotation
     with pytest.raises(DecodeError):
-        given(text, data)
+        given(reached, data)
 
 
 def test_an_error_of_the_handler_is_not_taken_for_one_of_the_payload() -> None:
@@ -326,6 +332,7 @@ def test_a_signature_that_cannot_be_served_says_what_is_allowed(function: Any, t
             ),
         ),
         (print, "cannot be served: "),
+        (min, "its signature cannot be read ("),
         (contexts, "a payload cannot be decoded to dict[str, Context] (it contains Context): use"),
     ],
 )
