@@ -103,6 +103,14 @@ def test_a_payload_becomes_what_the_annotation_says(
     assert decode(annotation, data) == expected
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="`type X = …` is new in Python 3.12")
+def test_a_type_alias_stands_for_its_type() -> None:
+    names: dict[str, Any] = {}
+    exec("type Name = str", names)
+
+    assert decode(names["Name"], b"a") == "a"
+
+
 @pytest.mark.parametrize("annotation", [bytes | None, str | None, Order | None, None | Row])
 def test_a_tombstone_is_none_where_the_annotation_allows_none(annotation: object) -> None:
     assert decode(annotation, None) is None
