@@ -1,7 +1,8 @@
-# make demo    a CPU-heavy job on the built-in broker
-# make test    everything on one Python; unit, simulator and process tests on the others found
-# make check   format, lint, types, import contracts, unit tests, 500 simulator seeds: about a minute
-# make bench   the figures of README
+# make demo      a CPU-heavy job on the built-in broker
+# make test      everything on one Python; unit, simulator and process tests on the others found
+# make check     format, lint, types, import contracts, unit tests, 500 simulator seeds: about a minute
+# make coverage  branches of the core and the codec that no test takes: there must be none
+# make bench     the figures of README
 #
 # All that is needed is make and a Python 3.11 or later; each target makes its own
 # virtual environment, and installs again only when setup.cfg has changed.
@@ -12,7 +13,7 @@ VERSIONS = 3.11 3.12 3.13
 WITHOUT_KAFKA = -m 'not kafka' --ignore=tests/e2e
 PACKAGING = setup.cfg pyproject.toml tools/find-python
 
-.PHONY: demo test test-others check bench clean
+.PHONY: demo test test-others check coverage bench clean
 
 demo: .venv/.installed
 	.venv/bin/kqworker demo
@@ -41,6 +42,10 @@ check: .venv/.installed-for-tests
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	KQWORKER_SIM_SEEDS=500 .venv/bin/python -m pytest -q $(WITHOUT_KAFKA)
+
+coverage: .venv/.installed-for-tests
+	KQWORKER_SIM_SEEDS=200 .venv/bin/coverage run -m pytest -q $(wildcard tests/core tests/wire tests/sim)
+	.venv/bin/coverage report --include='kqworker/core/*,kqworker/wire.py' --fail-under=100
 
 bench: .venv/.installed-for-tests
 	.venv/bin/python -m benchmarks
