@@ -240,7 +240,8 @@ class Supervisor:
     def _positions(self, event: e.Positions) -> None:
         for partition, position in event.offsets.items():
             epoch = self._epochs.get(partition)
-            if epoch is not None:
+            # What an epoch that drains has passed over is below this position, and open.
+            if epoch is not None and not epoch.draining:
                 epoch.offsets.advance(position)
 
     def _commit(self) -> None:
