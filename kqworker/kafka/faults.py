@@ -1,0 +1,96 @@
+"""What a consumer's errors mean: over for good, or a matter of time.
+
+Decides which errors make going on senseless: those that only an operator or the user can
+end. Everything else passes or is tried again by librdkafka, and is said in the log.
+Tested by tests/kafka_unit/test_faults.py and, against Apache Kafka, tests/kafka/test_source.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+
+from kqworker.errors import BrokerError
+from kqworker.kafka.logs import client_log
+from kqworker.kafka.mailbox import Mailbox
+
+logger = logging.getLogger("kqworker.kafka")
+
+# Brokers learn of a new topic one after the other.
+UNKNOWN_TOPIC_SECONDS = 10.0
+ASK_SECONDS = 2.0
+
+# Answers of a broker that stay the same however often it is asked.
+_FINAL = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_GROUP_ID,
+    # The answer to auto.offset.reset=error.
+    KafkaError._AUTO_OFFSET_RESET,
+}
+# Nobody needs to hear of these.
+_SILENT = {KafkaError._PARTITION_EOF}
+
+
+class Faults:
+    """The errors of one member.
+
+    Args:
+        mailbox: Told of the first one after which going on makes no sense.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, mailbox: Mailbox, clock: Callable[[], float] = time.monotonic) -> None:
+        self._mailbox = mailbox
+        self._clock = clock
+        self._assigned: set[str] = set()
+        # Topics that a broker does not know, and when to believe it.
+        self._unknown: dict[str, float] = {}
+
+    def assigned(self, topics: Iterable[str]) -> None:
+        """Note topics that partitions were assigned of: so they exist."""
+        self._assigned.update(topics)
+
+    def on_error(self, error: KafkaError) -> None:
+        """Take an error that is about no message; librdkafka's `error_cb`."""
+        client_log.error(error)
+        # Later on it may be a broker that is ending: who was let in once will be again.
+        refused = error.code() == KafkaError._AUTHENTICATION and not self._assigned
+        if error.fatal() or refused or error.code() in _FINAL:
+            self._fail(error.str())
+
+    def on_messages(self, messages: Iterable[Message]) -> None:
+        """Take what `consume` returned; what is not an error is passed over."""
+        for message in messages:
+            error = message.error()
+            if error is None or error.code() in _SILENT:
+                continue
+            topic = message.topic()
+            if error.fatal() or error.code() in _FINAL:
+                self._fail(f"{topic}: {error.str()}" if topic else error.str())
+            elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and topic not in self._assigned:
+                self._unknown.setdefault(topic or "", self._clock() + UNKNOWN_TOPIC_SECONDS)
+            else:
+                logger.warning("%s: %s", topic or "consumer", error.str())
+
+    def look(self, consumer: Consumer) -> None:
+        """See whether topics that were unknown still are; called about once a second."""
+        for topic, due in list(self._unknown.items()):
+            if topic in self._assigned:
+                del self._unknown[topic]
+            elif self._clock() >= due:
+                self._unknown[topic] = self._clock() + UNKNOWN_TOPIC_SECONDS
+                try:
+                    # Asked by a consumer, brokers do not create it.
+                    found = consumer.list_topics(topic, ASK_SECONDS).topics[topic].error
+                except KafkaException:
+                    continue  # no broker answers: that is not the topic's fault
+                if found is not None and found.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    self._fail(f"topic {topic!r} does not exist")
+
+    def _fail(self, text: str) -> None:
+        self._mailbox.fail(BrokerError(text))

@@ -1,0 +1,157 @@
+"""Which commits of one member may go to the broker, and which are under way.
+
+The broker checks neither who owns a partition nor whether an offset goes back, so both are
+checked here, at the last moment. Decides that one commit of a partition is under way at a
+time and what a newer one does meanwhile. Each mark is answered, or merged into a newer one.
+
+Pure: no Kafka, no clock, no thread. Tested by tests/kafka_unit/test_ledger.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+
+from kqworker.core.commands import Mark
+from kqworker.core.events import Committed, Start
+from kqworker.types import TopicPartition
+
+Marks = dict[TopicPartition, Mark]
+
+NOT_OWNED = "not committed: the partition is not owned (any more)"
+BACKWARDS = "not committed: it is lower than what was committed before"
+BEYOND = "not committed: it is beyond what was handed over"
+
+
+@dataclass(slots=True, eq=False)
+class Epoch:
+    """One assignment of one partition.
+
+    Attributes:
+        floor: Commits may not go below it: the start, then the highest that was asked for.
+        reached: Commits may not go beyond it: the position of what was handed over.
+        committed: What the broker has, as far as is known.
+        waiting: The newest mark that came while another was under way.
+    """
+
+    floor: int | None
+    reached: int | None
+    committed: Mark | None
+    waiting: Mark | None = None
+
+
+class Ledger:
+    """The commits of one member of a group."""
+
+    def __init__(self) -> None:
+        self._epochs: dict[TopicPartition, Epoch] = {}
+        # With the epoch that it belongs to: an answer may come after the epoch's end.
+        self._sent: dict[TopicPartition, tuple[Epoch, Mark]] = {}
+
+    @property
+    def owned(self) -> Set[TopicPartition]:
+        """The partitions that are assigned now."""
+        return self._epochs.keys()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a commit is under way."""
+        return bool(self._sent)
+
+    def begin(self, partition: TopicPartition, start: Start) -> None:
+        """Open an epoch."""
+        offset = start.offset
+        mark = None if offset is None else Mark(offset, start.metadata)
+        self._epochs[partition] = Epoch(offset, offset, mark)
+
+    def end(self, partitions: Iterable[TopicPartition]) -> list[Committed]:
+        """Close epochs; return the answers to marks that can no longer go out."""
+        ended = {p: epoch for p in partitions if (epoch := self._epochs.pop(p, None)) is not None}
+        dropped = {p: epoch.waiting.offset for p, epoch in ended.items() if epoch.waiting}
+        return [Committed(dropped, NOT_OWNED)] if dropped else []
+
+    def reached(self, partition: TopicPartition) -> int | None:
+        """Return the position of what was handed over; None while there is nothing."""
+        return self._epochs[partition].reached
+
+    def committed(self, partition: TopicPartition) -> int | None:
+        """Return what the broker has, as far as is known."""
+        mark = self._epochs[partition].committed
+        return None if mark is None else mark.offset
+
+    def reach(self, partition: TopicPartition, position: int) -> None:
+        """Note that everything below `position` was handed over."""
+        self._epochs[partition].reached = position
+
+    def ask(self, marks: Mapping[TopicPartition, Mark]) -> tuple[Marks, list[Committed]]:
+        """Return which of these are to be sent now, and the answers to those that never are."""
+        allowed, answers = self._allowed(marks)
+        send: Marks = {}
+        for partition, mark in allowed.items():
+            epoch = self._epochs[partition]
+            if partition not in self._sent:
+                send[partition] = mark
+                self._sent[partition] = (epoch, mark)
+            elif self._sent[partition] != (epoch, mark):
+                epoch.waiting = mark
+        return send, answers
+
+    def last(
+        self, marks: Mapping[TopicPartition, Mark], partitions: Iterable[TopicPartition]
+    ) -> tuple[Marks, list[Committed]]:
+        """Return what to commit, without regard to what is under way, before an epoch ends.
+
+        Args:
+            marks: What the core asks for.
+            partitions: Where what waits is to go out too.
+        """
+        send, answers = self._allowed(marks)
+        for partition in {*partitions, *send} & self._epochs.keys():
+            epoch = self._epochs[partition]
+            if epoch.waiting is not None:
+                send.setdefault(partition, epoch.waiting)
+                epoch.waiting = None
+        return send, answers
+
+    def settle(self, partition: TopicPartition, mark: Mark, ok: bool) -> None:
+        """Take the answer to what `last` gave."""
+        if ok and partition in self._epochs:
+            self._epochs[partition].committed = mark
+
+    def answered(self, partition: TopicPartition, mark: Mark, ok: bool) -> Mark | None:
+        """Take the broker's answer to what `ask` gave; return what is to be sent next.
+
+        An answer to anything else changes nothing.
+        """
+        if self._sent.get(partition, (None, None))[1] != mark:
+            return None
+        epoch, _ = self._sent.pop(partition)
+        if ok:
+            epoch.committed = mark
+        present = self._epochs.get(partition)
+        if present is None or present.waiting is None:
+            return None
+        following, present.waiting = present.waiting, None
+        self._sent[partition] = (present, following)
+        return following
+
+    def _allowed(self, marks: Mapping[TopicPartition, Mark]) -> tuple[Marks, list[Committed]]:
+        allowed: Marks = {}
+        refused: dict[str | None, dict[TopicPartition, int]] = {}
+        for partition, mark in marks.items():
+            epoch = self._epochs.get(partition)
+            reason: str | None
+            if epoch is None:
+                reason = NOT_OWNED
+            elif epoch.reached is None or mark.offset > epoch.reached:
+                reason = BEYOND
+            elif epoch.floor is not None and mark.offset < epoch.floor:
+                reason = BACKWARDS
+            elif mark == epoch.committed and partition not in self._sent:
+                reason = None
+            else:
+                epoch.floor = mark.offset
+                allowed[partition] = mark
+                continue
+            refused.setdefault(reason, {})[partition] = mark.offset
+        return allowed, [Committed(offsets, reason) for reason, offsets in refused.items()]

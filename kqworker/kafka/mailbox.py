@@ -1,0 +1,74 @@
+"""What the fetch threads have for the loop, and the one descriptor that says so.
+
+Decides when a byte is written: only if none is waiting, so a busy source costs no system
+call an event. Knows nothing of Kafka. Tested by tests/kafka_unit/test_mailbox.py.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+from kqworker.core.events import Event
+from kqworker.errors import BrokerError
+
+
+class Mailbox:
+    """Events from many threads to one, in the order in which they were put.
+
+    Attributes:
+        fatal: The first error after which going on makes no sense; None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._events: list[Event] = []
+        self._signalled = False
+        self._closed = False
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self.fatal: BrokerError | None = None
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while something waits."""
+        return self._reader.fileno()
+
+    def put(self, *events: Event) -> None:
+        """Add events; from any thread."""
+        with self._lock:
+            self._events += events
+            self._signal()
+
+    def fail(self, error: BrokerError) -> None:
+        """Say that going on makes no sense; from any thread. The first error stays."""
+        with self._lock:
+            if self.fatal is None:
+                self.fatal = error
+                self._signal()
+
+    def take(self) -> list[Event]:
+        """Return what has been put since the last call; never block."""
+        with self._lock:
+            if self._signalled:
+                self._reader.recv(1)
+                self._signalled = False
+            events, self._events = self._events, []
+            return events
+
+    def close(self) -> None:
+        """Let the descriptors go; what is put afterwards is dropped."""
+        with self._lock:
+            # A thread that hangs in a frozen broker may still come back.
+            self._closed = True
+            self._signalled = False
+            self._events = []
+            self._reader.close()
+            self._writer.close()
+
+    def _signal(self) -> None:
+        if self._closed:
+            self._events = []
+        elif not self._signalled:
+            self._signalled = True
+            self._writer.send(b"!")

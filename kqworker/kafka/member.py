@@ -1,0 +1,396 @@
+"""One member of a consumer group: a consumer, and the thread that owns it.
+
+Decides when messages are fetched and when they stay where they are, and what is said to
+the core around a rebalance. Every call of the consumer is made on this thread: a consumer
+has one gate, and whoever else calls it waits behind a poll. What may be committed is
+ledger.py's; what a message means, the core's.
+Tested by tests/contract/test_source.py and, against Apache Kafka, tests/kafka/test_source.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, assert_never
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from kqworker.core.commands import Commit, Fetching, Pause, Release, Resume
+from kqworker.core.events import Assigned, Fetched, Lost, Positions, Revoked, Start
+from kqworker.errors import BrokerError, ConfigError
+from kqworker.kafka.columns import to_records
+from kqworker.kafka.commits import Commits
+from kqworker.kafka.faults import Faults
+from kqworker.kafka.ledger import Ledger
+from kqworker.kafka.logs import client_log
+from kqworker.kafka.mailbox import Mailbox
+from kqworker.kafka.partitions import begin_at, is_cooperative, ours, theirs
+from kqworker.kafka.pauses import Pauses
+from kqworker.types import Records, TopicPartition
+
+if TYPE_CHECKING:
+    from kqworker.core.commands import SourceCommand
+
+logger = logging.getLogger("kqworker.kafka")
+
+# How long a poll may keep commands waiting.
+POLL_SECONDS = 0.05
+# What one batch may hold, and so how long the loop may be busy with one.
+BATCH_BYTES = 8 * 2**20
+BATCH_MESSAGES = 10_000
+FIRST_BATCH = 256
+# A message costs this much beside its payload.
+OVERHEAD_BYTES = 100
+# Pausing throws away what librdkafka has prefetched, so it is for long waits only.
+PARK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+# The core answers when the drain is over; its answer has a way to go.
+ANSWER_SECONDS = 1.0
+
+
+class Member:
+    """One member of the group.
+
+    Args:
+        number: Which one, from 0; it is in the events.
+        properties: librdkafka's, for this member.
+        subscriptions: Names of topics, or patterns that begin with `^`.
+        mailbox: Where events go.
+        drain_seconds: How long a revoke may wait for the core.
+
+    Attributes:
+        owned: What is assigned; replaced, never changed, so that any thread may read it.
+
+    Raises:
+        ConfigError: librdkafka refuses the properties or the subscription.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        properties: Mapping[str, object],
+        subscriptions: Sequence[str],
+        mailbox: Mailbox,
+        drain_seconds: float,
+    ) -> None:
+        self.number = number
+        self.owned: frozenset[TopicPartition] = frozenset()
+        self.lag: Mapping[TopicPartition, int] = {}
+        self._mailbox = mailbox
+        self._faults = Faults(mailbox)
+        self._cooperative = is_cooperative(properties)
+        interval = float(str(properties.get("max.poll.interval.ms", 300_000))) / 1000
+        self._drain_seconds = max(0.0, min(drain_seconds, interval / 2 - ANSWER_SECONDS))
+        # Guards what both threads touch: the commands, the count of batches, the closing.
+        self._condition = threading.Condition()
+        self._commands: deque[SourceCommand] = deque()
+        self._untaken = 0
+        self._closing_at: float | None = None
+
+        self._ledger = Ledger()
+        self._commits = Commits(self._ledger, mailbox)
+        self._fetching = True
+        self._held_since: float | None = None
+        self._pauses = Pauses()
+        self._first: Message | None = None
+        self._batch = FIRST_BATCH
+        self._look_at = 0.0
+        self._unseen = False  # handed over something since the last look
+        self._consumer: Consumer = self._subscribed(properties, subscriptions)
+        # Daemon: a frozen broker must not keep the process from ending.
+        self._thread = threading.Thread(
+            target=self._run, name=f"kqworker-member-{number}", daemon=True
+        )
+
+    def _subscribed(
+        self, properties: Mapping[str, object], subscriptions: Sequence[str]
+    ) -> Consumer:
+        own: dict[str, object] = {
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "on_commit": lambda *answer: self._commits.answered(self._consumer, *answer),
+            "error_cb": self._faults.on_error,
+        }
+        consumer = None
+        try:
+            consumer = Consumer({**properties, **own}, logger=client_log)
+            consumer.subscribe(
+                list(subscriptions),
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+        except KafkaException as error:
+            if consumer is not None:
+                consumer.close()
+            raise ConfigError(f"Kafka refuses the consumer: {error.args[0].str()}") from None
+        return consumer
+
+    # -- for the loop's thread
+
+    def start(self) -> None:
+        """Join the group."""
+        self._thread.start()
+
+    def post(self, command: SourceCommand) -> None:
+        """Have the thread carry a command out; never block."""
+        with self._condition:
+            self._commands.append(command)
+            self._condition.notify()
+
+    def taken(self) -> None:
+        """Note that the loop has taken all batches that waited."""
+        if self._untaken:
+            with self._condition:
+                self._untaken = 0
+                self._condition.notify()
+
+    def close(self, deadline: float) -> None:
+        """Begin to leave the group; commits under way may take until `deadline`."""
+        with self._condition:
+            self._closing_at = deadline
+            self._condition.notify()
+
+    def join(self, deadline: float) -> bool:
+        """Wait for the thread's end; return whether it came before `deadline`."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        else:
+            self._consumer.close()
+        return not self._thread.is_alive()
+
+    # -- the thread
+
+    def _run(self) -> None:
+        try:
+            while self._closing_at is None:
+                self._execute_posted()
+                if self._fetching and self._untaken < 2:
+                    self._let_in()
+                    self._fetch()
+                else:
+                    self._hold()
+                now = time.monotonic()
+                if now >= self._look_at:
+                    self._look_at = now + LOOK_SECONDS
+                    self._look()
+            self._settle()
+        except Exception as error:  # the top of this thread: it must not end unheard
+            logger.exception("a fetch thread failed", extra={"member": self.number})
+            self._mailbox.fail(BrokerError(f"a fetch thread failed: {error!r}"))
+        finally:
+            self._closing_at = self._closing_at or 0.0
+            self._consumer.close()
+
+    def _fetch(self) -> None:
+        first = self._consumer.poll(POLL_SECONDS)
+        if first is None:
+            if self._unseen:
+                # All was read: what lies between the last message and the end is known now.
+                self._look_at = 0.0
+            return
+        self._first = first
+        # Not consume() alone: it waits for the whole timeout unless its number came.
+        messages = self._consumer.consume(self._batch, 0)
+        if self._first is not None:
+            messages.insert(0, self._first)
+            self._first = None
+        full = len(messages) > self._batch
+        self._hand_over(messages, full)
+
+    def _hand_over(self, messages: list[Message], full: bool = False) -> None:
+        if any(map(Message.error, messages)):
+            self._faults.on_messages(messages)
+            messages = [m for m in messages if m.error() is None]
+        count = size = 0
+        records: list[Records] = []
+        for run in to_records(messages):
+            if run.partition not in self.owned:
+                continue  # revoked in the meantime: its next owner reads it
+            reached = self._ledger.reached(run.partition)
+            if reached is not None and run.offsets[0] < reached:
+                self._mailbox.put(Fetched(records))
+                records = []
+                self._start_again(run.partition)
+            self._ledger.reach(run.partition, run.offsets[-1] + 1)
+            records.append(run)
+            count += len(run)
+            size += run.size
+        if not records:
+            return
+        grown = 2 * self._batch if full else self._batch
+        fitting = BATCH_BYTES * count // (size + OVERHEAD_BYTES * count)
+        self._batch = max(1, min(grown, fitting, BATCH_MESSAGES))
+        self._unseen = True
+        with self._condition:
+            self._untaken += 1
+        self._mailbox.put(Fetched(records))
+
+    def _start_again(self, partition: TopicPartition) -> None:
+        """Begin a new epoch: the log was cut off or made anew, and offsets come again."""
+        logger.warning("%s goes back in its offsets: the log was truncated or recreated", partition)
+        answers = self._ledger.end([partition])
+        self._ledger.begin(partition, Start(None))
+        lost = Lost(self.number, (partition,))
+        self._mailbox.put(*answers, lost, Assigned(self.number, {partition: Start(None)}))
+
+    def _hold(self) -> None:
+        """Leave messages where they are; go on answering the group."""
+        now = time.monotonic()
+        if self._held_since is None:
+            self._held_since = now
+        if not self._pauses.parked and now - self._held_since > PARK_SECONDS:
+            self._park(True)
+        with self._condition:
+            if not self._commands and self._closing_at is None and not self._may_fetch():
+                self._condition.wait(POLL_SECONDS)
+            if self._commands or self._may_fetch():
+                return
+        if self._pauses.parked or self._ledger.busy:
+            # For its callbacks. What it returns was already on its way: a message a time.
+            message = self._consumer.poll(0)
+            if message is not None:
+                self._hand_over([message])
+
+    def _may_fetch(self) -> bool:
+        return self._fetching and self._untaken < 2
+
+    def _let_in(self) -> None:
+        self._held_since = None
+        if self._pauses.parked:
+            self._park(False)
+
+    def _park(self, on: bool) -> None:
+        self._pauses.parked = on
+        self._pauses.apply(self._consumer, self.owned)
+
+    def _settle(self) -> None:
+        """Carry out what was posted before the end, and wait for its answers."""
+        self._execute_posted()
+        self._park(True)
+        while self._ledger.busy and time.monotonic() < (self._closing_at or 0.0):
+            # A message that comes by is not handed over, so it is not committed either.
+            self._consumer.poll(POLL_SECONDS)
+
+    # -- commands
+
+    def _execute_posted(self) -> None:
+        while self._commands:
+            self._execute(self._commands.popleft())
+
+    def _execute(self, command: SourceCommand) -> None:
+        match command:
+            case Commit():
+                self._commits.ask(self._consumer, command.marks)
+            case Fetching():
+                self._fetching = command.on
+            case Pause():
+                self._pauses.pause(self.owned.intersection(command.partitions))
+                self._pauses.apply(self._consumer, self.owned)
+            case Resume():
+                self._pauses.resume(command.partitions)
+                self._pauses.apply(self._consumer, self.owned)
+            case Release():
+                # Too late: the partitions have gone. What of them came back may be committed.
+                self._commits.ask(self._consumer, command.marks)
+            case _:
+                assert_never(command)
+
+    # -- rebalances, called by librdkafka inside poll() and consume()
+
+    def _on_assign(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        starts = begin_at(consumer, partitions)
+        for p in partitions:
+            start = starts[ours(p)]
+            # Otherwise librdkafka asks for itself, and follows auto.offset.reset.
+            p.offset = OFFSET_INVALID if start.offset is None else start.offset
+            self._ledger.begin(ours(p), start)
+        self.owned = frozenset(self._ledger.owned)
+        if self._cooperative:
+            consumer.incremental_assign(partitions)
+        else:
+            consumer.assign(partitions)
+        self._faults.assigned({p.topic for p in partitions})
+        self._pauses.apply(consumer, self.owned)
+        if starts:
+            self._mailbox.put(Assigned(self.number, starts))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        revoked = tuple(map(ours, partitions))
+        self._forget_first(revoked)
+        if self._closing_at is None and revoked:
+            self._mailbox.put(Revoked(self.number, revoked, self._drain_seconds))
+            self._await_release(consumer, revoked)
+        self._let_go(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        lost = tuple(map(ours, partitions))
+        self._forget_first(lost)
+        self._let_go(consumer, partitions)
+        if lost and self._closing_at is None:
+            self._mailbox.put(Lost(self.number, lost))
+
+    def _await_release(self, consumer: Consumer, revoked: tuple[TopicPartition, ...]) -> None:
+        """Serve commands until the core has drained, or the time is over."""
+        deadline = time.monotonic() + self._drain_seconds + ANSWER_SECONDS
+        while self._closing_at is None:
+            with self._condition:
+                left = deadline - time.monotonic()
+                if not self._commands and left > 0:
+                    self._condition.wait(left)
+                command = self._commands.popleft() if self._commands else None
+            if isinstance(command, Release) and set(command.partitions) == set(revoked):
+                self._commits.last(consumer, command.marks, revoked)
+                return
+            if isinstance(command, Commit):
+                # Answers to others come through poll(), which is where we are.
+                self._commits.last(consumer, command.marks)
+            elif command is not None:
+                self._execute(command)
+            elif left <= 0:
+                logger.warning(
+                    "partitions are given back although the core has not released them",
+                    extra={"member": self.number, "seconds": self._drain_seconds},
+                )
+                return
+
+    def _let_go(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        gone = set(map(ours, partitions))
+        if self._cooperative:
+            consumer.incremental_unassign(partitions)
+        else:
+            consumer.unassign()
+        self._mailbox.put(*self._ledger.end(gone))
+        self.owned = frozenset(self._ledger.owned)
+        self._pauses.forget(consumer, gone)
+
+    def _forget_first(self, gone: Iterable[TopicPartition]) -> None:
+        first = self._first
+        if first is not None and (first.topic(), first.partition()) in set(gone):
+            self._first = None  # not handed over yet: its next owner reads it
+
+    # -- positions
+
+    def _look(self) -> None:
+        """See how far partitions were read, what is not a message included, and their ends."""
+        self._unseen = False
+        changed = {}
+        lag = {}
+        for p in self._consumer.position(theirs(self.owned)):
+            partition, reached = ours(p), self._ledger.reached(ours(p))
+            if p.offset >= 0 and (reached is None or p.offset > reached):
+                self._ledger.reach(partition, p.offset)
+                changed[partition] = reached = p.offset
+            _, end = self._consumer.get_watermark_offsets(p, cached=True)
+            done = self._ledger.committed(partition)
+            done = reached if done is None else done
+            if end >= 0 and done is not None:
+                lag[partition] = max(0, end - done)
+        self.lag = lag
+        self._faults.look(self._consumer)
+        if changed:
+            self._mailbox.put(Positions(changed))
