@@ -1,0 +1,111 @@
+"""How log lines look, in the supervisor and in its workers: text, or JSON, on stderr.
+
+A record is an event and fields: `logger.info("worker started", extra={"worker_id": 3})`;
+whatever `extra` brings is a field. An app that has set handlers up on the root logger
+keeps them: its lines and ours go there. Knows nothing of what is logged.
+Tested by tests/runtime/test_logs.py.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Literal
+
+ROOT = "kqworker"
+
+# What every record has; anything else came as `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic for checkers only
+    """Told from an app's own handlers by its type; writes to what stderr is at the time."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def configure(level: str, format: Literal["text", "json"] | str) -> None:
+    """Set up the log of this process; calling it again replaces what it has set up.
+
+    Args:
+        level: The lowest level that is shown, as `logging` names it, in any case.
+        format: "text" for people, "json" for one object a line.
+
+    Raises:
+        ValueError: Another level or format.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"no log level {level!r}")
+    if format not in ("text", "json"):
+        raise ValueError(f"no log format {format!r}")
+    logging.getLogger(ROOT).setLevel(number)
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, _OurHandler):
+            root.removeHandler(handler)
+    if root.handlers:
+        return
+    handler = _OurHandler()
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    root.addHandler(handler)
+    # Other libraries' debugging is not what one asks for with ours.
+    root.setLevel(max(number, logging.INFO))
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return what came as `extra`."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-05-01 12:00:00.123 INFO    kqworker.worker  what happened  topic=test offset=7`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a traceback follows on lines of its own."""
+        seconds = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        line = f"{seconds}.{int(record.msecs):03d} {record.levelname:<7} {record.name}  "
+        line += record.getMessage()
+        fields = fields_of(record)
+        trace = fields.pop("traceback", None)
+        if fields:
+            line += "  " + " ".join(f"{name}={_shown(value)}" for name, value in fields.items())
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        if trace:
+            line += f"\n{trace}".rstrip()
+        if record.stack_info:
+            line += "\n" + self.formatStack(record.stack_info)
+        return line
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    # So that a line stays a line, and a field with blanks in it one field.
+    return text if text.isprintable() and " " not in text and text else repr(text)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, and the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object; a value that JSON does not know becomes text."""
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in fields_of(record).items():
+            line.setdefault(name, value)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)

@@ -1,0 +1,166 @@
+"""The two ends of the socket pair between a supervisor and one incarnation of a worker.
+
+A queue that several processes share dies with the first of them that is killed while it
+holds the queue's lock, and time limits are such kills; one private channel each keeps the
+damage to the worker that died. The supervisor's end never blocks: what a busy worker does
+not take waits in a buffer here.
+Knows nothing of tasks. Tested by tests/runtime/test_channel.py.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import Final
+
+from kqworker.wire import ToSupervisor, ToWorker, WireError, supervisor_parser, worker_parser
+
+READ_SIZE: Final = 256 << 10
+
+# One for all channels: they are read one after the other, and the parser copies.
+_room = bytearray(READ_SIZE)
+
+
+class Channel:
+    """The supervisor's end.
+
+    Attributes:
+        ended: Nothing more will come: the other end is closed, or sent what is no frame.
+        fault: Why, where the other end sent what is no frame.
+    """
+
+    __slots__ = ("_out", "_parser", "_sock", "ended", "fault")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._out: deque[memoryview] = deque()
+        self._parser = supervisor_parser()
+        self.ended = False
+        self.fault: WireError | None = None
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._sock.fileno()
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something that the socket did not take yet."""
+        return bool(self._out)
+
+    def send(self, frame: bytes | bytearray) -> None:
+        """Send a frame, or as much of it as goes now; `flush` when writable for the rest."""
+        self._out.append(memoryview(frame))
+        if len(self._out) == 1:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what the socket takes."""
+        out = self._out
+        while out:
+            view = out[0]
+            try:
+                sent = self._sock.send(view)
+            except BlockingIOError:
+                return
+            except OSError:
+                # The worker is gone; its end is learned of, and told, elsewhere.
+                out.clear()
+                return
+            if sent < len(view):
+                out[0] = view[sent:]
+            else:
+                out.popleft()
+
+    def receive(self) -> list[ToSupervisor]:
+        """Return the frames that one read brings."""
+        return self._read() or []
+
+    def rest(self) -> list[ToSupervisor]:
+        """Return all that is still there, once the worker is dead.
+
+        Its end may never come: a process that the worker started can hold the other side
+        open. So this reads until there is nothing at the moment.
+        """
+        frames: list[ToSupervisor] = []
+        while not self.ended:
+            read = self._read()
+            if read is None:
+                break
+            frames += read
+        return frames
+
+    def _read(self) -> list[ToSupervisor] | None:
+        """Read once; None when there is nothing at the moment."""
+        try:
+            size = self._sock.recv_into(_room)
+        except BlockingIOError:
+            return None
+        except OSError:  # reset: it was closed with something of ours unread
+            size = 0
+        if not size:
+            self.ended = True
+            return []
+        frames: list[ToSupervisor] = []
+        with memoryview(_room) as view:
+            try:
+                frames = self._parser.feed(view[:size])
+                if self._parser.broken:
+                    self._parser.feed(b"")
+            except WireError as error:
+                self.fault = error
+                self.ended = True
+        return frames
+
+    def close(self) -> None:
+        """Close the socket; forget what was not sent."""
+        self._out.clear()
+        self._sock.close()
+
+
+class SupervisorGone(Exception):
+    """The other end is closed: nobody waits for what a worker has to say."""
+
+
+class WorkerChannel:
+    """The worker's end: it blocks, in both directions."""
+
+    __slots__ = ("_frames", "_parser", "_sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self._sock = sock
+        self._parser = worker_parser()
+        self._frames: deque[ToWorker] = deque()
+
+    def receive(self) -> ToWorker | None:
+        """Wait for the next frame; None when the supervisor has gone."""
+        while not self._frames:
+            try:
+                data = self._sock.recv(READ_SIZE)
+            except ConnectionResetError:
+                return None
+            if not data:
+                return None
+            self._frames.extend(self._parser.feed(data))
+        return self._frames.popleft()
+
+    def send(self, frame: bytes | bytearray) -> None:
+        """Send a whole frame.
+
+        Raises:
+            SupervisorGone: Nobody reads it.
+        """
+        with memoryview(frame) as view:
+            sent = 0
+            # Not sendall: interrupted by a signal handler that raises, it would not say
+            # how much it had sent.
+            while sent < len(view):
+                try:
+                    sent += self._sock.send(view[sent:])
+                except ConnectionError as error:
+                    raise SupervisorGone from error
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()

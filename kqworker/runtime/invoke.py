@@ -1,0 +1,218 @@
+"""Runs a task's messages, one after the other, and answers for them.
+
+The loop over the messages is the hottest code of a worker: what can be done once a
+segment is done once a segment. What it must never break: an outcome that is more than a
+plain accept, and whatever is skipped over, is in the channel before the slot moves on.
+Knows nothing of booting. Tested by tests/runtime/test_invoke.py and test_accounting.py.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from time import monotonic
+from typing import Any, Protocol
+
+from kqworker.context import Context, make_context, take_outputs
+from kqworker.errors import Reject, RetryLater
+from kqworker.handler import Handler
+from kqworker.runtime.channel import SupervisorGone
+from kqworker.runtime.failures import describe
+from kqworker.runtime.slot import BETWEEN, INDEX_BITS, POSITION, RECALL, STARTED, WorkerSlot
+from kqworker.types import Failure, Ordering, Outcome, Segment, Task, Verdict
+from kqworker.wire import Answer, FrameTooLarge, encode_answer
+
+AnyHandler = Handler[..., Any]  # Any: each has a result of its own
+
+
+class Answers(Protocol):
+    """Where answers go."""
+
+    def send(self, frame: bytes | bytearray) -> None:
+        """Send a whole frame."""
+        ...
+
+
+class Invoker:
+    """Runs tasks of one app.
+
+    Args:
+        handlers: The app's handlers, in its order.
+        slot: Where to say what is being done.
+        channel: Where to answer.
+        await_: Runs a coroutine to its end; for async handlers.
+    """
+
+    def __init__(
+        self,
+        handlers: Sequence[AnyHandler],
+        slot: WorkerSlot,
+        channel: Answers,
+        await_: Callable[[Coroutine[Any, Any, object]], object],  # Any: nothing is sent in
+    ) -> None:
+        self._handlers = handlers
+        self._slot = slot
+        self._channel = channel
+        self._await = await_
+        self._pid = os.getpid()
+
+    def run(self, task: Task) -> None:
+        """Run all messages of a task, or up to a recall, and answer for it."""
+        began = monotonic()
+        words = self._slot.words
+        handler = self._handlers[task.handler]
+        total = len(task)
+        skipped: set[int] = set()
+        first = 0
+        for segment in task.segments:
+            stop = first + len(segment.records.values)
+            reached = self._run_segment(task, handler, segment, first, skipped)
+            first = stop
+            if reached < stop:
+                break
+        else:
+            reached = total
+        self._must_be_the_worker()
+        # From here on it is on no message, and all that it has not begun is handed back by
+        # the supervisor if it dies in the middle of this answer.
+        words[POSITION] = BETWEEN | task.id << INDEX_BITS | reached
+        self._slot.spent()
+        unbegun = tuple(i for i in range(reached, total) if i not in skipped)
+        answer = Answer(task.id, (), True, unbegun, monotonic() - began)
+        self._channel.send(encode_answer(answer))
+        words[POSITION] = 0
+
+    def _run_segment(
+        self, task: Task, handler: AnyHandler, segment: Segment, first: int, skipped: set[int]
+    ) -> int:
+        """Run a segment; return the first index that was not begun because of a recall."""
+        words, seconds = self._slot.words, self._slot.seconds
+        number, base = task.id, (task.id << INDEX_BITS) + first
+        count = len(segment.records.values)
+        if words[RECALL] >= number:
+            return first
+        # Should binding end the worker, the first message is the one to blame.
+        seconds[STARTED] = monotonic()
+        words[POSITION] = base
+        call = self._bind(handler, segment)
+        i = begin = 0
+        while begin < count:
+            try:
+                for i in range(begin, count):
+                    if words[RECALL] >= number:
+                        return first + i
+                    if skipped and first + i in skipped:
+                        continue
+                    seconds[STARTED] = monotonic()
+                    words[POSITION] = base + i
+                    result = call(i)
+                    outputs = take_outputs()
+                    if outputs or result is not None:
+                        output = handler.encode_result(result)
+                        if output is not None:
+                            outputs += (output,)
+                        if outputs:
+                            self._deliver(task, Outcome(first + i, Verdict.ACCEPT, outputs=outputs))
+            except BaseException as error:  # SystemExit and the like are failed attempts, too
+                self._failed(task, first + i, error, skipped)
+            begin = i + 1
+        return first + count
+
+    def _bind(self, handler: AnyHandler, segment: Segment) -> Callable[[int], object]:
+        limit = handler.time_limit
+
+        def context(i: int) -> Context:
+            deadline = None if limit is None else monotonic() + limit
+            return make_context(handler, segment, i, deadline)
+
+        call = handler.bind(segment, context)
+        if not handler.is_async:
+            return call
+        await_ = self._await
+
+        def call_async(i: int) -> object:
+            coroutine: Any = call(i)  # Any: `is_async` promises it, no type can
+            return await_(coroutine)
+
+        return call_async
+
+    # What is more than a plain accept
+
+    def _deliver(self, task: Task, outcome: Outcome) -> None:
+        """Send the outputs of a message.
+
+        Raises:
+            FrameTooLarge, ValueError, TypeError: They cannot be sent: the message has failed.
+        """
+        try:
+            frame = encode_answer(Answer(task.id, (outcome,)))
+        except FrameTooLarge as error:
+            raise FrameTooLarge(f"what the handler returned and pushed: {error}") from None
+        self._channel.send(frame)
+
+    def _failed(self, task: Task, index: int, error: BaseException, skipped: set[int]) -> None:
+        """Send the outcome of a failed message, with what must not run after it."""
+        self._must_be_the_worker()
+        if isinstance(error, SupervisorGone):
+            raise error
+        take_outputs()
+        outcome = _outcome(index, error)
+        unbegun = tuple(i for i in _behind(task, index) if i not in skipped)
+        skipped.update(unbegun)
+        self._channel.send(encode_answer(Answer(task.id, (outcome,), False, unbegun)))
+
+    def _must_be_the_worker(self) -> None:
+        if os.getpid() != self._pid:
+            # A child that a handler forked has come back out of the handler. What it did
+            # from here on would be taken for the worker's doing.
+            os._exit(1)
+
+
+def _outcome(index: int, error: BaseException) -> Outcome:
+    failure = describe(error)
+    if isinstance(error, Reject):
+        return Outcome(index, Verdict.REJECT, failure)
+    delay = None
+    if isinstance(error, RetryLater):
+        failure = Failure(failure.type, failure.text)
+        delay = _seconds(error)
+    return Outcome(index, Verdict.RELEASE, failure, delay)
+
+
+def _seconds(error: RetryLater) -> float | None:
+    """Return the delay asked for; None, the handler's own policy, if it is none."""
+    try:
+        seconds = float(error.seconds)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _behind(task: Task, index: int) -> list[int]:
+    """Return the messages behind a failed one that its order keeps from running."""
+    if task.ordering is Ordering.UNORDERED:
+        return []
+    at = index
+    for segment in task.segments:
+        if at < len(segment.records.values):
+            break
+        at -= len(segment.records.values)
+    partition = segment.records.partition
+    key = None
+    if task.ordering is Ordering.KEY:
+        keys = segment.records.keys
+        key = None if keys is None else keys[at]
+        if key is None:
+            return []  # messages without a key have no order
+    behind = []
+    first = 0
+    for segment in task.segments:
+        records = segment.records
+        stop = first + len(records.values)
+        if stop > index and records.partition == partition:
+            for i in range(max(first, index + 1), stop):
+                if key is None or (records.keys is not None and records.keys[i - first] == key):
+                    behind.append(i)
+        first = stop
+    return behind

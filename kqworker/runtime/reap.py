@@ -1,0 +1,162 @@
+"""Ending a worker with all that it started, and finding out how it ended.
+
+A worker leads a session of its own, so what it starts can be found by that after it has
+died; what went into another session is found only while the worker still lives, as its
+descendants. Every signal goes to a process that was checked to be the one that is meant.
+Knows nothing of tasks. Tested by tests/runtime/test_kill.py and test_leftovers.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from typing import Final
+
+import psutil
+
+STOP_SECONDS: Final = 0.05
+ROUNDS: Final = 10
+
+# Stopped, in a system call that nothing interrupts, or dead: it executes nothing now.
+_STILL: Final = {
+    psutil.STATUS_STOPPED,
+    psutil.STATUS_TRACING_STOP,
+    psutil.STATUS_DISK_SLEEP,
+    psutil.STATUS_ZOMBIE,
+    psutil.STATUS_DEAD,
+}
+
+
+class Handle:
+    """A process that signals can be sent to without hitting a later one of the same number.
+
+    Args:
+        pid: A process that multiprocessing has just started.
+    """
+
+    __slots__ = ("_pidfd", "_process", "pid")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._pidfd = -1
+        self._process: psutil.Process | None = None
+        try:
+            if sys.platform == "linux":
+                self._pidfd = os.pidfd_open(pid)
+            self._process = psutil.Process(pid)
+        except (OSError, psutil.Error):
+            pass  # it has died already
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor that turns readable at the end of the process; -1 if there is none."""
+        return self._pidfd
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process has ended."""
+        if self._pidfd >= 0:
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            return bool(poll.poll(0))
+        return self._process is None or not self._process.is_running()
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send a signal; return whether the process was there to get it."""
+        try:
+            if sys.platform == "linux":
+                if self._pidfd < 0:
+                    return False
+                signal.pidfd_send_signal(self._pidfd, number)
+            elif self._process is not None:
+                self._process.send_signal(number)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            return False
+        return True
+
+    def stop(self) -> bool:
+        """Stop the process where it is; return whether it lives."""
+        if not self.send(signal.SIGSTOP) or self._process is None:
+            return False
+        deadline = time.monotonic() + STOP_SECONDS
+        with contextlib.suppress(psutil.Error):
+            # Another core may run it for some microseconds more.
+            while self._process.status() not in _STILL and time.monotonic() < deadline:
+                time.sleep(0.0002)
+        return True
+
+    def go_on(self) -> None:
+        """Let a stopped process run again."""
+        self.send(signal.SIGCONT)
+
+    def kill_tree(self) -> None:
+        """Kill the process and all its descendants."""
+        descendants: list[psutil.Process] = []
+        if self._process is not None:
+            # It cannot start others meanwhile.
+            self.stop()
+            with contextlib.suppress(psutil.Error):
+                descendants = self._process.children(recursive=True)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if not self.gone:
+                os.killpg(self.pid, signal.SIGKILL)
+        self.send(signal.SIGKILL)
+        for process in descendants:
+            # psutil compares the time of creation first.
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+def kill_session(leader: int) -> None:
+    """Kill what is left of the session of a process that has died."""
+    # A number stays taken as long as a session or group has it, so this hits no other.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+    for _ in range(ROUNDS):
+        members = [pid for pid in psutil.pids() if _session(pid) == leader]
+        members = [pid for pid in members if not _dying(pid)]
+        if not members:
+            return
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return -1
+
+
+def _dying(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.Error:
+        return True
+
+
+def describe_exit(code: int | None) -> str:
+    """Return how a process ended, for people.
+
+    >>> describe_exit(-9), describe_exit(3)
+    ('signal 9 (SIGKILL)', 'exit code 3')
+    """
+    if code is None:
+        return "it ended, nobody knows how"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"signal {-code}"

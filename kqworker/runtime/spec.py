@@ -1,0 +1,62 @@
+"""What a worker must know to boot, and how it gets its app from that.
+
+How an import fails, and in which words, is `kqworker.loading`'s. Knows nothing of
+channels. Tested by tests/runtime/test_boot.py.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+
+from kqworker.app import App
+from kqworker.errors import ConfigError
+from kqworker.loading import load_app
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """The app of a run, and how its workers speak.
+
+    Attributes:
+        reference: The app as `module:attribute`; None if it goes by `pickled`.
+        pickled: The app itself by cloudpickle, for one that lives in `__main__`, a
+            notebook or a closure.
+        app_dir: The directory to import from; None for the current one.
+        factory: The attribute is a function that returns the app.
+        log_level: As `logging` names it, in any case.
+        log_format: "text" or "json".
+        preload: Import the app's module once, in the forkserver, so that all workers
+            share what it loads. Off where the app may change while it runs.
+    """
+
+    reference: str | None = None
+    pickled: bytes | None = None
+    app_dir: str | None = None
+    factory: bool = False
+    log_level: str = "info"
+    log_format: str = "text"
+    preload: bool = True
+
+    @property
+    def module(self) -> str:
+        """The module that a forkserver imports beforehand; empty for none."""
+        return self.reference.partition(":")[0] if self.reference and self.preload else ""
+
+
+def load(spec: WorkerSpec) -> App:
+    """Import the app, or unpack it.
+
+    Raises:
+        ConfigError: It cannot be imported; the text says why.
+        Exception: What unpacking it raises.
+    """
+    if spec.reference is not None:
+        return load_app(spec.reference, spec.app_dir, spec.factory)
+    if spec.pickled is None:
+        raise ConfigError("the run names no app")
+    # Its own supervisor's bytes, over a pipe that nobody else has.
+    found: object = pickle.loads(spec.pickled)
+    if not isinstance(found, App):
+        raise ConfigError(f"what was pickled is a {type(found).__name__}, not an App")
+    return found

@@ -1,0 +1,429 @@
+"""The frames between a supervisor and its workers.
+
+A frame is a header (length of the body, checksum, kind) and a body in MessagePack, with
+messages as columns: no object per message crosses. The checksum covers kind and body, so
+that whatever a dying worker leaves behind is either a whole frame or none.
+Decides the bytes, nothing else: knows no socket, no event, no process.
+Tested by tests/wire.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, Generic, TypeVar
+from zlib import crc32
+
+import msgspec
+
+from kqworker.types import (
+    Failure,
+    Headers,
+    Ordering,
+    Outcome,
+    Output,
+    Records,
+    Segment,
+    Task,
+    TopicPartition,
+    Verdict,
+)
+
+HEADER: Final = struct.Struct("<IIB")  # bytes of the body, crc32 of kind and body, kind
+CHECKED_FROM: Final = 8  # kind and body stand together
+MAX_BODY: Final = 256 << 20
+MAX_TASK: Final = 2**39
+MAX_INDEX: Final = 2**24
+
+TASK, STOP, READY, BOOT_FAILED, ANSWER = range(1, 6)
+
+
+class WireError(ValueError):
+    """The other side's bytes are no frames; nothing after them can be trusted."""
+
+
+class FrameTooLarge(ValueError):
+    """What was to be sent does not fit a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """To a worker: finish what you have, run the stop hooks, end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From a worker: it has booted."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class BootFailed:
+    """From a worker: it could not boot, and ends now."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """From a worker: what became of messages of a task.
+
+    Attributes:
+        task: The task's id.
+        outcomes: What is more than a plain accept.
+        complete: The worker is done with the task.
+        unbegun: Indices, ascending, that it hands back; each index is named once only.
+        seconds: How long it ran the task, when complete.
+    """
+
+    task: int
+    outcomes: tuple[Outcome, ...] = ()
+    complete: bool = False
+    unbegun: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+
+ToWorker = Task | Stop
+ToSupervisor = Ready | BootFailed | Answer
+
+# The bodies
+
+_TaskId = Annotated[int, msgspec.Meta(ge=1, lt=MAX_TASK)]
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_INDEX)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Segment(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    topic: str
+    partition: int
+    attempt: Annotated[int, msgspec.Meta(ge=1)]
+    first: int
+    offsets: list[int] | None  # None: consecutive from `first`
+    values: Annotated[list[bytes | None], msgspec.Meta(min_length=1)]
+    keys: list[bytes | None] | None
+    timestamps: list[int]
+    headers: list[list[tuple[str, bytes | None]] | None] | None
+    size: _Count
+
+
+class _Task(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    id: _TaskId
+    handler: _Count
+    ordering: Ordering
+    segments: Annotated[list[_Segment], msgspec.Meta(min_length=1)]
+
+
+class _Stop(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    pass
+
+
+class _Ready(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    pid: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Failure(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    type: str
+    text: str
+    traceback: str
+
+
+class _Output(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    partition: int | None
+    timestamp: int | None
+
+
+class _Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    index: _Index
+    verdict: Verdict
+    failure: _Failure | None
+    delay: float | None
+    outputs: list[_Output]
+
+
+class _Answer(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    task: _TaskId
+    complete: bool
+    seconds: float
+    unbegun: list[_Index]
+    outcomes: list[_Outcome]
+
+
+# Encoding
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def _frame(kind: int, body: msgspec.Struct) -> bytearray:
+    frame = bytearray(HEADER.size)
+    _encoder.encode_into(body, frame, HEADER.size)
+    size = len(frame) - HEADER.size
+    if size > MAX_BODY:
+        raise FrameTooLarge(f"{size:,} bytes are more than a frame takes ({MAX_BODY:,})")
+    frame[CHECKED_FROM] = kind
+    with memoryview(frame) as view:
+        checksum = crc32(view[CHECKED_FROM:])
+    HEADER.pack_into(frame, 0, size, checksum, kind)
+    return frame
+
+
+def encode_task(task: Task) -> bytearray:
+    """Return the frame that hands a task to a worker.
+
+    Raises:
+        FrameTooLarge: Its messages do not fit.
+    """
+    return _frame(
+        TASK,
+        _Task(task.id, task.handler, task.ordering, [_columns(s) for s in task.segments]),
+    )
+
+
+def _columns(segment: Segment) -> _Segment:
+    records = segment.records
+    offsets = records.offsets
+    consecutive = isinstance(offsets, range) and offsets.step == 1
+    return _Segment(
+        records.partition.topic,
+        records.partition.partition,
+        segment.attempt,
+        offsets[0],
+        None if consecutive else _listed(offsets),
+        _listed(records.values),
+        None if records.keys is None else _listed(records.keys),
+        _listed(records.timestamps),
+        None
+        if records.headers is None
+        else [None if headers is None else _listed(headers) for headers in records.headers],
+        records.size,
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _listed(column: Iterable[_T]) -> list[_T]:
+    return column if isinstance(column, list) else list(column)
+
+
+def encode_stop() -> bytearray:
+    """Return the frame that asks a worker to end."""
+    return _frame(STOP, _Stop())
+
+
+def encode_ready(pid: int) -> bytearray:
+    """Return the frame of a worker that has booted."""
+    return _frame(READY, _Ready(pid))
+
+
+def encode_boot_failed(failure: Failure) -> bytearray:
+    """Return the frame of a worker that cannot boot."""
+    return _frame(BOOT_FAILED, _Failure(failure.type, failure.text, failure.traceback))
+
+
+def encode_answer(answer: Answer) -> bytearray:
+    """Return the frame of a worker's answer.
+
+    Raises:
+        FrameTooLarge: Its outputs do not fit.
+        ValueError, TypeError: An output holds what MessagePack cannot, such as a lone
+            surrogate or a partition beyond 64 bits.
+    """
+    return _frame(
+        ANSWER,
+        _Answer(
+            answer.task,
+            answer.complete,
+            answer.seconds,
+            list(answer.unbegun),
+            [_outcome_row(outcome) for outcome in answer.outcomes],
+        ),
+    )
+
+
+def _outcome_row(outcome: Outcome) -> _Outcome:
+    failure = outcome.failure
+    return _Outcome(
+        outcome.index,
+        outcome.verdict,
+        None if failure is None else _Failure(failure.type, failure.text, failure.traceback),
+        outcome.delay,
+        [
+            _Output(o.topic, o.value, o.key, _listed(o.headers), o.partition, o.timestamp)
+            for o in outcome.outputs
+        ],
+    )
+
+
+# Decoding
+
+_task_decoder = msgspec.msgpack.Decoder(_Task)
+_stop_decoder = msgspec.msgpack.Decoder(_Stop)
+_ready_decoder = msgspec.msgpack.Decoder(_Ready)
+_failure_decoder = msgspec.msgpack.Decoder(_Failure)
+_answer_decoder = msgspec.msgpack.Decoder(_Answer)
+
+
+def _to_task(body: memoryview) -> Task:
+    task = _task_decoder.decode(body)
+    return Task(task.id, task.handler, task.ordering, tuple(map(_to_segment, task.segments)))
+
+
+def _to_segment(columns: _Segment) -> Segment:
+    count = len(columns.values)
+    offsets = columns.offsets
+    headers: list[Headers | None] | None = None
+    if columns.headers is not None:
+        headers = [*columns.headers]
+    for column in (offsets, columns.keys, columns.timestamps, headers):
+        if column is not None and len(column) != count:
+            raise WireError(f"a column of {len(column)} beside {count} values")
+    records = Records(
+        TopicPartition(columns.topic, columns.partition),
+        range(columns.first, columns.first + count) if offsets is None else offsets,
+        columns.values,
+        columns.keys,
+        columns.timestamps,
+        headers,
+        columns.size,
+    )
+    return Segment(records, columns.attempt)
+
+
+def _to_stop(body: memoryview) -> Stop:
+    _stop_decoder.decode(body)
+    return Stop()
+
+
+def _to_ready(body: memoryview) -> Ready:
+    return Ready(_ready_decoder.decode(body).pid)
+
+
+def _to_boot_failed(body: memoryview) -> BootFailed:
+    return BootFailed(_to_failure(_failure_decoder.decode(body)))
+
+
+def _to_failure(row: _Failure) -> Failure:
+    return Failure(row.type, row.text, row.traceback)
+
+
+def _to_answer(body: memoryview) -> Answer:
+    answer = _answer_decoder.decode(body)
+    return Answer(
+        answer.task,
+        tuple([_to_outcome(row) for row in answer.outcomes]) if answer.outcomes else (),
+        answer.complete,
+        tuple(answer.unbegun),
+        answer.seconds,
+    )
+
+
+def _to_outcome(row: _Outcome) -> Outcome:
+    return Outcome(
+        row.index,
+        row.verdict,
+        None if row.failure is None else _to_failure(row.failure),
+        row.delay,
+        tuple(
+            [
+                Output(o.topic, o.value, o.key, o.headers, o.partition, o.timestamp)
+                for o in row.outputs
+            ]
+        ),
+    )
+
+
+F = TypeVar("F")
+
+
+class Parser(Generic[F]):
+    """Cuts a stream of bytes into frames.
+
+    Whole frames that stand before bad bytes are still returned: the error is raised by
+    the call that finds it first, or by the next one, and from then on by every call.
+
+    Args:
+        kinds: What this side may be sent, and how it is decoded.
+    """
+
+    __slots__ = ("_buffer", "_error", "_kinds")
+
+    def __init__(self, kinds: Mapping[int, Callable[[memoryview], F]]) -> None:
+        self._kinds = kinds
+        self._buffer = bytearray()
+        self._error: WireError | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether bad bytes were found; the next `feed` raises."""
+        return self._error is not None
+
+    @property
+    def partial(self) -> int:
+        """How many bytes of an unfinished frame there are."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[F]:
+        """Take bytes in; return the frames that they complete.
+
+        Raises:
+            WireError: The bytes are no frames.
+        """
+        if self._error is not None:
+            raise self._error
+        frames: list[F] = []
+        buffer = self._buffer
+        if buffer:
+            buffer += data
+        # A read mostly brings whole frames: those are taken from where they are.
+        with memoryview(buffer or data) as view:
+            try:
+                used = self._cut(view, frames)
+            except WireError as error:
+                self._error = error
+                if not frames:
+                    raise
+                return frames
+            rest = b"" if buffer else bytes(view[used:])
+        if buffer:
+            del buffer[:used]
+        else:
+            buffer += rest
+        return frames
+
+    def _cut(self, view: memoryview, frames: list[F]) -> int:
+        start, end = 0, len(view)
+        while end - start >= HEADER.size:
+            size, checksum, kind = HEADER.unpack_from(view, start)
+            if size > MAX_BODY:
+                raise WireError(f"a frame of {size:,} bytes (at most {MAX_BODY:,})")
+            body = start + HEADER.size
+            stop = body + size
+            if stop > end:
+                break
+            if crc32(view[start + CHECKED_FROM : stop]) != checksum:
+                raise WireError(f"a frame of {size:,} bytes with a wrong checksum")
+            decode = self._kinds.get(kind)
+            if decode is None:
+                raise WireError(f"a frame of kind {kind}, which nobody sends here")
+            try:
+                frames.append(decode(view[body:stop]))
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                raise WireError(f"a frame of kind {kind}: {error}") from error
+            start = stop
+        return start
+
+
+def worker_parser() -> Parser[ToWorker]:
+    """Return a parser for what a supervisor sends."""
+    return Parser({TASK: _to_task, STOP: _to_stop})
+
+
+def supervisor_parser() -> Parser[ToSupervisor]:
+    """Return a parser for what a worker sends."""
+    return Parser({READY: _to_ready, BOOT_FAILED: _to_boot_failed, ANSWER: _to_answer})
