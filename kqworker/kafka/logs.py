@@ -54,9 +54,7 @@ class ClientLog:
 
     def error(self, error: KafkaError) -> None:
         """Take an error of a client: what has no log line of its own."""
-        if error.fatal():
-            self._say(logging.ERROR, "FATAL", "", error.str())
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
             # "2/2 brokers are down"; which ones, and why, are lines of their own.
             self._say(logging.WARNING, "DOWN", "", "no broker can be reached")
 

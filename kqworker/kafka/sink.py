@@ -8,7 +8,6 @@ are the core's. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_sin
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections import deque
@@ -23,6 +22,7 @@ from kqworker.core.events import Delivered, Event
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
 from kqworker.kafka.logs import client_log
+from kqworker.kafka.mailbox import Mailbox
 from kqworker.types import Failure, Output
 
 # How long the thread waits for deliveries at a time, and so how soon it sees a stop.
@@ -81,39 +81,31 @@ class KafkaSink:
         self._broken = False
         self._deadline: float | None = None
         self._all_answered = True
-        self._events: deque[Event] = deque()
-        self._readable, self._signal = socket.socketpair()
-        self._signal.setblocking(False)
-        self._signalled = False
-        self._signal_lock = threading.Lock()
+        # One system call for all that one poll delivers, not one for each.
+        self._delivered: deque[Event] = deque()
+        self._mailbox = Mailbox()
         # A daemon: at the interpreter's exit somebody closes it who knows how long to wait.
         self._thread = threading.Thread(target=self._run, name="kqworker-sink", daemon=True)
         self._thread.start()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while events wait."""
-        return self._readable.fileno()
+        return self._mailbox.fileno()
 
     def events(self) -> Sequence[Event]:
         """Return what was delivered since the last call, in order; never block."""
-        with self._signal_lock:
-            # Before the events are taken: one that comes meanwhile signals again.
-            if self._signalled:
-                self._readable.recv(1)
-                self._signalled = False
-        return [self._events.popleft() for _ in range(len(self._events))]
+        return self._mailbox.take()
 
     def produce(self, command: Produce) -> None:
         """Produce a record; answered by one `Delivered`; never block."""
-        job = _Job(command.output, partial(self._delivered, command.ticket))
+        job = _Job(command.output, partial(self._note, command.ticket))
         with self._lock:
             if self._deadline is not None:
                 raise RuntimeError("the sink is closed")
             # In order: what waits for room goes first.
             if self._waiting or not self._accepted(job):
                 self._waiting.append(job)
-        if self._events:
-            self._wake()
+        self._post()
 
     def send(self, output: Output) -> Delivery:
         """Produce a record; wait only while the client's queue is full, never for the broker.
@@ -148,14 +140,11 @@ class KafkaSink:
                 self._deadline = time.monotonic() + timeout
             self._room.notify_all()
         self._thread.join()
-        with self._signal_lock:
-            self._readable.close()
-            self._signal.close()
-            self._signalled = False
+        self._mailbox.close()
         return self._all_answered
 
     def _connect(self) -> Producer:
-        return Producer({**self._properties, "error_cb": self._failed}, logger=client_log)
+        return Producer({**self._properties, "error_cb": client_log.error}, logger=client_log)
 
     def _accepted(self, job: _Job) -> bool:
         """Hand a record to librdkafka; return False if there is no room for it now."""
@@ -186,34 +175,27 @@ class KafkaSink:
 
     # In the thread, but for what produce() answers at once
 
-    def _delivered(self, ticket: int, error: KafkaError | None, _: Message | None) -> None:
+    def _note(self, ticket: int, error: KafkaError | None, _: Message | None) -> None:
         if error is None:
-            self._events.append(Delivered(ticket))
+            self._delivered.append(Delivered(ticket))
             return
         failure = Failure(f"KafkaError.{error.name()}", error.str())
-        self._events.append(Delivered(ticket, failure, error.code() not in FINAL))
+        self._delivered.append(Delivered(ticket, failure, error.code() not in FINAL))
 
-    def _wake(self) -> None:
-        with self._signal_lock:
-            if not self._signalled and self._signal.fileno() >= 0:
-                self._signal.send(b"\0")
-                self._signalled = True
-
-    def _failed(self, error: KafkaError) -> None:
-        client_log.error(error)
-        if error.fatal():
-            self._broken = True
+    def _post(self) -> None:
+        if self._delivered:
+            with self._lock:
+                found = [self._delivered.popleft() for _ in range(len(self._delivered))]
+            self._mailbox.put(*found)
 
     def _run(self) -> None:
         while True:
             # flush() is poll() that does not wait for batches to fill.
-            serve = self._producer.poll if self._deadline is None else self._producer.flush
-            serve(POLL)
+            self._serve(self._producer.poll if self._deadline is None else self._producer.flush)
             if self._broken:
                 self._replace()
             self._refill()
-            if self._events:
-                self._wake()
+            self._post()
             if self._deadline is None:
                 continue
             with self._lock:
@@ -222,12 +204,20 @@ class KafkaSink:
                 break
         self._all_answered = empty
         self._abandon(self._producer)
-        # It refers to us for its errors; without this the garbage collector would end it.
+        # Its connections go now, not when the last reference to a closed sink does.
         del self._producer
         with self._lock:
             left, self._waiting = self._waiting, deque()
         for job in left:
             job.answered(KafkaError(KafkaError._PURGE_QUEUE), None)
+
+    def _serve(self, serve: Callable[[float], int]) -> None:
+        try:
+            serve(POLL)
+        except KafkaException as raised:
+            # This is how confluent_kafka hands over a fatal error, whatever error_cb is;
+            # librdkafka has logged it.
+            self._broken = self._broken or raised.args[0].fatal()
 
     def _refill(self) -> None:
         if self._waiting:
@@ -246,14 +236,14 @@ class KafkaSink:
         """
         with self._lock:
             old, self._producer = self._producer, self._connect()
-            self._broken = False
         self._abandon(old)
+        self._broken = False
 
     def _abandon(self, producer: Producer) -> None:
         producer.purge()
         deadline = time.monotonic() + PURGE
         while len(producer) and time.monotonic() < deadline:
-            producer.flush(POLL)
+            self._serve(producer.flush)
 
 
 def _settle(delivery: Delivery, error: KafkaError | None, message: Message | None) -> None:

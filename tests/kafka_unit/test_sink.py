@@ -201,11 +201,36 @@ def test_close_answers_what_it_could_not_deliver(broker: DevBroker) -> None:
     os.kill(broker.pid, signal.SIGSTOP)
     for ticket in range(20):
         sink.produce(Produce(ticket, Output("out", b"1")))
+    waiting: list[bool] = []
+    sender = threading.Thread(target=lambda: waiting.append(closed_under(sink)))
+    sender.start()
 
     assert not sink.close(0.2)
-    events = sink.events()
-    assert {e.ticket for e in events if isinstance(e, Delivered) and e.retriable} == set(range(20))
+    sender.join()
+    assert waiting == [True]
     assert sink.close(0.2) is False
+    os.kill(broker.pid, signal.SIGCONT)
+
+
+def closed_under(sink: KafkaSink) -> bool:
+    """Whether a send that waits for room learns that there will be none."""
+    try:
+        sink.send(Output("out", b"1"))
+    except RuntimeError:
+        return True
+    return False
+
+
+def test_deliveries_that_a_close_cuts_off_have_failed(broker: DevBroker) -> None:
+    sink = KafkaSink(producer_properties(broker.address))
+    os.kill(broker.pid, signal.SIGSTOP)
+    sent = [sink.send(Output("out", b"1")) for _ in range(20)]
+
+    assert not sink.close(0.2)
+    for delivery in sent:
+        with pytest.raises(BrokerError, match="cannot be delivered") as raised:
+            delivery.wait(0)
+        assert raised.value.retriable
     os.kill(broker.pid, signal.SIGCONT)
 
 
