@@ -23,6 +23,8 @@ from kqworker.settings import KAFKA, SETTINGS, Given, Layer, Resolved, flatten, 
 if TYPE_CHECKING:
     import yaml
 
+    from kqworker.app import App
+
 PREFIX = "KQWORKER_"
 TABLE = "tool.kqworker"
 FILES = ("kqworker.yaml", "pyproject.toml")
@@ -158,6 +160,14 @@ def from_variables(variables: Mapping[str, Given]) -> Layer:
                 f"{given.origin}: there is no setting {name!r} "
                 f"(did you mean {SETTINGS[near[0]].variable}?)"
             )
+    return layer
+
+
+def of_app(app: App) -> Layer:
+    """Return what the App says, and that the group is called as the app unless it says so."""
+    said = {name: getattr(app, name) for name in ("brokers", "group", "offset", "members")}
+    layer = {name: Given(value, "App(...)") for name, value in said.items() if value is not None}
+    layer.setdefault("group", Given(app.name, "the app's name"))
     return layer
 
 

@@ -21,7 +21,7 @@ MASK = "********"
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SECRET = re.compile(
-    r"password|secret|token|credential|private|assertion|oauthbearer\.config"
+    r"password|passphrase|secret|token|credential|private|assertion|oauthbearer\.config"
     r"|jaas|key[._]pem|ssl[._]key$",
     re.IGNORECASE,
 )
@@ -51,7 +51,7 @@ def text(value: object) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
     quotes = isinstance(value, bool | int | float)
-    raise ValueError("text" + (" (put it in quotes)" if quotes else ", not empty"))
+    raise ValueError("text (put it in quotes)" if quotes else "text, not empty")
 
 
 def flag(value: object) -> bool:

@@ -1,0 +1,100 @@
+"""The command line: `kqworker …`. Commands, options and exit codes; no behaviour of its own.
+
+Decides what an error looks like and with which code a command ends. What is heavy
+(Kafka, the runtime, rich) is imported by the commands that need it, when they run, so
+that `--help` answers at once. Tested by tests/cli.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from kqworker import __version__
+from kqworker.cli.broker import broker
+from kqworker.cli.create import init
+from kqworker.cli.looking import check, config, handlers
+from kqworker.cli.pushing import push
+from kqworker.cli.running import dev, run
+from kqworker.cli.terminal import fail
+from kqworker.errors import BrokerError, ConfigError, KQWorkerError, WorkerLost
+from kqworker.exits import Exit
+
+
+class Program(click.Group):
+    """The group of all commands; turns every error of a user into one line and a code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in our order: the main one first."""
+        return list(self.commands)
+
+    # Any: as the base class has it.
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        *rest: Any,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run the command that the arguments name, and exit with its code."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, prog_name or "kqworker", *rest, **extra)
+        except click.UsageError as error:
+            _usage(error)
+            code = Exit.USAGE
+        except click.ClickException as error:
+            fail(error.format_message())
+            code = Exit.USAGE
+        except (click.Abort, KeyboardInterrupt):
+            # Asked to stop before it was done: never 0.
+            code = Exit.ABANDONED
+        except KQWorkerError as error:
+            fail(str(error))
+            code = exit_of(error)
+        sys.exit(int(code or 0))
+
+
+def exit_of(error: KQWorkerError) -> Exit:
+    """Return the code for an error, by who must act on it."""
+    match error:
+        case ConfigError():
+            return Exit.USAGE
+        case BrokerError():
+            return Exit.BROKER
+        case WorkerLost():
+            return Exit.CRASH_LOOP
+    return Exit.CRASH
+
+
+def _usage(error: click.UsageError) -> None:
+    text = error.format_message().rstrip(".")
+    text = text[:1].lower() + text[1:]
+    if error.ctx is not None:
+        text += f"\ntry: {error.ctx.command_path} --help"
+    fail(text)
+
+
+@click.group(
+    cls=Program,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, "-V", "--version", message="kqworker %(version)s")
+def program() -> None:
+    """Handle Kafka's messages on every core.
+
+    APP is module:attribute, such as app:app.
+    """
+
+
+for command in (run, dev, push, check, handlers, config, init, broker):
+    program.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line; the entry point of `kqworker`."""
+    program.main()

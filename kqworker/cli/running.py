@@ -1,0 +1,65 @@
+"""`kqworker run APP` and `kqworker dev APP`: the main job.
+
+Decides which watch looks on. Everything else is `kqworker.run`'s.
+Tested by tests/cli/test_running.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from kqworker.cli.opening import Opened, on_built_in, open_app, topics_of, with_brokers
+from kqworker.cli.options import app_argument, setting_options
+from kqworker.cli.terminal import coloured, say
+from kqworker.exits import Exit
+from kqworker.settings import Settings, layer
+
+if TYPE_CHECKING:
+    from kqworker.watch import Watch
+
+
+@click.command()
+@app_argument
+@setting_options()
+def run(app: str, config: str | None, **options: object) -> Exit:
+    """Handle the messages of an app's topics, on every core."""
+    opened = open_app(app, options, config)
+    return start(opened, with_brokers(opened.resolved.settings, topics_of(opened.app), app))
+
+
+@click.command()
+@app_argument
+@setting_options(without=("brokers",))
+def dev(app: str, config: str | None, **options: object) -> Exit:
+    """Run an app on the built-in broker; reload when its files change."""
+    from kqworker.kafka import devbroker
+
+    opened = open_app(app, options, config, weaker=layer({"reload": True}, "kqworker dev"))
+    settings = opened.resolved.settings
+    if settings.brokers is not None:
+        origin = opened.resolved.origins["brokers"]
+        say(f"kqworker dev uses the built-in broker, not {','.join(settings.brokers)} ({origin})")
+    say(devbroker.LIMITS)
+    with devbroker.running_or_new() as address:
+        return start(opened, on_built_in(settings, topics_of(opened.app), address))
+
+
+def start(opened: Opened, settings: Settings) -> Exit:
+    """Run an app until it ends, with a watch that suits where we write to."""
+    from kqworker.run import AppReference
+    from kqworker.run import run as run_app
+
+    reference = AppReference(opened.reference, settings.app_dir, settings.factory)
+    return run_app(opened.app, settings, reference=reference, watch=watch_for(settings))
+
+
+def watch_for(settings: Settings) -> Watch:
+    """Return the live status line for a person at a terminal, else log lines."""
+    from kqworker.cli.watches import PlainWatch, TerminalWatch
+
+    if sys.stderr.isatty() and settings.log_format == "text":
+        return TerminalWatch(sys.stderr, coloured(sys.stderr), settings.until_caught_up)
+    return PlainWatch()

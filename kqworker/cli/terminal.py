@@ -1,0 +1,120 @@
+"""How a terminal is written to: errors, colours, and one status line below the log.
+
+Decides only the form. Knows nothing of Kafka or runs. Tested by tests/cli/test_terminal.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
+
+
+def coloured(stream: TextIO) -> bool:
+    """Return whether colours go to this stream: a terminal, and NO_COLOR is not set."""
+    # https://no-color.org: set and not empty.
+    dumb = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not dumb and stream.isatty()
+
+
+def paint(text: str, colour: str, on: bool) -> str:
+    """Return the text in a colour, if `on`."""
+    return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if on else text
+
+
+def say(text: str) -> None:
+    """Write a line to standard error, where all goes that is not the command's result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def fail(text: str) -> None:
+    """Write `error: …` to standard error, further lines below the first one's text."""
+    first, *rest = text.rstrip().splitlines() or ["unknown"]
+    say(paint("error:", "red", coloured(sys.stderr)) + " " + first)
+    for line in rest:
+        say(line if line.startswith("       ") else f"       {line}")
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+    """Return rows as lines with aligned columns.
+
+    >>> table([("a", "bb"), ("ccc", "d")])
+    ['a    bb', 'ccc  d']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        (indent + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]
+
+
+class StatusLine:
+    """One line that is drawn again and again, below whatever else is written.
+
+    The cursor waits on an empty line above it, so that a log line of this process or of
+    a worker, which know nothing of it, starts on a line of its own.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._drawn = False
+
+    def draw(self, text: str) -> None:
+        """Draw the line, cut to the terminal's width."""
+        width = shutil.get_terminal_size().columns
+        self._stream.write(f"\r\x1b[J\n{fit(text, width - 1)}\x1b[1A\r")
+        self._stream.flush()
+        self._drawn = True
+
+    def clear(self) -> None:
+        """Remove the line; what is written next stays."""
+        if self._drawn:
+            self._stream.write("\r\x1b[J")
+            self._stream.flush()
+            self._drawn = False
+
+
+def fit(text: str, width: int) -> str:
+    """Cut text to a number of visible characters; colour codes count nothing.
+
+    >>> fit("abcdef", 4)
+    'abc…'
+    """
+    visible = 0
+    parts = re.split(r"(\x1b\[[0-9;]*m)", text)
+    if sum(map(len, parts[::2])) <= width:
+        return text
+    for i in range(0, len(parts), 2):
+        room = width - 1 - visible
+        parts[i] = parts[i][: max(0, room)]
+        visible += len(parts[i])
+    return "".join(parts) + "…"
+
+
+def bar(fraction: float, width: int) -> str:
+    """Return a bar that is filled to `fraction`.
+
+    >>> bar(0.5, 4)
+    '━━──'
+    """
+    full = round(max(0.0, min(1.0, fraction)) * width)
+    return "━" * full + "─" * (width - full)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as one reads them.
+
+    >>> duration(4.25), duration(75), duration(3700)
+    ('4.2s', '1m15s', '1h01m')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"

@@ -1,0 +1,318 @@
+"""What a run looks like: on a terminal a banner and a live status line, else log lines.
+
+Decides words and layout only; the numbers come from `kqworker.watch`. Everything goes to
+standard error or the log: standard output is the handlers'.
+Tested by tests/cli/test_watches.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from kqworker import reports
+from kqworker.cli.terminal import StatusLine, bar, duration, paint, table
+from kqworker.core.commands import Report
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.snapshot import Snapshot
+from kqworker.types import Ordering
+from kqworker.values import show_size
+from kqworker.watch import Banner, HandlerLine, Summary
+
+logger = logging.getLogger("kqworker.run")
+
+Clock = Callable[[], float]
+
+
+class Rate:
+    """Messages per second, over the last seconds.
+
+    Args:
+        clock: Seconds that never go back.
+        window: Over how many seconds, above 0.
+    """
+
+    def __init__(self, clock: Clock, window: float = 3.0) -> None:
+        self._clock = clock
+        self._window = window
+        self._points = deque([(clock(), 0)])
+
+    def add(self, count: int) -> float:
+        """Take the count so far, and return the rate."""
+        now = self._clock()
+        points = self._points
+        points.append((now, count))
+        while len(points) > 2 and points[1][0] <= now - self._window:
+            points.popleft()
+        seconds = now - points[0][0]
+        return (count - points[0][1]) / seconds if seconds > 0 else 0.0
+
+
+class Progress:
+    """How much of what was there at the start is done.
+
+    Partitions arrive one after the other, so the whole may still grow.
+    """
+
+    def __init__(self) -> None:
+        self._whole = 0
+        self._first: tuple[float, int] | None = None
+
+    def update(self, remaining: int, now: float) -> tuple[float, float | None]:
+        """Return the fraction done, and the seconds left where they can be told."""
+        if remaining > self._whole or self._first is None:
+            self._whole = max(self._whole, remaining)
+            self._first = (now, remaining)
+        started, at_first = self._first
+        done, seconds = at_first - remaining, now - started
+        fraction = 1 - remaining / self._whole if self._whole else 1.0
+        left = seconds / done * remaining if done > 0 and seconds > 0 else None
+        return fraction, left
+
+
+class TerminalWatch:
+    """A banner, one live status line below the log, and a summary.
+
+    Args:
+        stream: The terminal.
+        colours: Whether to use them.
+        until_caught_up: Show a progress bar and the time left.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        colours: bool,
+        until_caught_up: bool = False,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._stream = stream
+        self._colours = colours
+        self._until_caught_up = until_caught_up
+        self._clock = clock
+        self._status = StatusLine(stream)
+        self._rate = Rate(clock)
+        self._progress = Progress()
+        self._workers = 0
+        self._stopping = ""
+
+    def started(self, banner: Banner) -> None:
+        """Write the banner."""
+        self._workers = banner.workers
+        first, *rest = banner_lines(banner)
+        self._write(self._paint(f" {first}", "bold"))
+        for line in rest:
+            # The first word of a line is its label.
+            self._write(" " + self._paint(line[:10], "cyan") + line[10:])
+
+    def ready(self, seconds: float) -> None:
+        """Say that it runs."""
+        self._write(f" ready in {seconds:.1f}s — Ctrl-C drains")
+
+    def tick(self, snapshot: Snapshot) -> None:
+        """Draw the status line."""
+        parts = [self._stopping] if self._stopping else []
+        if self._until_caught_up and snapshot.remaining is not None:
+            fraction, left = self._progress.update(snapshot.remaining, self._clock())
+            parts.append(f"{bar(fraction, 20)} {fraction:.0%}")
+            parts.append(f"{duration(left)} left" if left is not None else "")
+        if snapshot.stalled:
+            # First, so that a narrow terminal does not cut it off.
+            parts.append(self._paint(f"{snapshot.stalled:,} undeliverable", "red"))
+        rate = self._rate.add(snapshot.handled + snapshot.failed)
+        parts += counts(snapshot, rate, self._workers)
+        self._status.draw(" " + " · ".join(filter(None, parts)))
+
+    def report(self, report: Report) -> None:
+        """Log it, above the status line."""
+        reports.log(report)
+
+    def stopping(self, reason: str) -> None:
+        """Say that it drains, and go on drawing."""
+        self._status.clear()
+        self._write(f" {reason} — draining; Ctrl-C again stops now")
+        self._stopping = "draining"
+
+    def finished(self, summary: Summary) -> None:
+        """Replace the status line by the summary."""
+        self._status.clear()
+        self._write(f" {summary_line(summary)}")
+        if summary.left:
+            self._write(self._paint(" abandoned, to be delivered again:", "red"))
+            for line in summary.left:
+                self._write(f"   {line}")
+
+    def _write(self, line: str) -> None:
+        self._status.clear()
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def _paint(self, text: str, colour: str) -> str:
+        return paint(text, colour, self._colours)
+
+
+class PlainWatch:
+    """Log lines, and a summary of the counters every few seconds.
+
+    Args:
+        every: Seconds between two summaries.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, every: float = 10.0, clock: Clock = time.monotonic) -> None:
+        self._every = every
+        self._clock = clock
+        self._rate = Rate(clock, window=every)
+        self._due = clock() + every
+        self._workers = 0
+
+    def started(self, banner: Banner) -> None:
+        """Log the banner, a line for each of its lines."""
+        self._workers = banner.workers
+        self._due = self._clock() + self._every
+        for line in banner_lines(banner):
+            logger.info("%s", " ".join(line.split()), extra={"event": "started"})
+
+    def ready(self, seconds: float) -> None:
+        """Log that it runs."""
+        logger.info("ready in %.1fs", seconds, extra={"event": "ready", "seconds": seconds})
+
+    def tick(self, snapshot: Snapshot) -> None:
+        """Log the counters, when it is time."""
+        now = self._clock()
+        if now < self._due:
+            return
+        self._due = now + self._every
+        rate = self._rate.add(snapshot.handled + snapshot.failed)
+        fields: dict[str, object] = {
+            "event": "status",
+            "handled": snapshot.handled,
+            "failed": snapshot.failed,
+            "retried": snapshot.retried,
+            "in_flight": snapshot.in_flight,
+        }
+        line = " · ".join(counts(snapshot, rate, self._workers))
+        if snapshot.remaining is not None:
+            fields["remaining"] = snapshot.remaining
+            line += f" · {snapshot.remaining:,} to go"
+        if snapshot.stalled:
+            line += f" · {snapshot.stalled:,} undeliverable"
+        logger.info("%s", line, extra=fields)
+
+    def report(self, report: Report) -> None:
+        """Log it."""
+        reports.log(report)
+
+    def stopping(self, reason: str) -> None:
+        """Log that it drains."""
+        logger.info("%s: draining", reason, extra={"event": "stopping"})
+
+    def finished(self, summary: Summary) -> None:
+        """Log the summary, and what was abandoned."""
+        fields = {
+            "event": "finished",
+            "handled": summary.handled,
+            "failed": summary.failed,
+            "retried": summary.retried,
+            "seconds": summary.seconds,
+            "cpu_seconds": summary.cpu_seconds,
+            "cores_busy": summary.cores_busy,
+            "exit": int(summary.exit),
+        }
+        logger.info("%s", summary_line(summary), extra=fields)
+        for line in summary.left:
+            logger.error("abandoned, to be delivered again: %s", line, extra={"event": "abandoned"})
+
+
+def counts(snapshot: Snapshot, rate: float, workers: int) -> list[str]:
+    """Return the counters as words; those that are rarely above 0 only when they are."""
+    parts = [f"{snapshot.handled:,} handled", f"{rate:,.0f}/s"]
+    if snapshot.failed:
+        parts.append(f"{snapshot.failed:,} failed")
+    if snapshot.retried:
+        parts.append(f"{snapshot.retried:,} retried")
+    parts.append(f"{snapshot.in_flight:,} in flight")
+    ready = "" if snapshot.workers_ready >= workers else f" ({snapshot.workers_ready} up)"
+    parts.append(f"{snapshot.workers_busy}/{workers} workers busy{ready}")
+    if snapshot.restarts:
+        parts.append(f"{snapshot.restarts:,} restarts")
+    return parts
+
+
+def summary_line(summary: Summary) -> str:
+    """Return the summary: handled, failed, seconds, messages/s, seconds of CPU, cores busy."""
+    done = summary.handled + summary.failed
+    rate = done / summary.seconds if summary.seconds > 0 else 0.0
+    parts = [f"{summary.handled:,} handled", f"{summary.failed:,} failed"]
+    if summary.retried:
+        parts.append(f"{summary.retried:,} retried")
+    parts.append(f"{summary.seconds:.1f} s")
+    parts.append(f"{rate:,.1f} messages/s" if rate < 100 else f"{rate:,.0f} messages/s")
+    parts.append(f"{summary.cpu_seconds:.1f} s of CPU")
+    parts.append(f"{summary.cores_busy:.2f} cores busy")
+    return " · ".join(parts)
+
+
+def banner_lines(banner: Banner) -> list[str]:
+    """Return the banner's lines, without colours."""
+    settings = banner.settings
+    up = f" ({banner.broker_count} up)"
+    prefetch = f"{settings.prefetch:,} messages, {show_size(settings.prefetch_bytes)}"
+    policies = [handler.policy for handler in banner.handlers]
+    failures = {_failing(policy) for policy in policies}
+    same = failures.pop() if len(failures) == 1 else None
+    left, right = table(
+        [
+            (
+                f"brokers   {banner.brokers}{up}",
+                f"   group     {banner.group} ({banner.protocol}, from {settings.offset})",
+            ),
+            (
+                f"workers   {banner.workers} × process ({banner.method})",
+                f"   prefetch  {prefetch}   drain {settings.shutdown_timeout:g}s",
+            ),
+        ]
+    )
+    delivery = "at least once · commits in offset order"
+    versions = f"python {banner.python} · librdkafka {banner.librdkafka}"
+    return [
+        f"kqworker {banner.version} · {banner.app} · pid {banner.pid} · {versions}",
+        left,
+        right,
+        f"delivery  {delivery} · {same or 'failures as the handlers say'}",
+        *_handler_lines(banner.handlers, each=same is None),
+    ]
+
+
+def _handler_lines(handlers: Sequence[HandlerLine], each: bool) -> list[str]:
+    rows = []
+    for i, handler in enumerate(handlers):
+        policy = handler.policy
+        partitions = handler.partitions
+        if partitions is None:
+            count = ""
+        elif i:
+            count = f" ({partitions})"
+        else:
+            count = f" ({partitions} partition{'s' if partitions != 1 else ''})"
+        notes = []
+        if policy.ordering is not Ordering.UNORDERED:
+            notes.append(f"by {policy.ordering.value}")
+        if policy.time_limit is not None:
+            notes.append(f"limit {policy.time_limit:g}s")
+        if each:
+            notes.append(_failing(policy))
+        rows.append((f"{policy.topic}{count}", f"→ {handler.name}", handler.payload, *notes))
+    width = max(map(len, rows), default=0)
+    lines = table([row + ("",) * (width - len(row)) for row in rows]) if rows else []
+    return [("handlers  " if i == 0 else " " * 10) + line for i, line in enumerate(lines)]
+
+
+def _failing(policy: HandlerPolicy) -> str:
+    attempts = policy.retry.attempts
+    tried = f"retry {attempts}" if attempts > 1 else "no retry"
+    return f"{tried} → {policy.dead_letter or 'logged and accepted'}"

@@ -1,0 +1,59 @@
+"""What the core reports, as log lines: one place for their levels, words and fields.
+
+Decides nothing else. Never logs a payload or a key. Tested by tests/cli/test_reports.py.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from kqworker.core.commands import Note, Report
+
+logger = logging.getLogger("kqworker.supervisor")
+
+# What a report says, and how severe it is: an ERROR is work that was not done.
+LINES: dict[Note, tuple[int, str]] = {
+    Note.RETRYING: (logging.WARNING, "message failed, next attempt in {delay:.3g} s"),
+    Note.DEAD_LETTERED: (logging.ERROR, "message failed for good, sent to the dead letters"),
+    Note.GAVE_UP: (logging.ERROR, "message failed for good, accepted: no dead-letter topic"),
+    Note.STALLED: (logging.ERROR, "partition stalled: a record cannot be delivered"),
+    Note.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),
+    Note.WORKER_DIED: (logging.WARNING, "worker died"),
+    Note.MAP_IGNORED: (
+        logging.WARNING,
+        "completion map unreadable: what finished above the committed offset is handled again",
+    ),
+    Note.MAP_FULL: (
+        logging.WARNING,
+        "too many gaps for the commit's metadata: a restart may handle finished messages again",
+    ),
+    Note.COMMIT_FAILED: (logging.WARNING, "commit failed, the next one covers it"),
+    Note.DRAIN_EXPIRED: (logging.WARNING, "partitions given back before their messages were done"),
+    Note.ABANDONED: (logging.ERROR, "message abandoned: it will be delivered again"),
+}
+
+
+def log(report: Report) -> None:
+    """Write a report to the log, with its coordinates as fields."""
+    level, words = LINES[report.note]
+    if not logger.isEnabledFor(level):
+        return
+    fields: dict[str, object] = {"event": report.note.value.replace(" ", "_")}
+    if report.partition is not None:
+        fields["topic"], fields["partition"] = report.partition
+    if report.offset >= 0:
+        fields["offset"] = report.offset
+    if report.handler:
+        fields["handler"] = report.handler
+    if report.attempt:
+        fields["attempt"] = report.attempt
+    if report.worker:
+        fields["worker_id"] = report.worker
+    text = words.format(delay=report.delay)
+    if report.failure is not None:
+        text += f": {report.failure.type}"
+        if report.failure.text:
+            text += f": {report.failure.text}"
+        if report.failure.traceback:
+            fields["traceback"] = report.failure.traceback
+    logger.log(level, "%s", text, extra=fields)

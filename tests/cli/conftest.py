@@ -1,0 +1,83 @@
+"""A directory of its own for each test of a command, and ways to run one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kqworker.settings import SETTINGS
+
+APP = """\
+from dataclasses import dataclass
+from kqworker import App, Retry
+
+app = App("orders")
+
+@dataclass
+class Order:
+    id: int
+
+@app.handler(topic="test", time_limit=30)
+def on_test(order: Order) -> None: ...
+
+@app.handler(topic="images", ordering="key", retry=Retry(attempts=5),
+             dead_letter="images.dlq", output="thumbs")
+def thumbnail(image: bytes) -> bytes: ...
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory, and nothing set in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for variable in [*(s.variable for s in SETTINGS.values()), "NO_COLOR"]:
+        monkeypatch.delenv(variable, raising=False)
+    # Somebody's built-in broker must not be found.
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    return tmp_path
+
+
+@pytest.fixture
+def app(here: Path) -> Path:
+    """A current directory with an app in app.py."""
+    (here / "app.py").write_text(APP)
+    return here
+
+
+@pytest.fixture
+def kqworker(here: Path) -> Run:
+    """Run the command in a process of its own, from the current directory."""
+
+    def run(*args: str, stdin: str = "", **environment: str) -> Ended:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, **environment},
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run

@@ -1,0 +1,130 @@
+"""Exit codes and error texts of the command itself, and what it does not load."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from kqworker.cli import Program, exit_of, program
+from kqworker.errors import BrokerError, BugError, ConfigError, HandlerError, WorkerLost
+from kqworker.exits import Exit
+from tests.cli.conftest import Run
+
+HEAVY = {"confluent_kafka", "rich", "yaml", "msgspec", "psutil", "cloudpickle", "multiprocessing"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from kqworker.cli import main\n"
+        "try:\n    main()\n"
+        f"except SystemExit:\n    sys.exit(repr({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, "run", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.stderr == "set()\n"
+    assert "--workers" in done.stdout
+
+
+def test_the_version_is_said(kqworker: Run) -> None:
+    ended = kqworker("--version")
+
+    assert (ended.code, ended.out) == (0, "kqworker 0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "error"),
+    [
+        ([], "missing command\n       try: kqworker --help"),
+        (["rnu"], "no such command 'rnu'"),
+        (["run"], "missing argument 'APP'\n       try: kqworker run --help"),
+        (["run", "--wrokers", "3", "app:app"], "no such option '--wrokers'"),
+        (["run", "app:app", "more"], "got unexpected extra argument (more)"),
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(here: Path, args: list[str], error: str) -> None:
+    result = CliRunner().invoke(program, args, prog_name="kqworker")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: " + error)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("x"), Exit.USAGE),
+        (BrokerError("x"), Exit.BROKER),
+        (WorkerLost("x"), Exit.CRASH_LOOP),
+        (BugError("x"), Exit.CRASH),
+        (HandlerError("x"), Exit.CRASH),
+        (click.ClickException("x"), Exit.USAGE),
+        (click.Abort(), Exit.ABANDONED),
+        (KeyboardInterrupt(), Exit.ABANDONED),
+    ],
+)
+def test_every_error_has_its_exit_code(error: BaseException, code: Exit) -> None:
+    @click.group(cls=Program)
+    def group() -> None:
+        pass
+
+    @group.command()
+    def fails() -> None:
+        raise error
+
+    result = CliRunner().invoke(group, ["fails"])
+
+    assert result.exit_code == code
+    assert "Traceback" not in result.output
+    if not isinstance(error, click.Abort | KeyboardInterrupt):
+        assert result.stderr == "error: x\n"
+
+
+def test_a_command_returns_its_exit_code() -> None:
+    @click.group(cls=Program)
+    def group() -> None:
+        pass
+
+    @group.command()
+    def done() -> Exit:
+        return Exit.MESSAGES_FAILED
+
+    assert CliRunner().invoke(group, ["done"]).exit_code == 6
+
+
+def test_errors_keep_their_code_through_pickling() -> None:
+    error = pickle.loads(pickle.dumps(BrokerError("x", retriable=True)))
+
+    assert exit_of(error) is Exit.BROKER
+
+
+def test_the_codes_are_those_of_the_documentation() -> None:
+    assert {exit.name: int(exit) for exit in Exit} == {
+        "CLEAN": 0,
+        "CRASH": 1,
+        "USAGE": 2,
+        "BROKER": 3,
+        "ABANDONED": 4,
+        "CRASH_LOOP": 5,
+        "MESSAGES_FAILED": 6,
+    }
+
+
+@pytest.mark.parametrize("command", sorted(program.commands))
+def test_every_command_has_help_that_fits(command: str) -> None:
+    result = CliRunner().invoke(program, [command, "--help"])
+    listed = CliRunner().invoke(program, ["--help"]).stdout
+
+    assert result.exit_code == 0
+    assert "..." not in listed.replace("[ARGS]...", "")

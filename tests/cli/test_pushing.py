@@ -1,0 +1,148 @@
+"""`push` delivers what it says it delivered, and nothing of a file with a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from kqworker.cli.pushing import deliver
+from kqworker.delivery import Delivery
+from kqworker.errors import BrokerError
+from kqworker.kafka.devbroker import PARTITIONS, DevBroker, start_dev_broker
+from kqworker.types import Output
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def broker(here: Path) -> Iterator[DevBroker]:
+    with start_dev_broker() as broker:
+        broker.announce()
+        yield broker
+
+
+def stored(broker: DevBroker, topic: str, count: int) -> list[Message]:
+    """Return the messages of a topic, in the order of their offsets within a partition."""
+    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "reader"})
+    try:
+        consumer.assign([TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
+        found: list[Message] = []
+        while len(found) < count:
+            got = consumer.consume(count, timeout=1.0)
+            assert not [m for m in got if m.error()], [m.error() for m in got]
+            found += got
+        return found
+    finally:
+        consumer.close()
+
+
+def test_a_payload_is_pushed_with_key_and_headers(broker: DevBroker, kqworker: Run) -> None:
+    ended = kqworker("push", "test", '{"id": 1}', "-k", "a", "-H", "x=1", "-H", "y=")
+
+    (message,) = stored(broker, "test", 1)
+    assert ended.code == 0
+    assert ended.out == f"pushed 1 message to test[{message.partition()}] at offset 0\n"
+    assert ended.err == f"no brokers given: using the built-in broker at {broker.address}\n"
+    assert (message.value(), message.key()) == (b'{"id": 1}', b"a")
+    assert message.headers() == [("x", b"1"), ("y", b"")]
+
+
+def test_the_lines_of_a_jsonl_file_are_pushed_in_order(
+    broker: DevBroker, here: Path, kqworker: Run
+) -> None:
+    (here / "x.jsonl").write_text('{"id": 1}\n\n  [2]  \n"drei"')
+
+    ended = kqworker("push", "test", "--file", "x.jsonl", "-k", "a", "-b", broker.address)
+
+    assert (ended.code, ended.out, ended.err) == (0, "pushed 3 messages to test\n", "")
+    assert [m.value() for m in stored(broker, "test", 3)] == [b'{"id": 1}', b"[2]", b'"drei"']
+
+
+def test_the_lines_of_standard_input_are_pushed_as_they_are(
+    broker: DevBroker, kqworker: Run
+) -> None:
+    ended = kqworker("push", "test", "-k", "a", stdin="one \n\nzwei\r\n")
+
+    assert (ended.code, ended.out) == (0, "pushed 2 messages to test\n")
+    assert [m.value() for m in stored(broker, "test", 2)] == [b"one ", b"zwei"]
+
+
+def test_an_empty_standard_input_pushes_nothing(broker: DevBroker, kqworker: Run) -> None:
+    ended = kqworker("push", "test")
+
+    assert (ended.code, ended.out) == (0, "pushed 0 messages to test\n")
+
+
+def test_of_a_file_with_a_mistake_nothing_is_pushed(
+    broker: DevBroker, here: Path, kqworker: Run
+) -> None:
+    (here / "x.jsonl").write_text('{"id": 1}\n{"id": \n')
+
+    ended = kqworker("push", "test", "--file", "x.jsonl")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: x.jsonl:2: not valid JSON: ")
+    after = kqworker("push", "test", "next", "-k", "a")
+    assert after.out.endswith("at offset 0\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "error"),
+    [
+        (["test", "x", "--file", "y"], "error: give PAYLOAD or --file, not both\n"),
+        (["test", "--file", "y"], "error: cannot read y: No such file or directory\n"),
+        (["test", "x", "-H", "y"], "error: --header 'y': expected name=value\n"),
+        (["my test", "x", "-b", "a:1"], "error: topic 'my test': only letters"),
+        (["test", "x", "-b", "a:b"], "error: --brokers: brokers must be host:port"),
+        (["test", "x"], "error: no brokers: give --brokers"),
+        (["test", "x", "-b", "a:1", "-X", "acks=1"], "acks"),
+    ],
+)
+def test_a_mistake_is_told(here: Path, kqworker: Run, args: list[str], error: str) -> None:
+    ended = kqworker("push", *args)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert error in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_what_cannot_be_delivered_is_an_error(here: Path, kqworker: Run) -> None:
+    # Nobody listens on port 1 of loopback.
+    ended = kqworker("push", "test", "x", "-b", "127.0.0.1:1", "-X", "delivery.timeout.ms=500")
+
+    assert (ended.code, ended.out) == (3, "")
+    assert "\nerror: " in ended.err
+    assert "0 of 1 messages were delivered to test, the rest was not" in ended.err
+
+
+class FailingSink:
+    """Delivers as many as it is told, then fails every one."""
+
+    def __init__(self, good: int) -> None:
+        self._good = good
+        self.sent = 0
+
+    def send(self, output: Output) -> Delivery:
+        self.sent += 1
+        delivery = Delivery()
+        if self.sent <= self._good:
+            delivery._resolve(0, self.sent - 1)
+        else:
+            delivery._fail(BrokerError("no"))
+        return delivery
+
+    def close(self, timeout: float) -> bool:
+        return True
+
+
+def test_after_the_first_failure_no_more_is_sent() -> None:
+    sink = FailingSink(good=3)
+    seen: list[int] = []
+
+    pushed, error, last = deliver(sink, (Output("t", b"") for _ in range(100)), seen.append)
+
+    assert (pushed, str(error), sink.sent) == (3, "no", 4)
+    assert seen == [1, 1, 1]
+    assert last is not None and last.offset == 2

@@ -1,0 +1,61 @@
+"""Every report has a line in the log, with its coordinates as fields."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from kqworker import reports
+from kqworker.core.commands import Note, Report
+from kqworker.types import Failure, TopicPartition
+
+
+@pytest.mark.parametrize("note", list(Note))
+def test_every_note_has_a_line(note: Note, caplog: pytest.LogCaptureFixture) -> None:
+    reports.log(Report(note, delay=1.5))
+
+    (record,) = caplog.records
+    assert record.levelno >= logging.WARNING
+    assert record.__dict__["event"] == note.value.replace(" ", "_")
+    assert "{" not in record.getMessage()
+
+
+def test_a_retry_says_when_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    reports.log(
+        Report(
+            Note.RETRYING,
+            handler="app.on_test",
+            partition=TopicPartition("test", 3),
+            offset=7,
+            attempt=2,
+            delay=1.234567,
+            worker=5,
+            failure=Failure("ValueError", "no such order", "Traceback …"),
+        )
+    )
+
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "message failed, next attempt in 1.23 s: ValueError: no such order"
+    )
+    fields = ("topic", "partition", "offset", "handler", "attempt", "worker_id", "traceback")
+    assert [record.__dict__[field] for field in fields] == [
+        "test", 3, 7, "app.on_test", 2, 5, "Traceback …",
+    ]  # fmt: skip
+
+
+def test_what_a_report_does_not_say_is_no_field(caplog: pytest.LogCaptureFixture) -> None:
+    reports.log(Report(Note.WORKER_DIED, worker=2, failure=Failure("killed", "")))
+
+    (record,) = caplog.records
+    assert record.getMessage() == "worker died: killed"
+    assert not {"topic", "offset", "handler", "attempt", "traceback"} & set(record.__dict__)
+
+
+def test_braces_and_percents_of_a_failure_stay_as_they_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reports.log(Report(Note.GAVE_UP, failure=Failure("E", "{x} %s 100%")))
+
+    assert caplog.records[0].getMessage().endswith(": E: {x} %s 100%")

@@ -1,0 +1,108 @@
+"""What is written to a terminal, and what is not when it is none."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kqworker.cli.terminal import StatusLine, bar, coloured, duration, fail, fit, paint, table
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def no_colour_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def test_a_terminal_has_colours_and_a_pipe_has_none() -> None:
+    assert coloured(Terminal())
+    assert not coloured(io.StringIO())
+
+
+def test_no_color_is_honoured_where_it_is_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    assert coloured(Terminal())
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not coloured(Terminal())
+
+
+def test_a_dumb_terminal_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+
+    assert not coloured(Terminal())
+
+
+def test_an_error_stands_after_error_and_its_lines_below(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fail("cannot reach Kafka\ntry: kqworker dev app:app\n       more")
+
+    assert capsys.readouterr().err == (
+        "error: cannot reach Kafka\n       try: kqworker dev app:app\n       more\n"
+    )
+
+
+def test_an_error_is_red_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+
+    fail("no")
+
+    assert terminal.getvalue() == "\x1b[31merror:\x1b[0m no\n"
+
+
+def test_the_status_line_leaves_an_empty_line_above_for_others() -> None:
+    terminal = Terminal()
+    status = StatusLine(terminal)
+
+    status.draw("one")
+    status.draw("two")
+    status.clear()
+
+    drawn = "\r\x1b[J\n{}\x1b[1A\r"
+    assert terminal.getvalue() == drawn.format("one") + drawn.format("two") + "\r\x1b[J"
+
+
+def test_a_status_line_that_is_not_drawn_is_not_cleared() -> None:
+    terminal = Terminal()
+
+    StatusLine(terminal).clear()
+
+    assert terminal.getvalue() == ""
+
+
+@given(st.lists(st.sampled_from(["abc", "d", paint("red", "red", True)])), st.integers(2, 20))
+def test_text_fits_the_width_whatever_its_colours(parts: list[str], width: int) -> None:
+    text = "".join(parts)
+    plain = text.replace("\x1b[31m", "").replace("\x1b[0m", "")
+
+    shown = fit(text, width).replace("\x1b[31m", "").replace("\x1b[0m", "")
+
+    assert len(shown) <= width
+    assert shown == plain or (len(plain) > width and shown == plain[: width - 1] + "…")
+
+
+@pytest.mark.parametrize(("fraction", "full"), [(-1, 0), (0, 0), (0.25, 1), (1, 4), (2, 4)])
+def test_a_bar_stays_within_its_width(fraction: float, full: int) -> None:
+    assert bar(fraction, 4) == "━" * full + "─" * (4 - full)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0.0s"), (9.96, "10.0s"), (12.3, "12s"), (60, "1m00s"), (3599, "59m59s"), (7260, "2h01m")],
+)
+def test_a_duration_is_short(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_a_table_has_aligned_columns_and_no_trailing_spaces() -> None:
+    assert table([("a", "b"), ("long", "")], indent=" ") == [" a     b", " long"]

@@ -1,0 +1,134 @@
+"""Writes docs/reference/settings.md and commands.md from the tables they describe.
+
+Run it after a change of a setting or an option: `.venv/bin/python tools/write_reference.py`.
+tests/docs/test_reference.py fails while the pages say something else.
+"""
+
+# ruff: noqa: E501 - the lines are those of the pages
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kqworker.cli import program
+from kqworker.exits import Exit
+from kqworker.settings import SETTINGS, Setting, show_setting
+
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
+
+SETTINGS_INTRO = """\
+# Settings
+
+Every setting has one name. It is a key in a file, an option with dashes (`--commit-interval`) and a variable
+(`KQWORKER_COMMIT_INTERVAL`). Who is nearer decides:
+
+1. the command line,
+2. the environment, in which `--env-file FILE` sets what is not set,
+3. one file: `--config FILE`, else `kqworker.yaml`, else `[tool.kqworker]` in `pyproject.toml`, in the current directory,
+4. the App: `App(name, brokers=…, group=…, offset=…, members=…)`,
+5. the default.
+
+`kqworker config app:app` shows each value and where it comes from. A key that does not exist and a value that cannot be
+are errors, with the file and line; so is a variable that is nearly a setting's (`KQWORKER_WORKER`). An empty variable
+counts as not set. Durations are seconds; sizes are bytes, or have a unit: `KB`, `MB`, `GB` (1000), `KiB`, `MiB`, `GiB` (1024).
+Switches are `--reload` and `--no-reload`, `true` and `false`. Paths are relative to the current directory.
+
+| setting | option | default | meaning |
+|---|---|---|---|
+"""
+
+KAFKA = """
+## Kafka's own properties
+
+Any property of librdkafka that is not kqworker's own business can be given: `-X security.protocol=sasl_ssl`, or in a file
+
+```yaml
+kafka:
+  security.protocol: sasl_ssl
+  sasl.mechanism: SCRAM-SHA-512
+  sasl.username: orders
+```
+
+or as a variable, with `_` for `.` (and `__` for `_`): `KQWORKER_KAFKA_SASL_PASSWORD`. Each property counts on its own: a
+password from the environment joins the rest from a file. Secrets are masked wherever kqworker shows them. The properties:
+[librdkafka's CONFIGURATION.md](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md).
+"""
+
+COMMANDS_INTRO = """\
+# Commands
+
+`APP` is `module:attribute`, such as `app:app`. What an option means that is a setting too, and what else can set it:
+[settings](settings.md).
+"""
+
+MEANINGS = {
+    Exit.CLEAN: "All went well.",
+    Exit.CRASH: "kqworker itself crashed: please report it.",
+    Exit.USAGE: "Usage, import or configuration: something must be mended before a start.",
+    Exit.BROKER: "The broker could not be reached, refused us, or a topic is missing, at the start.",
+    Exit.ABANDONED: "The drain timed out, or a second Ctrl-C ended it; what was left is named.",
+    Exit.CRASH_LOOP: "Workers could not be kept alive.",
+    Exit.MESSAGES_FAILED: "Finished (`--until-caught-up`), but messages failed.",
+}
+
+
+def settings_page() -> str:
+    """Return docs/reference/settings.md."""
+    return SETTINGS_INTRO + "".join(_row(setting) for setting in SETTINGS.values()) + KAFKA
+
+
+def _row(setting: Setting) -> str:
+    option = f"`{setting.option}`" + (
+        f", `{setting.short}`" if setting.short and setting.short != setting.option else ""
+    )
+    default = "" if setting.name == "kafka" else show_setting(setting.name, setting.default)
+    meaning = setting.help.replace("|", "\\|")
+    if "|" in setting.metavar and setting.metavar.islower():
+        meaning += " One of " + ", ".join(f"`{word}`" for word in setting.metavar.split("|")) + "."
+    return f"| `{setting.name}` | {option} | {default} | {meaning} |\n"
+
+
+def commands_page() -> str:
+    """Return docs/reference/commands.md."""
+    parts = [COMMANDS_INTRO]
+    for name, command in program.commands.items():
+        arguments = [_argument(p) for p in command.params if isinstance(p, click.Argument)]
+        parts.append(f"\n## {' '.join(['kqworker', name, *arguments])}\n\n")
+        parts.append(" ".join((command.help or "").split()) + "\n")
+        options = [p for p in command.params if isinstance(p, click.Option)]
+        own = [option for option in options if option.name not in SETTINGS]
+        if own:
+            parts.append("\n| option | meaning |\n|---|---|\n")
+            parts += [f"| {_names(option)} | {option.help} |\n" for option in own]
+        shared = [option for option in options if option.name in SETTINGS]
+        if len(shared) == len(SETTINGS):
+            parts.append("\nEvery setting is an option.\n")
+        elif shared:
+            names = ", ".join(f"`{SETTINGS[str(option.name)].option}`" for option in shared)
+            parts.append(f"\nSettings: {names}.\n")
+    parts.append("\n## Exit codes\n\n| code | meaning |\n|---|---|\n")
+    parts += [f"| {int(exit)} | {MEANINGS[exit]} |\n" for exit in Exit]
+    return "".join(parts)
+
+
+def _argument(argument: click.Argument) -> str:
+    word = (argument.metavar or str(argument.name)).upper()
+    return word if argument.required else f"[{word}]"
+
+
+def _names(option: click.Option) -> str:
+    names = ", ".join(f"`{name}`" for name in option.opts)
+    return f"{names} {option.metavar}" if option.metavar else names
+
+
+def main() -> None:
+    """Write both pages."""
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    (REFERENCE / "settings.md").write_text(settings_page(), encoding="utf-8")
+    (REFERENCE / "commands.md").write_text(commands_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
