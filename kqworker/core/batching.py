@@ -31,8 +31,8 @@ class Pace:
         self._frame = 1
 
     def observe(self, count: int, seconds: float) -> None:
-        """Learn that `count` messages took `seconds`."""
-        if count <= 0:
+        """Learn that `count` messages took `seconds`; 0 says that nobody knows."""
+        if count <= 0 or seconds <= 0:
             return
         each = seconds / count
         # Slower is believed at once, faster by and by: a frame that turns out long makes

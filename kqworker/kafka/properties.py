@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+import confluent_kafka
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
@@ -225,3 +226,16 @@ def _explained(reason: str, extra: Mapping[str, str]) -> str:
             value = "what it is" if is_secret(name) else repr(extra[name])
             return f"Kafka property {name!r} cannot be {value}: {reason.replace(canonical, name)}"
     return f"Kafka refuses the properties: {reason}"
+
+
+def librdkafka_version() -> str:
+    """Return the version of librdkafka, the C library beneath confluent_kafka."""
+    return confluent_kafka.libversion()[0]
+
+
+def protocol(extra: Mapping[str, str]) -> str:
+    """Return how a group with these properties shares partitions, as one says it."""
+    if extra.get("group.protocol") == "consumer":
+        return "consumer"
+    strategy = extra.get("partition.assignment.strategy", "cooperative-sticky")
+    return "cooperative" if strategy == "cooperative-sticky" else f"classic, {strategy}"

@@ -1,0 +1,425 @@
+"""The composition root: an app, settings, Kafka and worker processes become a running whole.
+
+Decides the order of the start (preflight, workers, group) and of the end, what a signal
+means, and which exit code an end has. Behaviour is the core's.
+Tested by tests/e2e and tests/kafka.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import random
+import signal
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cloudpickle
+
+import kqworker
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.snapshot import Snapshot
+from kqworker.core.supervisor import Limits, Supervisor
+from kqworker.errors import BrokerError, ConfigError
+from kqworker.exits import Exit
+from kqworker.kafka import devbroker
+from kqworker.kafka.admin import Admin
+from kqworker.kafka.properties import (
+    admin_properties,
+    consumer_properties,
+    librdkafka_version,
+    producer_properties,
+    protocol,
+)
+from kqworker.kafka.sink import KafkaSink
+from kqworker.kafka.source import KafkaSource
+from kqworker.reload import FileWatch
+from kqworker.runtime.loop import Loop, Signals
+from kqworker.runtime.process import ProcessWorkers, WorkerSpec
+from kqworker.types import TopicPartition
+from kqworker.values import did_you_mean
+from kqworker.watch import Banner, HandlerLine, Summary, Watch
+
+if TYPE_CHECKING:
+    from kqworker.app import App
+    from kqworker.settings import Settings
+
+logger = logging.getLogger("kqworker.run")
+
+TICK_SECONDS = 0.2
+RELOAD_SECONDS = 0.5
+CLOSE_SECONDS = 5.0
+
+EXITS = {
+    c.End.CLEAN: Exit.CLEAN,
+    c.End.ABANDONED: Exit.ABANDONED,
+    c.End.BOOT_FAILED: Exit.USAGE,
+    c.End.CRASH_LOOP: Exit.CRASH_LOOP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AppReference:
+    """Where workers find the app.
+
+    Attributes:
+        reference: `module:attribute`; None for an app that cannot be imported by name
+            (a notebook, a closure): it travels to the workers with cloudpickle.
+        app_dir: The directory to import it from.
+        factory: The attribute is a function that returns the app.
+    """
+
+    reference: str | None
+    app_dir: str = "."
+    factory: bool = False
+
+
+class Monotonic:
+    """The loop's clock: CLOCK_MONOTONIC, one for all processes of the machine."""
+
+    def now(self) -> float:
+        """Return the seconds."""
+        return time.monotonic()
+
+
+class Quiet:
+    """Watches nothing."""
+
+    def started(self, banner: Banner) -> None:
+        """Ignore it."""
+
+    def ready(self, seconds: float) -> None:
+        """Ignore it."""
+
+    def tick(self, snapshot: object) -> None:
+        """Ignore it."""
+
+    def report(self, report: c.Report) -> None:
+        """Ignore it."""
+
+    def stopping(self, reason: str) -> None:
+        """Ignore it."""
+
+    def finished(self, summary: Summary) -> None:
+        """Ignore it."""
+
+
+def run(
+    app: App, settings: Settings, *, reference: AppReference, watch: Watch | None = None
+) -> Exit:
+    """Handle messages until a signal, a failure, or with `until_caught_up` the end.
+
+    TERM and INT drain, a second INT stops now, a third leaves at once. Call it from the
+    main thread: workers end with the thread that started them.
+
+    Args:
+        app: The app, as this process imported it.
+        settings: With brokers.
+        reference: Where the workers import it from.
+        watch: Whom to tell how it goes.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        ConfigError: The user must mend something before it can start.
+        BrokerError: Kafka cannot be reached, or a topic is missing.
+    """
+    return _Run(app, settings, reference, watch or Quiet()).run()
+
+
+def cpus() -> int:
+    """Return how many CPUs this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
+def open_sink(app: App) -> KafkaSink:
+    """Return a sink for `app.push` outside of workers, by the environment, files and the app.
+
+    Raises:
+        ConfigError: There are no brokers, or something is wrong with the settings.
+    """
+    from kqworker import config
+
+    settings = config.load({}).resolve(config.of_app(app)).settings
+    if settings.brokers is not None:
+        brokers = ",".join(settings.brokers)
+    else:
+        found = devbroker.running()
+        if found is None:
+            raise ConfigError(
+                "no brokers to push to: give App(brokers=…), KQWORKER_BROKERS, or `brokers:` in "
+                "kqworker.yaml; or start the built-in broker: kqworker broker"
+            )
+        brokers = found
+    return KafkaSink(producer_properties(brokers, settings.kafka))
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What Kafka said before the start.
+
+    Attributes:
+        brokers: How many are up.
+        partitions: How many each topic has that was asked for by name.
+        targets: With `until_caught_up`, the ends of the partitions that are not handled.
+    """
+
+    brokers: int
+    partitions: Mapping[str, int]
+    targets: Mapping[TopicPartition, int]
+
+
+class _Run:
+    """One run: what is known before the start, and what is open while it lasts."""
+
+    def __init__(self, app: App, settings: Settings, reference: AppReference, watch: Watch) -> None:
+        if settings.brokers is None:
+            raise ConfigError("no brokers: give --brokers, or try: kqworker dev app:app")
+        self._app = app
+        self._settings = settings
+        self._reference = reference
+        self._watch = watch
+        self._brokers = ",".join(settings.brokers)
+        self._group = settings.group or app.name
+        self._workers = settings.workers if isinstance(settings.workers, int) else cpus()
+        self._policies = [_with_limit(policy, settings) for policy in app.policies()]
+        self._topics = _chosen(self._policies, settings)
+        self._began = time.monotonic()
+        self._ready_at: float | None = None
+        self._left: list[str] = []
+        self._interrupts = 0
+        self._stopping = False
+        self._targets_told = False
+        self._fatal: BrokerError | None = None
+        # The built-in broker wants its own protocol, and topics that are asked for.
+        self._kafka = dict(settings.kafka)
+        self._built_in = self._brokers == devbroker.running()
+        if self._built_in:
+            self._kafka = {**devbroker.PROPERTIES, **self._kafka}
+
+    def run(self) -> Exit:
+        settings = self._settings
+        consumers = [
+            consumer_properties(
+                self._brokers,
+                self._group,
+                offset=settings.offset,
+                extra=self._kafka,
+                members=settings.members,
+                member=member,
+            )
+            for member in range(settings.members)
+        ]
+        producer = producer_properties(self._brokers, self._kafka)
+        found = self._preflight()
+        with Signals((signal.SIGINT, signal.SIGTERM)) as signals, contextlib.ExitStack() as stack:
+            # Before any Kafka client: no worker may inherit what librdkafka has opened.
+            workers = ProcessWorkers(self._spec())
+            stack.callback(workers.close, CLOSE_SECONDS)
+            sink = KafkaSink(producer)
+            stack.callback(sink.close, CLOSE_SECONDS)
+            source = KafkaSource(consumers, self._topics, settings.shutdown_timeout)
+            stack.callback(source.close, CLOSE_SECONDS)
+            self._watch.started(self._banner(found, workers.method))
+            core = Supervisor(self._policies, self._limits(), random.Random())
+            loop = Loop(
+                core, source, sink, workers, Monotonic(), self._report, signals, self._on_signal
+            )
+            loop.every(TICK_SECONDS, lambda: self._tick(core, source, found))
+            if settings.reload:
+                files = FileWatch([Path(settings.app_dir)])
+                loop.every(RELOAD_SECONDS, lambda: self._changes(files))
+            stopped = loop.run()
+        return self._finish(stopped, core, workers)
+
+    # -- before
+
+    def _preflight(self) -> Preflight:
+        """Ask Kafka for all that can be wrong before anything is started."""
+        timeout = self._settings.startup_timeout
+        properties = admin_properties(self._brokers, self._kafka)
+        with Admin(properties) as kafka:
+            cluster = kafka.cluster(timeout)
+            produced = _produced(self._app, self._policies, self._topics)
+            if self._built_in:
+                named = [topic for topic in self._topics if not topic.startswith("^")]
+                devbroker.create_topics(self._brokers, [*named, *produced])
+            partitions = kafka.require_topics(self._topics, timeout)
+            # What is produced to as well: a topic that is missing at night is a stall.
+            kafka.require_topics(produced, timeout)
+            targets = {}
+            if self._settings.until_caught_up:
+                targets = kafka.behind(self._group, partitions, self._settings.offset, timeout)
+        return Preflight(cluster.brokers, partitions, targets)
+
+    def _spec(self) -> WorkerSpec:
+        settings, reference = self._settings, self._reference
+        return WorkerSpec(
+            reference=reference.reference,
+            pickled=None if reference.reference is not None else cloudpickle.dumps(self._app),
+            app_dir=reference.app_dir,
+            factory=reference.factory,
+            log_level=settings.log_level,
+            log_format=settings.log_format,
+            # What the forkserver has imported stays as it was.
+            preload=settings.preload and not settings.reload,
+        )
+
+    def _limits(self) -> Limits:
+        settings = self._settings
+        return Limits(
+            workers=self._workers,
+            messages=settings.prefetch,
+            size=settings.prefetch_bytes,
+            commit_interval=settings.commit_interval,
+            boot_seconds=settings.startup_timeout,
+            grace=settings.shutdown_timeout,
+        )
+
+    def _banner(self, found: Preflight, method: str) -> Banner:
+        chosen = set(self._topics)
+        return Banner(
+            app=self._reference.reference or self._app.name,
+            version=kqworker.__version__,
+            pid=os.getpid(),
+            python=platform.python_version(),
+            librdkafka=librdkafka_version(),
+            brokers=self._brokers,
+            broker_count=found.brokers,
+            group=self._group,
+            protocol=protocol(self._kafka),
+            workers=self._workers,
+            method=method,
+            settings=self._settings,
+            handlers=tuple(
+                HandlerLine(
+                    name=handler.name,
+                    partitions=found.partitions.get(policy.topic),
+                    payload=handler.payload,
+                    policy=policy,
+                )
+                for handler, policy in zip(self._app.handlers, self._policies, strict=True)
+                if policy.topic in chosen
+            ),
+        )
+
+    # -- while it runs
+
+    def _tick(self, core: Supervisor, source: KafkaSource, found: Preflight) -> Iterable[e.Event]:
+        snapshot = core.snapshot()
+        self._watch.tick(snapshot)
+        events: list[e.Event] = []
+        if self._ready_at is None and snapshot.workers_ready and self._joined(snapshot, found):
+            self._ready_at = time.monotonic()
+            self._watch.ready(self._ready_at - self._began)
+        if self._settings.until_caught_up and not self._targets_told:
+            self._targets_told = True
+            events.append(e.CatchUp(found.targets))
+        if source.fatal is not None and self._fatal is None:
+            self._fatal = source.fatal
+            self._watch.stopping(f"Kafka refuses: {source.fatal}")
+            events.append(e.StopRequested(self._settings.shutdown_timeout))
+        return events
+
+    def _joined(self, snapshot: Snapshot, found: Preflight) -> bool:
+        # A member of a larger group may well be given nothing.
+        waited = time.monotonic() - self._began > self._settings.startup_timeout
+        return snapshot.partitions > 0 or not found.partitions or waited
+
+    def _changes(self, files: FileWatch) -> Iterable[e.Event]:
+        changed = files.changed()
+        if not changed:
+            return ()
+        names = ", ".join(Path(path).name for path in changed[:3])
+        logger.info("%s changed: replacing the workers", names, extra={"event": "reload"})
+        return (e.Replace(),)
+
+    def _on_signal(self, number: signal.Signals) -> Iterable[e.Event]:
+        if number is signal.SIGINT:
+            self._interrupts += 1
+        if self._interrupts >= 3:
+            # Workers and forkserver end with this process: the kernel sees to it.
+            os._exit(Exit.ABANDONED)
+        grace = 0.0 if self._interrupts == 2 else self._settings.shutdown_timeout
+        if not self._stopping:
+            self._stopping = True
+            self._watch.stopping("Ctrl-C" if number is signal.SIGINT else number.name)
+        return (e.StopRequested(grace),)
+
+    def _report(self, report: c.Report) -> None:
+        if report.note is c.Note.ABANDONED:
+            self._left.append(f"{report.partition} offset {report.offset} in {report.handler}")
+        self._watch.report(report)
+
+    # -- after
+
+    def _finish(self, stopped: c.Stopped, core: Supervisor, workers: ProcessWorkers) -> Exit:
+        if stopped.end is c.End.BOOT_FAILED and stopped.failure is not None:
+            raise ConfigError(f"workers cannot start: {stopped.failure.text}")
+        snapshot = core.snapshot()
+        end = EXITS[stopped.end]
+        if self._fatal is not None:
+            raise self._fatal
+        if end is Exit.CLEAN and self._settings.until_caught_up and snapshot.failed:
+            end = Exit.MESSAGES_FAILED
+        seconds = time.monotonic() - (self._ready_at or self._began)
+        cpu = workers.cpu_seconds
+        self._watch.finished(
+            Summary(
+                handled=snapshot.handled,
+                failed=snapshot.failed,
+                retried=snapshot.retried,
+                seconds=seconds,
+                cpu_seconds=cpu,
+                cores_busy=cpu / seconds if seconds > 0 else 0.0,
+                left=tuple(self._left),
+                exit=end,
+            )
+        )
+        return end
+
+
+def _with_limit(policy: HandlerPolicy, settings: Settings) -> HandlerPolicy:
+    if policy.time_limit is not None or settings.time_limit is None:
+        return policy
+    return replace(policy, time_limit=settings.time_limit)
+
+
+def _chosen(policies: Sequence[HandlerPolicy], settings: Settings) -> list[str]:
+    """Return the topics that are run, as the handlers name them."""
+    known = [policy.topic for policy in policies]
+    for topic in (*settings.topics, *settings.exclude_topics):
+        if topic not in known:
+            raise ConfigError(
+                f"no handler has the topic {topic!r}{did_you_mean(topic, known)}: "
+                f"--topics takes what the handlers name"
+            )
+    chosen = [
+        topic
+        for topic in known
+        if (not settings.topics or topic in settings.topics)
+        and topic not in settings.exclude_topics
+    ]
+    if not chosen:
+        raise ConfigError("--topics and --exclude-topics leave no handler to run")
+    return chosen
+
+
+def _produced(app: App, policies: Sequence[HandlerPolicy], topics: Sequence[str]) -> list[str]:
+    """Return the topics that the chosen handlers produce to."""
+    produced = []
+    for handler, policy in zip(app.handlers, policies, strict=True):
+        if policy.topic in topics:
+            produced += [t for t in (policy.dead_letter, handler.output) if t is not None]
+    return produced
