@@ -16,6 +16,7 @@ import click
 from kqworker import __version__
 from kqworker.cli.broker import broker
 from kqworker.cli.create import init
+from kqworker.cli.demo import demo
 from kqworker.cli.looking import check, config, handlers
 from kqworker.cli.pushing import push
 from kqworker.cli.running import dev, run
@@ -91,7 +92,7 @@ def program() -> None:
     """
 
 
-for command in (run, dev, push, check, handlers, config, init, broker):
+for command in (run, dev, demo, push, check, handlers, config, init, broker):
     program.add_command(command)
 
 

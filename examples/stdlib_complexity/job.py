@@ -1,0 +1,1 @@
+../../kqworker/demo/job.py
