@@ -24,13 +24,14 @@ def broker() -> Exit:
     if (address := devbroker.running()) is not None:
         raise ConfigError(f"a built-in broker already runs at {address}")
     with devbroker.start_dev_broker() as started:
-        started.announce()
-        click.echo(started.address)
-        say(devbroker.LIMITS)
-        say("`kqworker run` and `push` of this user find it by themselves. Ctrl-C ends it.")
+        # Before anybody can know the address: a signal from now on is waited for below.
         # SIGCHLD too: the broker's process may end by itself.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING | {signal.SIGCHLD})
         try:
+            started.announce()
+            click.echo(started.address)
+            say(devbroker.LIMITS)
+            say("`kqworker run` and `push` of this user find it by themselves. Ctrl-C ends it.")
             while signal.sigwait(ENDING | {signal.SIGCHLD}) not in ENDING:
                 if devbroker.running() is None:
                     raise BrokerError("the built-in broker has ended")

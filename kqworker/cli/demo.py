@@ -16,7 +16,7 @@ from kqworker.exits import Exit
 @click.command()
 @setting_options("brokers", "workers", "kafka", "log_level", "log_format")
 def demo(config: str | None, **options: object) -> Exit:
-    """Measure the complexity of Python's standard library, with one worker and with all."""
+    """Find Python's most complex functions; with one worker, with all."""
     from kqworker import logs
     from kqworker.demo import show
 

@@ -7,14 +7,15 @@ Tested by tests/cli/test_looking.py.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
-from kqworker.cli.opening import Opened, open_app, with_brokers
-from kqworker.cli.options import CONNECTION, LOADING, app_argument, setting_options
+from kqworker.cli.opening import open_app, or_try_dev, with_brokers
+from kqworker.cli.options import LOADING, app_argument, setting_options
 from kqworker.cli.terminal import coloured, paint, table
-from kqworker.errors import BrokerError, ConfigError, KQWorkerError
+from kqworker.errors import KQWorkerError
 from kqworker.exits import Exit
 
 
@@ -59,56 +60,55 @@ def handlers(app: str, config: str | None, **options: object) -> Exit:
     return Exit.CLEAN
 
 
-class Checks:
-    """The lines of `check`, one a step; a step that fails ends the rest."""
+@click.command()
+@app_argument
+@setting_options()
+def check(app: str, config: str | None, **options: object) -> Exit:
+    """Check app, settings, broker and topics; consume nothing."""
+    write = _Lines()
+    with write.step("app"):
+        opened = open_app(app, options, config)
+        count = len(opened.app.handlers)
+        write.found(f"{app}, {count} handler{'s' if count != 1 else ''}")
+
+    from kqworker import preflight
+    from kqworker.kafka.admin import Admin
+
+    with write.step("settings"):
+        settings = with_brokers(opened.resolved.settings, app)
+        plan = preflight.plan(opened.app, settings)
+        write.found(f"group {plan.group}, {settings.members} members")
+    with Admin(plan.admin) as kafka:
+        with write.step("broker"), or_try_dev(app):
+            cluster = kafka.cluster(settings.startup_timeout)
+            write.found(f"{plan.connection.brokers}, {cluster.brokers} up")
+        with write.step("topics"):
+            partitions = preflight.require_topics(kafka, plan, settings.startup_timeout)
+            write.found(", ".join(f"{topic} ({n})" for topic, n in partitions.items()))
+    return Exit.CLEAN
+
+
+class _Lines:
+    """The lines of `check`: ok or failed, the step, and what was found."""
 
     def __init__(self) -> None:
         self._colours = coloured(sys.stdout)
+        self._found = ""
 
-    def step(self, name: str, look: Callable[[], str]) -> None:
-        """Do one step, and say how it went.
+    def found(self, text: str) -> None:
+        """Say what the step has found, once it has ended well."""
+        self._found = text
 
-        Args:
-            name: Of the step.
-            look: Returns what was found.
-
-        Raises:
-            KQWorkerError: What `look` raised; its text is already written.
-        """
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Write the line of a step, however it ends."""
         try:
-            found = look()
-        except KQWorkerError as error:
-            self._line("failed", "red", name, str(error))
+            yield
+        except KQWorkerError:
+            self._line("failed", "red", name, "")
             raise
-        self._line("ok", "green", name, found)
+        self._line("ok", "green", name, self._found)
 
     def _line(self, word: str, colour: str, name: str, text: str) -> None:
-        first, *rest = text.splitlines() or [""]
-        click.echo(f"{paint(word.ljust(6), colour, self._colours)}  {name.ljust(13)}  {first}")
-        for line in rest:
-            click.echo(" " * 23 + line.strip())
-
-
-@click.command()
-@app_argument
-@setting_options(
-    *LOADING, "topics", "exclude_topics", *(name for name in CONNECTION if name not in LOADING)
-)
-def check(app: str, config: str | None, **options: object) -> Exit:
-    """Check app, settings, broker and topics; consume nothing."""
-    checks = Checks()
-    found: list[Opened] = []
-
-    def load() -> str:
-        found.append(open_app(app, options, config))
-        count = len(found[0].app.handlers)
-        return f"{app}, {count} handler{'s' if count != 1 else ''}"
-
-    try:
-        checks.step("app", load)
-        opened = found[0]
-    except ConfigError:
-        return Exit.USAGE
-    except BrokerError:
-        return Exit.BROKER
-    return Exit.CLEAN
+        line = f"{paint(word.ljust(6), colour, self._colours)}  {name.ljust(8)}  {text}"
+        click.echo(line.rstrip())

@@ -6,22 +6,19 @@ all settings again with what the app says. Tested by tests/cli/test_opening.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kqworker import config
 from kqworker.cli.options import flags
 from kqworker.cli.terminal import say
-from kqworker.errors import ConfigError
+from kqworker.errors import BrokerError, ConfigError
 from kqworker.settings import Layer, Resolved, Settings
 
 if TYPE_CHECKING:
     from kqworker.app import App
-
-
-# The properties that secure a connection; the built-in broker knows none of it.
-SECURITY = ("security.", "sasl.", "ssl.", "ssl_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,53 +75,39 @@ def open_app(
     return Opened(reference, app, sources.resolve(config.of_app(app), weaker or {}))
 
 
-def with_brokers(settings: Settings, topics: Iterable[str], reference: str = "app:app") -> Settings:
+def with_brokers(settings: Settings, reference: str = "app:app") -> Settings:
     """Return the settings with brokers: those of a running built-in broker, if none are set.
 
     Args:
         settings: As resolved.
-        topics: Those that the built-in broker is to have.
         reference: The app's, for what to try.
 
     Raises:
         ConfigError: There are none.
-        BrokerError: The built-in broker does not answer.
     """
+    if settings.brokers is not None:
+        return settings
     from kqworker.kafka import devbroker
+    from kqworker.preflight import NO_BROKERS
 
     address = devbroker.running()
-    if settings.brokers is None and address is None:
-        raise ConfigError(
-            "no brokers: give --brokers, KQWORKER_BROKERS, `brokers:` in kqworker.yaml, "
-            f"or App(brokers=…)\ntry: kqworker dev {reference} (built-in broker)"
-        )
-    if address is None or settings.brokers not in (None, (address,)):
-        return settings
-    if settings.brokers is None:
-        say(f"no brokers given: using the built-in broker at {address}")
-    return on_built_in(settings, topics, address)
+    if address is None:
+        raise ConfigError(f"{NO_BROKERS}\n{try_dev(reference)}")
+    say(f"no brokers given: using the built-in broker at {address}")
+    return replace(settings, brokers=(address,))
 
 
-def on_built_in(settings: Settings, topics: Iterable[str], address: str) -> Settings:
-    """Return the settings for the built-in broker, and let it have the topics.
-
-    What secures the connection to another cluster is left out.
-
-    Raises:
-        BrokerError: It does not answer.
-    """
-    from kqworker.kafka import devbroker
-
-    devbroker.create_topics(address, topics)
-    kafka = {key: text for key, text in settings.kafka.items() if not key.startswith(SECURITY)}
-    return replace(settings, brokers=(address,), kafka={**devbroker.PROPERTIES, **kafka})
+def try_dev(reference: str) -> str:
+    """Return the way on where there is no Kafka."""
+    return f"try: kqworker dev {reference} (built-in broker)"
 
 
-def topics_of(app: App) -> list[str]:
-    """Return the topics that an app names; a pattern names none."""
-    named = {
-        topic
-        for handler in app.handlers
-        for topic in (handler.topic, handler.dead_letter, handler.output)
-    }
-    return sorted(topic for topic in named if topic is not None and not topic.startswith("^"))
+@contextmanager
+def or_try_dev(reference: str) -> Iterator[None]:
+    """Add the built-in broker, as a way on, to the error that Kafka cannot be reached."""
+    try:
+        yield
+    except BrokerError as error:
+        if not error.retriable:
+            raise
+        raise BrokerError(f"{error}\n{try_dev(reference)}", retriable=True) from None

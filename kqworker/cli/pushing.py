@@ -58,9 +58,11 @@ def push(
     pairs = [_header(header) for header in headers]
 
     from kqworker import logs
-    from kqworker.kafka.properties import producer_properties
+    from kqworker.kafka.admin import Admin
+    from kqworker.kafka.properties import admin_properties, producer_properties
     from kqworker.kafka.sink import KafkaSink
     from kqworker.payload import make_output
+    from kqworker.preflight import connection
 
     try:
         make_output(topic, b"", key, pairs)
@@ -68,9 +70,16 @@ def push(
         raise ConfigError(str(error)) from None
     outputs = (make_output(topic, payload, key, pairs) for payload in payloads)
 
-    settings = with_brokers(settings_of(options, config).settings, [topic])
+    settings = with_brokers(settings_of(options, config).settings)
     logs.configure(settings.log_level, settings.log_format)
-    sink = KafkaSink(producer_properties(",".join(settings.brokers or ()), settings.kafka))
+    to = connection(settings)
+    producer = producer_properties(to.brokers, to.kafka)
+    with Admin(admin_properties(to.brokers, to.kafka)) as kafka:
+        kafka.cluster(settings.startup_timeout)
+        if not to.built_in:
+            # Asked before: a producer takes its time until it calls a topic missing.
+            kafka.require_topics([topic])
+    sink = KafkaSink(producer)
     try:
         with _progress(count) as advance:
             pushed, failure, last = deliver(sink, outputs, advance)

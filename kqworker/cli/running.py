@@ -7,11 +7,12 @@ Tested by tests/cli/test_running.py.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from kqworker.cli.opening import Opened, on_built_in, open_app, topics_of, with_brokers
+from kqworker.cli.opening import Opened, open_app, or_try_dev, with_brokers
 from kqworker.cli.options import app_argument, setting_options
 from kqworker.cli.terminal import coloured, say
 from kqworker.exits import Exit
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 def run(app: str, config: str | None, **options: object) -> Exit:
     """Handle the messages of an app's topics, on every core."""
     opened = open_app(app, options, config)
-    return start(opened, with_brokers(opened.resolved.settings, topics_of(opened.app), app))
+    with or_try_dev(app):
+        return start(opened, with_brokers(opened.resolved.settings, app))
 
 
 @click.command()
@@ -44,7 +46,7 @@ def dev(app: str, config: str | None, **options: object) -> Exit:
         say(f"kqworker dev uses the built-in broker, not {','.join(settings.brokers)} ({origin})")
     say(devbroker.LIMITS)
     with devbroker.running_or_new() as address:
-        return start(opened, on_built_in(settings, topics_of(opened.app), address))
+        return start(opened, replace(settings, brokers=(address,)))
 
 
 def start(opened: Opened, settings: Settings) -> Exit:

@@ -8,7 +8,6 @@ import pytest
 
 from tests.cli.conftest import Run
 
-
 SMALL = """\
 from kqworker import App
 app = App("a")

@@ -108,13 +108,26 @@ def test_a_mistake_is_told(here: Path, kqworker: Run, args: list[str], error: st
     assert "Traceback" not in ended.err
 
 
-def test_what_cannot_be_delivered_is_an_error(here: Path, kqworker: Run) -> None:
-    # Nobody listens on port 1 of loopback.
-    ended = kqworker("push", "test", "x", "-b", "127.0.0.1:1", "-X", "delivery.timeout.ms=500")
+def test_what_cannot_be_delivered_is_an_error(broker: DevBroker, here: Path, kqworker: Run) -> None:
+    (here / "x.jsonl").write_text(f'1\n"{"x" * 2000}"\n')
+
+    ended = kqworker(
+        "push", "test", "--file", "x.jsonl", "-X", "message.max.bytes=1000", "-b", broker.address
+    )
 
     assert (ended.code, ended.out) == (3, "")
-    assert "\nerror: " in ended.err
-    assert "0 of 1 messages were delivered to test, the rest was not" in ended.err
+    assert ended.err.startswith("error: the record cannot be delivered: ")
+    assert ended.err.endswith("1 of 2 messages were delivered to test, the rest was not\n")
+
+
+def test_a_broker_that_is_not_there_is_an_error(here: Path, kqworker: Run) -> None:
+    # Nobody listens on port 1 of loopback.
+    ended = kqworker("push", "test", "x", "-b", "127.0.0.1:1", "--startup-timeout", "0.5")
+
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err.endswith(
+        "error: cannot reach Kafka at 127.0.0.1:1: connection refused (waited 0.5s)\n"
+    )
 
 
 class FailingSink:

@@ -1,0 +1,207 @@
+"""What can be wrong before the start: the choice of topics, Kafka's properties, the cluster.
+
+Decides which handlers run and what Kafka is asked. `run` looks here before it starts
+anything, `kqworker check` does nothing else. Consumes nothing, creates nothing.
+Tested by tests/cli/test_preflight.py and tests/kafka.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kqworker.core.policy import HandlerPolicy
+from kqworker.errors import ConfigError
+from kqworker.kafka import devbroker
+from kqworker.kafka.admin import Admin
+from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
+from kqworker.settings import Settings
+from kqworker.types import TopicPartition
+from kqworker.values import did_you_mean
+
+if TYPE_CHECKING:
+    from kqworker.app import App
+
+
+NO_BROKERS = (
+    "no brokers: give --brokers, KQWORKER_BROKERS, `brokers:` in kqworker.yaml, or App(brokers=…)"
+)
+# A topic of the built-in broker need not be there before somebody pushes to it.
+CREATING = {"allow.auto.create.topics": "true"}
+# What secures a connection to another cluster; the built-in broker knows none of it.
+SECURITY = ("security.", "sasl.", "ssl.", "ssl_")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Which cluster, and with which properties of the user.
+
+    Attributes:
+        brokers: The bootstrap addresses, with commas between them.
+        kafka: Librdkafka's properties.
+        built_in: Whether it is the built-in broker, which creates what it is asked for.
+    """
+
+    brokers: str
+    kafka: Mapping[str, str]
+    built_in: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to run, and as which clients of Kafka.
+
+    Attributes:
+        connection: To which cluster.
+        group: The consumer group.
+        policies: Of all handlers of the app, in its order, with the default time limit.
+        topics: Those that are run, as the handlers name them.
+        produced: Those that the chosen handlers produce to.
+        consumers: The properties of each member of the group.
+        producer: The properties of the producer.
+        admin: The properties of the client that asks.
+    """
+
+    connection: Connection
+    group: str
+    policies: tuple[HandlerPolicy, ...]
+    topics: tuple[str, ...]
+    produced: tuple[str, ...]
+    consumers: tuple[dict[str, str], ...]
+    producer: dict[str, str]
+    admin: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What Kafka said.
+
+    Attributes:
+        brokers: How many are up.
+        partitions: How many each topic has that is consumed.
+        targets: With `until_caught_up`, the ends of the partitions that are not handled.
+    """
+
+    brokers: int
+    partitions: Mapping[str, int]
+    targets: Mapping[TopicPartition, int]
+
+
+def connection(settings: Settings) -> Connection:
+    """Return where the settings lead to; opens no connection.
+
+    Raises:
+        ConfigError: There are no brokers.
+    """
+    if settings.brokers is None:
+        raise ConfigError(NO_BROKERS)
+    brokers = ",".join(settings.brokers)
+    if brokers != devbroker.running():
+        return Connection(brokers, settings.kafka, built_in=False)
+    kafka = {key: text for key, text in settings.kafka.items() if not key.startswith(SECURITY)}
+    return Connection(brokers, {**devbroker.PROPERTIES, **CREATING, **kafka}, built_in=True)
+
+
+def plan(app: App, settings: Settings) -> Plan:
+    """Decide what is to run; opens no connection.
+
+    Args:
+        app: With its handlers.
+        settings: With brokers.
+
+    Raises:
+        ConfigError: There are no brokers, no handler has a topic that was chosen, or
+            Kafka's properties are wrong.
+    """
+    to = connection(settings)
+    group = settings.group or app.name
+    policies = tuple(_with_limit(policy, settings) for policy in app.policies())
+    topics = chosen([policy.topic for policy in policies], settings)
+    produced = [
+        topic
+        for handler in app.handlers
+        if handler.topic in topics
+        for topic in (handler.dead_letter, handler.output)
+        if topic is not None
+    ]
+    consumers = tuple(
+        consumer_properties(
+            to.brokers,
+            group,
+            offset=settings.offset,
+            extra=to.kafka,
+            members=settings.members,
+            member=member,
+        )
+        for member in range(settings.members)
+    )
+    return Plan(
+        connection=to,
+        group=group,
+        policies=policies,
+        topics=topics,
+        produced=tuple(dict.fromkeys(produced)),
+        consumers=consumers,
+        producer=producer_properties(to.brokers, to.kafka),
+        admin=admin_properties(to.brokers, to.kafka),
+    )
+
+
+def ask(plan: Plan, settings: Settings) -> Found:
+    """Ask Kafka for all that can be wrong before anything is started.
+
+    Raises:
+        BrokerError: It cannot be reached in time, or a topic is missing.
+    """
+    timeout = settings.startup_timeout
+    with Admin(plan.admin) as kafka:
+        cluster = kafka.cluster(timeout)
+        partitions = require_topics(kafka, plan, timeout)
+        targets: Mapping[TopicPartition, int] = {}
+        if settings.until_caught_up:
+            targets = kafka.behind(plan.group, partitions, settings.offset, timeout)
+    return Found(cluster.brokers, partitions, targets)
+
+
+def require_topics(kafka: Admin, plan: Plan, timeout: float) -> dict[str, int]:
+    """Return the partitions of the topics that are consumed.
+
+    Raises:
+        BrokerError: A topic is missing, be it one that is produced to: at night that
+            would be a stall.
+    """
+    if plan.connection.built_in:
+        named = [topic for topic in plan.topics if not topic.startswith("^")]
+        devbroker.create_topics(plan.connection.brokers, [*named, *plan.produced])
+    kafka.require_topics([*plan.topics, *plan.produced], timeout)
+    return kafka.require_topics(plan.topics, timeout)
+
+
+def chosen(known: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    """Return those of the handlers' topics that `topics` and `exclude_topics` leave.
+
+    Raises:
+        ConfigError: A topic is no handler's, or none is left.
+    """
+    for topic in (*settings.topics, *settings.exclude_topics):
+        if topic not in known:
+            raise ConfigError(
+                f"no handler has the topic {topic!r}{did_you_mean(topic, known)}: "
+                "--topics and --exclude-topics take what the handlers name"
+            )
+    topics = tuple(
+        topic
+        for topic in known
+        if (not settings.topics or topic in settings.topics)
+        and topic not in settings.exclude_topics
+    )
+    if not topics:
+        raise ConfigError("--topics and --exclude-topics leave no handler to run")
+    return topics
+
+
+def _with_limit(policy: HandlerPolicy, settings: Settings) -> HandlerPolicy:
+    if policy.time_limit is not None or settings.time_limit is None:
+        return policy
+    return replace(policy, time_limit=settings.time_limit)

@@ -1,0 +1,124 @@
+"""What is decided before the start, and what the built-in broker is spared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kqworker import App, Retry, preflight
+from kqworker.errors import BrokerError, ConfigError
+from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
+from kqworker.settings import Settings
+
+app = App("shop")
+
+
+@app.handler(topic="in", output="out", dead_letter="dead", time_limit=5, retry=Retry(attempts=1))
+def one(x: str) -> str:
+    return x
+
+
+@app.handler(topic="^logs", dead_letter="dead")
+def two(x: str) -> None: ...
+
+
+ELSEWHERE = Settings(brokers=("a:1", "b:2"))
+
+
+@pytest.fixture
+def broker(here: Path) -> Iterator[DevBroker]:
+    with start_dev_broker() as broker:
+        yield broker
+
+
+def settings_for(broker: DevBroker) -> Settings:
+    return Settings(brokers=(broker.address,), startup_timeout=5.0)
+
+
+def test_a_plan_has_the_topics_and_what_is_produced(here: Path) -> None:
+    plan = preflight.plan(app, replace(ELSEWHERE, members=2))
+
+    assert plan.connection == preflight.Connection("a:1,b:2", {}, built_in=False)
+    assert plan.group == "shop"
+    assert plan.topics == ("in", "^logs")
+    assert plan.produced == ("dead", "out")
+    assert len(plan.consumers) == 2
+
+
+def test_only_what_is_chosen_is_asked_for(here: Path) -> None:
+    plan = preflight.plan(app, replace(ELSEWHERE, exclude_topics=("in",)))
+
+    assert (plan.topics, plan.produced) == (("^logs",), ("dead",))
+    assert len(plan.policies) == 2
+
+
+def test_the_default_time_limit_is_for_handlers_without_one(here: Path) -> None:
+    plan = preflight.plan(app, replace(ELSEWHERE, time_limit=9.0))
+
+    assert [policy.time_limit for policy in plan.policies] == [5, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("topics", "excluded", "error"),
+    [
+        (("logs",), (), "no handler has the topic 'logs' (did you mean '^logs'?): --topics and"),
+        ((), ("zzz",), "no handler has the topic 'zzz': --topics and"),
+        (("in",), ("in",), "--topics and --exclude-topics leave no handler to run"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_an_error(
+    topics: tuple[str, ...], excluded: tuple[str, ...], error: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        preflight.plan(app, replace(ELSEWHERE, topics=topics, exclude_topics=excluded))
+
+    assert str(caught.value).startswith(error)
+
+
+def test_without_brokers_there_is_no_connection() -> None:
+    with pytest.raises(ConfigError, match=r"^no brokers: give --brokers, KQWORKER_BROKERS"):
+        preflight.connection(Settings())
+
+
+def test_what_secures_another_cluster_is_not_for_the_built_in_one(broker: DevBroker) -> None:
+    broker.announce()
+    kafka = {
+        "security.protocol": "sasl_ssl",
+        "sasl.password": "x",
+        "ssl.ca.location": "y",
+        "client.id": "z",
+        "group.protocol": "classic",
+    }
+
+    found = preflight.connection(replace(settings_for(broker), kafka=kafka))
+
+    assert found.built_in
+    assert found.kafka == {
+        **PROPERTIES,
+        **preflight.CREATING,
+        "client.id": "z",
+        "group.protocol": "classic",
+    }
+
+
+def test_the_built_in_broker_is_given_the_topics(broker: DevBroker) -> None:
+    broker.announce()
+    settings = replace(settings_for(broker), until_caught_up=True)
+
+    found = preflight.ask(preflight.plan(app, settings), settings)
+
+    assert found == preflight.Found(brokers=1, partitions={"in": 4}, targets={})
+
+
+def test_a_topic_that_is_missing_is_an_error_be_it_one_that_is_produced_to(
+    broker: DevBroker,
+) -> None:
+    # Not announced: any cluster that has some of the topics.
+    create_topics(broker.address, ["in", "out"])
+    settings = settings_for(broker)
+
+    with pytest.raises(BrokerError, match=r"^topic 'dead' does not exist$"):
+        preflight.ask(preflight.plan(app, settings), settings)
