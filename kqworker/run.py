@@ -14,7 +14,7 @@ import platform
 import random
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,29 +22,21 @@ from typing import TYPE_CHECKING
 import cloudpickle
 
 import kqworker
+from kqworker import preflight
+from kqworker.config import cpus
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.core.policy import HandlerPolicy
 from kqworker.core.snapshot import Snapshot
 from kqworker.core.supervisor import Limits, Supervisor
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker
-from kqworker.kafka.admin import Admin
-from kqworker.kafka.properties import (
-    admin_properties,
-    consumer_properties,
-    librdkafka_version,
-    producer_properties,
-    protocol,
-)
+from kqworker.kafka.properties import librdkafka_version, producer_properties, protocol
 from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
 from kqworker.reload import FileWatch
 from kqworker.runtime.loop import Loop, Signals
 from kqworker.runtime.process import ProcessWorkers, WorkerSpec
-from kqworker.types import TopicPartition
-from kqworker.values import did_you_mean
 from kqworker.watch import Banner, HandlerLine, Summary, Watch
 
 if TYPE_CHECKING:
@@ -135,14 +127,6 @@ def run(
     return _Run(app, settings, reference, watch or Quiet()).run()
 
 
-def cpus() -> int:
-    """Return how many CPUs this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
-
-
 def open_sink(app: App) -> KafkaSink:
     """Return a sink for `app.push` outside of workers, by the environment, files and the app.
 
@@ -152,49 +136,28 @@ def open_sink(app: App) -> KafkaSink:
     from kqworker import config
 
     settings = config.load({}).resolve(config.of_app(app)).settings
-    if settings.brokers is not None:
-        brokers = ",".join(settings.brokers)
-    else:
+    if settings.brokers is None:
         found = devbroker.running()
         if found is None:
             raise ConfigError(
                 "no brokers to push to: give App(brokers=…), KQWORKER_BROKERS, or `brokers:` in "
                 "kqworker.yaml; or start the built-in broker: kqworker broker"
             )
-        brokers = found
-    return KafkaSink(producer_properties(brokers, settings.kafka))
-
-
-@dataclass(frozen=True, slots=True)
-class Preflight:
-    """What Kafka said before the start.
-
-    Attributes:
-        brokers: How many are up.
-        partitions: How many each topic has that was asked for by name.
-        targets: With `until_caught_up`, the ends of the partitions that are not handled.
-    """
-
-    brokers: int
-    partitions: Mapping[str, int]
-    targets: Mapping[TopicPartition, int]
+        settings = replace(settings, brokers=(found,))
+    to = preflight.connection(settings)
+    return KafkaSink(producer_properties(to.brokers, to.kafka))
 
 
 class _Run:
     """One run: what is known before the start, and what is open while it lasts."""
 
     def __init__(self, app: App, settings: Settings, reference: AppReference, watch: Watch) -> None:
-        if settings.brokers is None:
-            raise ConfigError("no brokers: give --brokers, or try: kqworker dev app:app")
         self._app = app
         self._settings = settings
         self._reference = reference
         self._watch = watch
-        self._brokers = ",".join(settings.brokers)
-        self._group = settings.group or app.name
+        self._plan = preflight.plan(app, settings)
         self._workers = settings.workers if isinstance(settings.workers, int) else cpus()
-        self._policies = [_with_limit(policy, settings) for policy in app.policies()]
-        self._topics = _chosen(self._policies, settings)
         self._began = time.monotonic()
         self._ready_at: float | None = None
         self._left: list[str] = []
@@ -202,37 +165,20 @@ class _Run:
         self._stopping = False
         self._targets_told = False
         self._fatal: BrokerError | None = None
-        # The built-in broker wants its own protocol, and topics that are asked for.
-        self._kafka = dict(settings.kafka)
-        self._built_in = self._brokers == devbroker.running()
-        if self._built_in:
-            self._kafka = {**devbroker.PROPERTIES, **self._kafka}
 
     def run(self) -> Exit:
-        settings = self._settings
-        consumers = [
-            consumer_properties(
-                self._brokers,
-                self._group,
-                offset=settings.offset,
-                extra=self._kafka,
-                members=settings.members,
-                member=member,
-            )
-            for member in range(settings.members)
-        ]
-        producer = producer_properties(self._brokers, self._kafka)
-        found = self._preflight()
+        settings, plan = self._settings, self._plan
+        found = preflight.ask(plan, settings)
         with Signals((signal.SIGINT, signal.SIGTERM)) as signals, contextlib.ExitStack() as stack:
             # Before any Kafka client: no worker may inherit what librdkafka has opened.
             workers = ProcessWorkers(self._spec())
             stack.callback(workers.close, CLOSE_SECONDS)
-            sink = KafkaSink(producer)
+            sink = KafkaSink(plan.producer)
             stack.callback(sink.close, CLOSE_SECONDS)
-            source = KafkaSource(consumers, self._topics, settings.shutdown_timeout)
+            source = KafkaSource(plan.consumers, plan.topics, settings.shutdown_timeout)
             stack.callback(source.close, CLOSE_SECONDS)
             self._watch.started(self._banner(found, workers.method))
-            core = Supervisor(self._policies, self._limits(), random.Random())
+            core = Supervisor(plan.policies, self._limits(), random.Random())
             loop = Loop(
                 core, source, sink, workers, Monotonic(), self._report, signals, self._on_signal
             )
@@ -244,24 +190,6 @@ class _Run:
         return self._finish(stopped, core, workers)
 
     # -- before
-
-    def _preflight(self) -> Preflight:
-        """Ask Kafka for all that can be wrong before anything is started."""
-        timeout = self._settings.startup_timeout
-        properties = admin_properties(self._brokers, self._kafka)
-        with Admin(properties) as kafka:
-            cluster = kafka.cluster(timeout)
-            produced = _produced(self._app, self._policies, self._topics)
-            if self._built_in:
-                named = [topic for topic in self._topics if not topic.startswith("^")]
-                devbroker.create_topics(self._brokers, [*named, *produced])
-            partitions = kafka.require_topics(self._topics, timeout)
-            # What is produced to as well: a topic that is missing at night is a stall.
-            kafka.require_topics(produced, timeout)
-            targets = {}
-            if self._settings.until_caught_up:
-                targets = kafka.behind(self._group, partitions, self._settings.offset, timeout)
-        return Preflight(cluster.brokers, partitions, targets)
 
     def _spec(self) -> WorkerSpec:
         settings, reference = self._settings, self._reference
@@ -287,18 +215,18 @@ class _Run:
             grace=settings.shutdown_timeout,
         )
 
-    def _banner(self, found: Preflight, method: str) -> Banner:
-        chosen = set(self._topics)
+    def _banner(self, found: preflight.Found, method: str) -> Banner:
+        plan = self._plan
         return Banner(
             app=self._reference.reference or self._app.name,
             version=kqworker.__version__,
             pid=os.getpid(),
             python=platform.python_version(),
             librdkafka=librdkafka_version(),
-            brokers=self._brokers,
+            brokers=plan.connection.brokers,
             broker_count=found.brokers,
-            group=self._group,
-            protocol=protocol(self._kafka),
+            group=plan.group,
+            protocol=protocol(plan.connection.kafka),
             workers=self._workers,
             method=method,
             settings=self._settings,
@@ -309,14 +237,16 @@ class _Run:
                     payload=handler.payload,
                     policy=policy,
                 )
-                for handler, policy in zip(self._app.handlers, self._policies, strict=True)
-                if policy.topic in chosen
+                for handler, policy in zip(self._app.handlers, plan.policies, strict=True)
+                if policy.topic in plan.topics
             ),
         )
 
     # -- while it runs
 
-    def _tick(self, core: Supervisor, source: KafkaSource, found: Preflight) -> Iterable[e.Event]:
+    def _tick(
+        self, core: Supervisor, source: KafkaSource, found: preflight.Found
+    ) -> Iterable[e.Event]:
         snapshot = core.snapshot()
         self._watch.tick(snapshot)
         events: list[e.Event] = []
@@ -332,7 +262,7 @@ class _Run:
             events.append(e.StopRequested(self._settings.shutdown_timeout))
         return events
 
-    def _joined(self, snapshot: Snapshot, found: Preflight) -> bool:
+    def _joined(self, snapshot: Snapshot, found: preflight.Found) -> bool:
         # A member of a larger group may well be given nothing.
         waited = time.monotonic() - self._began > self._settings.startup_timeout
         return snapshot.partitions > 0 or not found.partitions or waited
@@ -388,38 +318,3 @@ class _Run:
             )
         )
         return end
-
-
-def _with_limit(policy: HandlerPolicy, settings: Settings) -> HandlerPolicy:
-    if policy.time_limit is not None or settings.time_limit is None:
-        return policy
-    return replace(policy, time_limit=settings.time_limit)
-
-
-def _chosen(policies: Sequence[HandlerPolicy], settings: Settings) -> list[str]:
-    """Return the topics that are run, as the handlers name them."""
-    known = [policy.topic for policy in policies]
-    for topic in (*settings.topics, *settings.exclude_topics):
-        if topic not in known:
-            raise ConfigError(
-                f"no handler has the topic {topic!r}{did_you_mean(topic, known)}: "
-                f"--topics takes what the handlers name"
-            )
-    chosen = [
-        topic
-        for topic in known
-        if (not settings.topics or topic in settings.topics)
-        and topic not in settings.exclude_topics
-    ]
-    if not chosen:
-        raise ConfigError("--topics and --exclude-topics leave no handler to run")
-    return chosen
-
-
-def _produced(app: App, policies: Sequence[HandlerPolicy], topics: Sequence[str]) -> list[str]:
-    """Return the topics that the chosen handlers produce to."""
-    produced = []
-    for handler, policy in zip(app.handlers, policies, strict=True):
-        if policy.topic in topics:
-            produced += [t for t in (policy.dead_letter, handler.output) if t is not None]
-    return produced

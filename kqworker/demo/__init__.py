@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from kqworker.config import cpus
 from kqworker.core.commands import Report
 from kqworker.core.snapshot import Snapshot
 from kqworker.demo.job import FILES, RESULTS, Found, app
@@ -25,7 +26,7 @@ from kqworker.kafka import devbroker, reader
 from kqworker.kafka.admin import Admin
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
 from kqworker.kafka.sink import KafkaSink
-from kqworker.run import AppReference, cpus, run
+from kqworker.run import AppReference, run
 from kqworker.settings import Settings
 from kqworker.types import Output, TopicPartition
 from kqworker.watch import Banner, Summary, Watch
