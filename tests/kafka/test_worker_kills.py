@@ -1,0 +1,100 @@
+"""Workers and their forkserver are killed: nothing is lost, and nobody pays for it."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+
+import psutil
+
+from tests.kafka import checker
+from tests.kafka.cluster import Cluster
+from tests.kafka.fixtures import NewTopic
+from tests.kafka.journal import Attempt, read
+from tests.kafka.records import commits, consume, produce
+from tests.kafka.supervisors import Supervise, Supervisor
+
+MESSAGES = 20_000
+KILLS = 50
+FAILING = 20  # one in so many fails on its first attempt: 5 %
+ATTEMPTS = 3
+RETRY = {"attempts": ATTEMPTS, "first": 0.05}
+
+
+def kill_one(supervisor: Supervisor) -> int:
+    """SIGKILL to the worker that began something last; return its pid once it has gone."""
+    workers = supervisor.workers()
+    while not workers:
+        supervisor.until(supervisor.workers, "a worker is there")
+        workers = supervisor.workers()
+    began = {attempt.pid: attempt.start for attempt in supervisor.reader.follow().attempts}
+    victim = max(workers, key=lambda worker: began.get(worker.pid, 0.0))
+    victim.send_signal(signal.SIGKILL)
+    victim.wait(10.0)
+    return victim.pid
+
+
+def test_fifty_killed_workers_lose_nothing_and_cost_one_repeat_each(
+    kafka: Cluster, topic: NewTopic, supervise: Supervise
+) -> None:
+    name = topic(partitions=4)
+    values = [b"fail 1" if i % FAILING == 7 else b"spin 0.0002" for i in range(MESSAGES)]
+    produced = produce(kafka, name, values, partitions=4)
+    supervisor = supervise(kafka, name, "--until-caught-up", retry=RETRY)
+
+    killed = set()
+    for number in range(1, KILLS + 1):
+        supervisor.handled(number * MESSAGES // (KILLS + 2))
+        killed.add(kill_one(supervisor))
+    assert supervisor.wait() == 0, supervisor
+
+    attempts = read(supervise.journal)
+    checker.nothing_is_lost(produced, attempts)
+    checker.every_failure_is_retried(attempts, ATTEMPTS)
+    checker.one_at_a_time(attempts)
+    # At most one repeat a kill.
+    repeats = checker.repeats(attempts)
+    assert sum(repeats.values()) <= KILLS, checker.some(sorted(repeats.items()))
+    failing = {key for key, value in zip(produced, values, strict=True) if value == b"fail 1"}
+    tries = checker.by_key(attempts)
+    assert all(len(tries[key]) >= 2 for key in failing)
+    checker.all_is_committed(kafka.committed(supervise.group, name), kafka.end_offsets(name))
+    history = commits(kafka, supervise.group)
+    checker.commits_ascend(history)
+    checker.commits_cover(history, produced, checker.done(attempts))
+    # The kills hit workers in the middle of frames that many messages shared.
+    frames = [last_of(attempts, pid).frame for pid in killed]
+    assert statistics.median(frames) >= 16, sorted(frames)
+
+
+def last_of(attempts: list[Attempt], pid: int) -> Attempt:
+    """What a process began last."""
+    return [attempt for attempt in attempts if attempt.pid == pid][-1]
+
+
+def test_nobody_is_charged_when_the_forkserver_is_killed(
+    kafka: Cluster, topic: NewTopic, supervise: Supervise
+) -> None:
+    name, dead = topic(partitions=2), topic()
+    produced = produce(kafka, name, [b"spin 0.002"] * 2000, partitions=2)
+    # With one attempt alone, a charge would be a dead letter.
+    policy = {"retry": {"attempts": 1}, "dead_letter": dead}
+    supervisor = supervise(kafka, name, "--until-caught-up", **policy)
+
+    kills = 3
+    for number in range(1, kills + 1):
+        supervisor.handled(number * 400)
+        before = supervisor.workers()
+        forkserver = supervisor.forkserver()
+        forkserver.send_signal(signal.SIGKILL)
+        _, alive = psutil.wait_procs([forkserver, *before], timeout=2.0)
+        assert not alive, "workers outlive their forkserver"
+    assert supervisor.wait() == 0, supervisor
+
+    attempts = read(supervise.journal)
+    checker.nothing_is_lost(produced, attempts)
+    assert {attempt.attempt for attempt in attempts} == {1}
+    assert consume(kafka, dead) == []
+    # Of each of two workers the message that it was on.
+    repeats = checker.repeats(attempts)
+    assert sum(repeats.values()) <= 2 * kills, checker.some(sorted(repeats.items()))
