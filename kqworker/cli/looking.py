@@ -77,7 +77,9 @@ def check(app: str, config: str | None, **options: object) -> Exit:
     with write.step("settings"):
         settings = with_brokers(opened.resolved.settings, app)
         plan = preflight.plan(opened.app, settings)
-        write.found(f"group {plan.group}, {settings.members} member{'s' if settings.members != 1 else ''}")
+        write.found(
+            f"group {plan.group}, {settings.members} member{'s' if settings.members != 1 else ''}"
+        )
     with Admin(plan.admin) as kafka:
         with write.step("broker"), or_try_dev(app):
             cluster = kafka.cluster(settings.startup_timeout)

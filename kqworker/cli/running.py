@@ -64,4 +64,4 @@ def watch_for(settings: Settings) -> Watch:
 
     if sys.stderr.isatty() and settings.log_format == "text":
         return TerminalWatch(sys.stderr, coloured(sys.stderr), settings.until_caught_up)
-    return PlainWatch()
+    return PlainWatch(fields=settings.log_format == "json")

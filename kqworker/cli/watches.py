@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TextIO
 
 from kqworker import reports
@@ -159,11 +160,15 @@ class PlainWatch:
     """Log lines, and a summary of the counters every few seconds.
 
     Args:
+        fields: Whether lines carry their numbers as fields too, for machines to read.
         every: Seconds between two summaries.
         clock: Seconds that never go back.
     """
 
-    def __init__(self, every: float = 10.0, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, fields: bool = False, every: float = 10.0, clock: Clock = time.monotonic
+    ) -> None:
+        self._fields = fields
         self._every = every
         self._clock = clock
         self._rate = Rate(clock, window=every)
@@ -179,7 +184,7 @@ class PlainWatch:
 
     def ready(self, seconds: float) -> None:
         """Log that it runs."""
-        logger.info("ready in %.1fs", seconds, extra={"event": "ready", "seconds": seconds})
+        self._log(f"ready in {seconds:.1f}s", "ready", seconds=round(seconds, 3))
 
     def tick(self, snapshot: Snapshot) -> None:
         """Log the counters, when it is time."""
@@ -188,20 +193,12 @@ class PlainWatch:
             return
         self._due = now + self._every
         rate = self._rate.add(snapshot.handled + snapshot.failed)
-        fields: dict[str, object] = {
-            "event": "status",
-            "handled": snapshot.handled,
-            "failed": snapshot.failed,
-            "retried": snapshot.retried,
-            "in_flight": snapshot.in_flight,
-        }
         line = " · ".join(counts(snapshot, rate, self._workers))
         if snapshot.remaining is not None:
-            fields["remaining"] = snapshot.remaining
             line += f" · {snapshot.remaining:,} to go"
         if snapshot.stalled:
             line += f" · {snapshot.stalled:,} undeliverable"
-        logger.info("%s", line, extra=fields)
+        self._log(line, "status", **asdict(snapshot))
 
     def report(self, report: Report) -> None:
         """Log it."""
@@ -213,19 +210,23 @@ class PlainWatch:
 
     def finished(self, summary: Summary) -> None:
         """Log the summary, and what was abandoned."""
-        fields = {
-            "event": "finished",
-            "handled": summary.handled,
-            "failed": summary.failed,
-            "retried": summary.retried,
-            "seconds": summary.seconds,
-            "cpu_seconds": summary.cpu_seconds,
-            "cores_busy": summary.cores_busy,
-            "exit": int(summary.exit),
-        }
-        logger.info("%s", summary_line(summary), extra=fields)
+        self._log(
+            summary_line(summary),
+            "finished",
+            handled=summary.handled,
+            failed=summary.failed,
+            retried=summary.retried,
+            seconds=round(summary.seconds, 3),
+            cpu_seconds=round(summary.cpu_seconds, 3),
+            cores_busy=round(summary.cores_busy, 3),
+            exit=int(summary.exit),
+        )
         for line in summary.left:
             logger.error("abandoned, to be delivered again: %s", line, extra={"event": "abandoned"})
+
+    def _log(self, line: str, event: str, **fields: object) -> None:
+        extra = fields if self._fields else {}
+        logger.info("%s", line, extra={"event": event, **extra})
 
 
 def counts(snapshot: Snapshot, rate: float, workers: int) -> list[str]:

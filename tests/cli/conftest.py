@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,3 +86,58 @@ def kqworker(here: Path) -> Run:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+class Started:
+    """A command that runs; its standard output, and its standard error on a terminal or not."""
+
+    def __init__(self, *args: str, terminal: bool = False) -> None:
+        master, slave = pty.openpty() if terminal else os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=slave,
+        )
+        os.close(slave)
+        self._err = master
+        self.err = ""
+
+    def wait_for(self, text: str, seconds: float = 30.0) -> str:
+        """Read standard error until the text is there; return all of it."""
+        deadline = time.monotonic() + seconds
+        while text not in self.err:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{text!r} is not in {self.err}"
+            if select.select([self._err], [], [], left)[0]:
+                assert self._read(), f"it ended without {text!r}: {self.err}"
+        return self.err
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal, and return the exit code."""
+        self.process.send_signal(number)
+        while self._read():
+            pass
+        return self.process.wait(20)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        os.close(self._err)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._err, 65536)
+        except OSError:  # a terminal that nobody has open any more
+            data = b""
+        self.err += data.decode(errors="replace")
+        return bool(data)
+
+
+@contextmanager
+def started(*args: str, terminal: bool = False) -> Iterator[Started]:
+    process = Started(*args, terminal=terminal)
+    try:
+        yield process
+    finally:
+        process.close()

@@ -13,7 +13,7 @@ from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
 from kqworker.kafka.devbroker import PARTITIONS, DevBroker, start_dev_broker
 from kqworker.types import Output
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, started
 
 
 @pytest.fixture
@@ -118,6 +118,14 @@ def test_what_cannot_be_delivered_is_an_error(broker: DevBroker, here: Path, kqw
     assert (ended.code, ended.out) == (3, "")
     assert ended.err.startswith("error: the record cannot be delivered: ")
     assert ended.err.endswith("1 of 2 messages were delivered to test, the rest was not\n")
+
+
+def test_a_terminal_gets_a_progress_bar(broker: DevBroker, here: Path) -> None:
+    (here / "x.jsonl").write_text("1\n2\n3\n")
+
+    with started("push", "test", "--file", "x.jsonl", terminal=True) as push:
+        push.wait_for("3/3")
+        assert push.process.wait(20) == 0
 
 
 def test_a_broker_that_is_not_there_is_an_error(here: Path, kqworker: Run) -> None:

@@ -163,7 +163,7 @@ def test_what_was_abandoned_is_named() -> None:
 def test_a_pipe_gets_a_summary_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "kqworker")
     time = Time()
-    watch = PlainWatch(clock=time)
+    watch = PlainWatch(fields=True, clock=time)
     watch.started(BANNER)
     watch.ready(0.5)
     caplog.clear()
@@ -184,7 +184,7 @@ def test_a_pipe_gets_banner_drain_and_summary_as_log_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "kqworker")
-    watch = PlainWatch()
+    watch = PlainWatch(fields=True)
 
     watch.started(BANNER)
     watch.ready(0.93)
@@ -198,6 +198,17 @@ def test_a_pipe_gets_banner_drain_and_summary_as_log_lines(
     assert messages[-2].startswith("1,200 handled · 3 failed")
     assert messages[-1] == "abandoned, to be delivered again: test[0] at offset 7"
     assert caplog.records[-2].__dict__["exit"] == 6
+
+
+def test_lines_for_people_do_not_say_their_numbers_twice(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "kqworker")
+
+    PlainWatch().finished(SUMMARY)
+
+    assert caplog.records[0].__dict__["event"] == "finished"
+    assert "handled" not in caplog.records[0].__dict__
 
 
 @pytest.mark.parametrize("watch", [TerminalWatch(io.StringIO(), False), PlainWatch()])

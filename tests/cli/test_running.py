@@ -1,0 +1,204 @@
+"""`run` and `dev` from the command line: the built-in broker, Ctrl-C, reload, the watches."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kqworker.cli.running import watch_for
+from kqworker.cli.watches import PlainWatch, TerminalWatch
+from kqworker.kafka import devbroker
+from kqworker.kafka.devbroker import DevBroker, start_dev_broker
+from kqworker.settings import Settings
+from tests.cli.conftest import Run, started
+
+APP = """\
+import os
+from kqworker import App
+app = App("shop")
+SAYS = "first"
+
+@app.handler(topic="test")
+def on_test(text: str) -> None:
+    # One write a line, so that two workers do not mix theirs.
+    os.write(1, f"{SAYS} {text}\\n".encode())
+"""
+
+
+@pytest.fixture
+def shop(here: Path) -> Path:
+    (here / "app.py").write_text(APP)
+    return here
+
+
+@pytest.fixture
+def broker(here: Path) -> Iterator[DevBroker]:
+    with start_dev_broker() as broker:
+        broker.announce()
+        yield broker
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_gets_the_status_line_and_a_pipe_log_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert isinstance(watch_for(Settings()), TerminalWatch)
+    assert isinstance(watch_for(Settings(log_format="json")), PlainWatch)
+
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert isinstance(watch_for(Settings()), PlainWatch)
+
+
+def test_run_handles_what_was_pushed_until_it_has_caught_up(
+    shop: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    kqworker("push", "test", stdin="a\nb\nc\n")
+
+    ended = kqworker("run", "app:app", "-w", "1", "--until-caught-up")
+
+    assert ended.code == 0, ended.err
+    assert sorted(ended.out.split("\n")) == ["", "first a", "first b", "first c"]
+    assert ended.err.startswith(
+        f"no brokers given: using the built-in broker at {broker.address}\n"
+    )
+    assert "3 handled · 0 failed" in ended.err
+
+
+def test_messages_that_failed_end_it_with_6(shop: Path, broker: DevBroker, kqworker: Run) -> None:
+    (shop / "app.py").write_text(APP + "    raise Exception('no %s {x}')\n")
+    kqworker("push", "test", "a")
+
+    ended = kqworker("run", "app:app", "-w", "1", "--until-caught-up", "--log-format", "json")
+
+    assert ended.code == 6, ended.err
+    assert '"event": "retrying"' in ended.err
+    assert '"event": "gave_up"' in ended.err
+    assert '"exit": 6' in ended.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_dev_runs_until_it_is_told_to_end(shop: Path, number: signal.Signals) -> None:
+    with started("dev", "app:app", "-w", "1") as dev:
+        dev.wait_for("ready in")
+        assert devbroker.running() is not None
+
+        assert dev.end(number) == 0
+
+        assert dev.err.startswith(devbroker.LIMITS)
+        assert "draining" in dev.err
+        assert devbroker.running() is None
+
+
+def test_dev_says_that_it_does_not_use_the_brokers_that_are_set(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KQWORKER_BROKERS", "prod:9092")
+
+    with started("dev", "app:app", "-w", "1") as dev:
+        dev.wait_for("ready in")
+        dev.end(signal.SIGINT)
+
+    assert dev.err.startswith(
+        "kqworker dev uses the built-in broker, not prod:9092 (KQWORKER_BROKERS)\n"
+    )
+
+
+def test_dev_runs_the_new_code_after_a_change(shop: Path, kqworker: Run) -> None:
+    with started("dev", "app:app", "-w", "1") as dev:
+        dev.wait_for("ready in")
+        kqworker("push", "test", "a")
+        assert dev.process.stdout is not None
+        assert dev.process.stdout.readline() == b"first a\n"
+
+        (shop / "app.py").write_text(APP.replace("first", "second"))
+        dev.wait_for("app.py changed: replacing the workers")
+        # A message may still reach the worker of before; a later one does not.
+        said = b""
+        for number in range(100):
+            kqworker("push", "test", str(number))
+            said = dev.process.stdout.readline()
+            if said.startswith(b"second"):
+                break
+        assert said.startswith(b"second")
+
+        assert dev.end(signal.SIGINT) == 0
+
+
+def test_a_terminal_gets_a_banner_a_live_line_and_a_summary(shop: Path) -> None:
+    with started("dev", "app:app", "-w", "1", terminal=True) as dev:
+        dev.wait_for("Ctrl-C drains")
+        dev.wait_for("0 handled · 0/s · 0 in flight · 0/1 workers busy")
+
+        assert dev.end(signal.SIGINT) == 0
+
+    assert " kqworker 0.1.0 · app:app · pid " in dev.err
+    assert "\x1b[36mbrokers   \x1b[0m" in dev.err
+    assert "Ctrl-C — draining; Ctrl-C again stops now" in dev.err
+    assert "0 handled · 0 failed" in dev.err
+
+
+def test_no_color_is_honoured(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    with started("dev", "app:app", "-w", "1", terminal=True) as dev:
+        dev.wait_for("Ctrl-C drains")
+        dev.end(signal.SIGINT)
+
+    assert "\x1b[3" not in dev.err
+    assert "\x1b[1m" not in dev.err
+
+
+def test_an_app_that_workers_cannot_import_ends_the_run_with_2(
+    shop: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    # Only in the worker: our own process has the variable of this test.
+    (shop / "app.py").write_text(
+        f"import os\nif os.getppid() != {os.getpid()}:\n    raise ImportError('only here')\n" + APP
+    )
+
+    ended = kqworker("run", "app:app", "-w", "2")
+
+    assert ended.code == 2
+    assert ended.err.count("error: ") == 1
+    assert ended.err.endswith("ImportError: only here\n")
+
+
+def test_ctrl_c_ends_the_wait_for_a_broker(shop: Path) -> None:
+    # Nobody listens on port 1 of loopback.
+    with started("run", "app:app", "-b", "127.0.0.1:1") as run:
+        run.wait_for("no broker can be reached")
+        begun = time.monotonic()
+
+        code = run.end(signal.SIGINT)
+
+        assert code == 4
+        assert time.monotonic() - begun < 5.0
+        assert "Traceback" not in run.err
+
+
+def test_what_a_drain_leaves_is_named_and_ends_it_with_4(
+    shop: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    (shop / "app.py").write_text(APP + "    import time; time.sleep(60)\n")
+    kqworker("push", "test", "a", "-k", "b")
+
+    with started("run", "app:app", "-w", "1", "--shutdown-timeout", "0.2") as run:
+        assert run.process.stdout is not None
+        assert run.process.stdout.readline() == b"first a\n"
+
+        assert run.end(signal.SIGTERM) == 4
+
+    assert "SIGTERM: draining" in run.err
+    assert "abandoned, to be delivered again: test[" in run.err
