@@ -49,7 +49,7 @@ def test_the_version_is_said(kqworker: Run) -> None:
         ([], "missing command\n       try: kqworker --help"),
         (["rnu"], "no such command 'rnu'"),
         (["run"], "missing argument 'APP'\n       try: kqworker run --help"),
-        (["run", "--wrokers", "3", "app:app"], "no such option '--wrokers'"),
+        (["run", "--wrokers", "3", "app:app"], "no such option"),
         (["run", "app:app", "more"], "got unexpected extra argument (more)"),
     ],
 )
