@@ -4,7 +4,7 @@ Same core, same workers, same columns; only who calls the consumer differs. (b) 
 kqworker does, `KafkaSource` and `Loop`; (a) is `polling.py`. The figures that decided stand in
 docs/decisions/0004-fetch-threads.md.
 
-    python benchmarks/fetching.py --brokers localhost:9092
+    python -m benchmarks.fetching --brokers localhost:9092
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kqworker.core.snapshot import Snapshot
     from kqworker.core.supervisor import Supervisor
 
+ROOT = Path(__file__).parents[1]
 PARTITIONS = 12
 WORKERS = 2
 # Set before the first worker is started: a forkserver keeps the environment that it found.
@@ -53,14 +54,9 @@ def stamp(value: str) -> None:
     """Note how old the message is when its handler begins, then take a while."""
     now = time.monotonic()
     sent, work = map(float, value.split())
-    _latencies.append(now - sent)
+    if sent:
+        _latencies.append(now - sent)
     time.sleep(work)
-
-
-@app.handler(topic="^fetching-slow-")
-def slow(value: bytes) -> None:
-    """Take 0.2 s."""
-    time.sleep(0.2)
 
 
 @app.on_worker_stop
@@ -70,19 +66,20 @@ def write_latencies() -> None:
         Path(os.environ[LATENCIES], str(os.getpid())).write_text(json.dumps(_latencies))
 
 
-def produce_stamps(brokers: str, topic: str, seconds: float, work: float) -> None:
-    """Produce the time, 200 times a second."""
+def produce_stamps(brokers: str, topic: str, rate: float, seconds: float, work: float) -> None:
+    """Produce the time, `rate` times a second, to one partition after the other."""
     from confluent_kafka import Producer
 
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0})
     due = time.monotonic()
-    for number in range(int(200 * seconds)):
-        due += 0.005
+    for number in range(int(rate * seconds)):
+        due += 1 / rate
         while (left := due - time.monotonic()) > 0:
             producer.poll(0)
             time.sleep(min(left, 0.002))
-        value = f"{time.monotonic()} {work}"
-        producer.produce(topic, value.encode(), partition=number % PARTITIONS)
+        # The first second counts for nothing: connections are opened, topics looked up.
+        sent = time.monotonic() if number >= rate else 0.0
+        producer.produce(topic, f"{sent} {work}".encode(), partition=number % PARTITIONS)
         producer.poll(0)
     producer.flush()
 
@@ -185,8 +182,7 @@ def run(shape: str, brokers: str, topic: str, chore: Chore) -> Run:
         topic: What to handle; its prefix names the handler.
         chore: Gets what is watched and the group's name; returns events for the core.
     """
-    from polling import PollingLoop, PollingSource
-
+    from benchmarks.polling import PollingLoop, PollingSource
     from kqworker.core.supervisor import Limits, Supervisor
     from kqworker.kafka.properties import consumer_properties
     from kqworker.kafka.source import KafkaSource
@@ -195,7 +191,7 @@ def run(shape: str, brokers: str, topic: str, chore: Chore) -> Run:
 
     group = f"{topic}-{shape}-{time.monotonic_ns()}"
     properties = consumer_properties(brokers, group)
-    workers = ProcessWorkers(WorkerSpec("fetching:app", app_dir=str(Path(__file__).parent)))
+    workers = ProcessWorkers(WorkerSpec("benchmarks.fetching:app", app_dir=str(ROOT)))
     sink = NoSink()
     core = Supervisor(app.policies(), Limits(workers=WORKERS), random.Random(1))
     watched = Watched(core)
@@ -272,31 +268,29 @@ def throughput(shape: str, brokers: str, topic: str, messages: int) -> Run:
     return run(shape, brokers, topic, chore)
 
 
-def latency(shape: str, brokers: str, topic: str, seconds: float, work: float) -> Run:
+def latency(shape: str, brokers: str, seconds: float, work: float) -> Run:
     """Handle 200 messages a second as they come."""
     from kqworker.core.events import StopRequested
 
-    arguments = ["--stamps", topic, "--seconds", str(seconds), "--work", str(work)]
-    producer: subprocess.Popen[bytes] | None = None
     stopping = False
 
     def chore(watched: Watched, group: str) -> Iterable[Event]:
-        nonlocal producer, stopping
+        nonlocal stopping
         now = watched.snapshot()
-        if producer is None:
-            if now.workers_ready == WORKERS and now.partitions == PARTITIONS:
-                command = [sys.executable, __file__, "--brokers", brokers, *arguments]
-                producer = subprocess.Popen(command)
-        elif not stopping and producer.poll() is not None and now.held == 0:
+        if now.workers_ready == WORKERS and now.partitions == PARTITIONS:
+            producer.start()
+        if producer.over and now.held == 0 and not stopping:
             stopping = True
             return [StopRequested(5.0)]
         return []
 
-    return run(shape, brokers, topic, chore)
+    with a_topic(brokers, "stamp") as topic:
+        producer = Stamps(brokers, topic, 200, seconds, work)
+        return run(shape, brokers, topic, chore)
 
 
-def drain(shape: str, brokers: str, topic: str) -> tuple[Run, float]:
-    """Let another member join while both workers are busy.
+def drain(shape: str, brokers: str) -> tuple[Run, float]:
+    """Let another member join while both workers are busy with messages of 0.2 s.
 
     Returns:
         The run, and the longest time in which no worker finished anything.
@@ -312,22 +306,53 @@ def drain(shape: str, brokers: str, topic: str) -> tuple[Run, float]:
     def chore(watched: Watched, group: str) -> Iterable[Event]:
         nonlocal other, began, ended
         now = time.monotonic()
+        if watched.snapshot().partitions == PARTITIONS:
+            producer.start()
         if other is None and len(watched.done) > 10:
             began = now
             other = Consumer(consumer_properties(brokers, group))
             other.subscribe([topic])
         if other is not None and not ended:
             other.poll(0)
-            if watched.revokes and now > began + 10:
+            if watched.revokes and now > began + 8:
                 ended = now
                 return [StopRequested(5.0)]
         return []
 
-    result = run(shape, brokers, topic, chore)
-    if other is not None:
-        other.close()
+    with a_topic(brokers, "stamp") as topic:
+        producer = Stamps(brokers, topic, 20, 15, 0.2)
+        result = run(shape, brokers, topic, chore)
+        if other is not None:
+            other.close()
+        producer.wait()
     times = [at for at in result.watched.done if began <= at <= ended]
     return result, max(later - at for at, later in itertools.pairwise(times))
+
+
+class Stamps:
+    """A process that runs `produce_stamps`, once it is started."""
+
+    def __init__(self, brokers: str, topic: str, rate: float, seconds: float, work: float) -> None:
+        given = {"brokers": brokers, "stamps": topic, "rate": rate}
+        given |= {"seconds": seconds, "work": work}
+        arguments = [f"--{name}={value}" for name, value in given.items()]
+        self._command = [sys.executable, "-m", "benchmarks.fetching", *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; a second time does nothing."""
+        if self._process is None:
+            self._process = subprocess.Popen(self._command, cwd=ROOT)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has been started and has ended."""
+        return self._process is not None and self._process.poll() is not None
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        if self._process is not None:
+            self._process.wait()
 
 
 def compare(brokers: str, messages: int, seconds: float, rounds: int) -> None:
@@ -338,14 +363,12 @@ def compare(brokers: str, messages: int, seconds: float, rounds: int) -> None:
     row(f"no-op, {messages:,}: messages/s", runs, lambda r: messages / r.watched.seconds, ",.0f")
     row("  supervisor's CPU, µs a message", runs, lambda r: r.cpu / messages * 1e6, ".2f")
     for work in (0.0, 0.005):
-        with a_topic(brokers, "stamp") as topic:
-            runs = in_turn(rounds, lambda s, t=topic, w=work: latency(s, brokers, t, seconds, w))
+        runs = in_turn(rounds, lambda shape, w=work: latency(shape, brokers, seconds, w))
         name = f"200/s, {work * 1000:g} ms each:"
         row(f"{name} latency p50, ms", runs, lambda r: percentile(r.latencies, 0.5) * 1000, ".2f")
         row("  p99, ms", runs, lambda r: percentile(r.latencies, 0.99) * 1000, ".2f")
         row("  supervisor's CPU, s", runs, lambda r: r.cpu, ".2f")
-    with a_topic(brokers, "slow", 5_000) as topic:
-        runs = in_turn(rounds, lambda shape: drain(shape, brokers, topic))
+    runs = in_turn(rounds, lambda shape: drain(shape, brokers))
     row("200 ms each: revoke to release, s", runs, lambda r: max(r[0].watched.revokes), ".2f")
     row("  workers silent for at most, s", runs, lambda r: r[1], ".2f")
 
@@ -378,10 +401,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each latency run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--stamps", help=argparse.SUPPRESS)
+    parser.add_argument("--rate", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=float, default=0.0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.stamps:
-        produce_stamps(given.brokers, given.stamps, given.seconds, given.work)
+        produce_stamps(given.brokers, given.stamps, given.rate, given.seconds, given.work)
         return
     with tempfile.TemporaryDirectory() as directory:
         os.environ[LATENCIES] = directory
