@@ -169,7 +169,7 @@ class _Run:
     def run(self) -> Exit:
         settings, plan = self._settings, self._plan
         found = preflight.ask(plan, settings)
-        with Signals((signal.SIGINT, signal.SIGTERM)) as signals, contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             # Before any Kafka client: no worker may inherit what librdkafka has opened.
             workers = ProcessWorkers(self._spec())
             stack.callback(workers.close, CLOSE_SECONDS)
@@ -179,14 +179,17 @@ class _Run:
             stack.callback(source.close, CLOSE_SECONDS)
             self._watch.started(self._banner(found, workers.method))
             core = Supervisor(plan.policies, self._limits(), random.Random())
-            loop = Loop(
-                core, source, sink, workers, Monotonic(), self._report, signals, self._on_signal
-            )
-            loop.every(TICK_SECONDS, lambda: self._tick(core, source, found))
-            if settings.reload:
-                files = FileWatch([Path(settings.app_dir)])
-                loop.every(RELOAD_SECONDS, lambda: self._changes(files))
-            stopped = loop.run()
+            # Signals are caught while there is work to drain; before and after it Ctrl-C
+            # ends whatever wait there is.
+            with Signals((signal.SIGINT, signal.SIGTERM)) as signals:
+                loop = Loop(
+                    core, source, sink, workers, Monotonic(), self._report, signals, self._on_signal
+                )
+                loop.every(TICK_SECONDS, lambda: self._tick(core, source, found))
+                if settings.reload:
+                    files = FileWatch([Path(settings.app_dir)])
+                    loop.every(RELOAD_SECONDS, lambda: self._changes(files))
+                stopped = loop.run()
         return self._finish(stopped, core, workers)
 
     # -- before
