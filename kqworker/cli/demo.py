@@ -5,12 +5,15 @@ Decides only the options. Tested by tests/e2e/test_demo.py.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from kqworker.cli.opening import settings_of
-from kqworker.cli.options import setting_options
+from kqworker.cli.options import flags, setting_options
 from kqworker.cli.running import watch_for
+from kqworker.config import read
 from kqworker.exits import Exit
+from kqworker.settings import resolve
 
 
 @click.command()
@@ -20,7 +23,10 @@ def demo(config: str | None, **options: object) -> Exit:
     from kqworker import logs
     from kqworker.demo import show
 
-    settings = settings_of(options, config).settings
+    # Only what was asked for here: a demo must not find its way to somebody's cluster
+    # because an environment variable names it.
+    layers = [flags(options)] + ([read(Path(config))] if config is not None else [])
+    settings = resolve(layers).settings
     logs.configure(settings.log_level, settings.log_format)
     brokers = ",".join(settings.brokers) if settings.brokers is not None else None
     workers = settings.workers if isinstance(settings.workers, int) else None
