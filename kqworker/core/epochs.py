@@ -31,6 +31,7 @@ class Epoch:
         attempts: Attempts that open messages have had, by offset; only where any failed.
         held: Messages of it in memory; `held_bytes` their keys and values.
         busy: Those of them that a worker has, or whose delivery is awaited.
+        used: Characters of the map at the last look; more than the budget if it did not fit.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Epoch:
         "committed",
         "draining",
         "finished",
+        "full",
         "handler",
         "held",
         "held_bytes",
@@ -51,6 +53,7 @@ class Epoch:
         "partition",
         "paused",
         "seen",
+        "used",
     )
 
     def __init__(
@@ -69,6 +72,8 @@ class Epoch:
         self.finished = 0  # messages finished in all, and at the last look of `flow`
         self.seen = 0
         self.budget = METADATA_BUDGET
+        self.used = 0
+        self.full = False  # at the last look of `Epochs.due`
         self.asked: Mark | None = None
         self.committed: Mark | None = None
         found = Completion()
@@ -78,19 +83,19 @@ class Epoch:
         self.offsets = Offsets(start.offset, found.done)
         self.attempts: dict[int, int] = dict(found.attempts)
 
-    def mark(self) -> tuple[Mark | None, bool]:
-        """Return how far this epoch may be committed, and whether its map fitted.
+    def mark(self) -> Mark | None:
+        """Return how far this epoch may be committed; None while nothing is known.
 
         A map over the budget is left out as a whole, which is safe (what finished above
-        the watermark may run again) but is said to the operator.
+        the watermark may run again).
         """
         watermark = self.offsets.watermark
         if watermark is None:
-            return None, True
-        text = encode(
-            watermark, Completion(tuple(self.offsets.runs_done()), self.attempts), self.budget
-        )
-        return Mark(watermark, text or ""), text is not None
+            return None
+        completion = Completion(tuple(self.offsets.runs_done()), self.attempts)
+        text = encode(watermark, completion, self.budget)
+        self.used = self.budget + 1 if text is None else len(text)
+        return Mark(watermark, text or "")
 
     def finish(self, records: Records) -> None:
         """Count messages as done for good; `records` holds just them."""
@@ -145,21 +150,30 @@ class Epochs:
         return ended
 
     def due(self, epochs: Iterable[Epoch]) -> tuple[dict[TopicPartition, Mark], list[Report]]:
-        """Return the marks that are not committed yet, and what is to be said of them.
-
-        One commit is under way for a partition at a time: the next one is cumulative.
-        """
+        """Return the marks that are not committed yet, and what is to be said of them."""
         marks: dict[TopicPartition, Mark] = {}
         reports: list[Report] = []
         for epoch in epochs:
-            if epoch.asked is not None:
+            mark = epoch.mark()
+            if mark is None:
                 continue
-            mark, fitted = epoch.mark()
-            if mark is None or mark == epoch.committed:
-                continue
-            if not fitted:
+            full = epoch.used > epoch.budget
+            if full and not epoch.full:
+                # Said when it begins, even if there is no new watermark to commit.
                 reports.append(Report(Note.MAP_FULL, partition=epoch.partition, offset=mark.offset))
-            marks[epoch.partition] = epoch.asked = mark
+            epoch.full = full
+            if mark != epoch.committed:
+                marks[epoch.partition] = mark
+        return marks, reports
+
+    def ask(self) -> tuple[dict[TopicPartition, Mark], list[Report]]:
+        """Return what is to be committed now, and what is to be said of it.
+
+        One commit is under way for a partition at a time: the next one is cumulative.
+        """
+        marks, reports = self.due([epoch for epoch in self if epoch.asked is None])
+        for partition, mark in marks.items():
+            self._epochs[partition].asked = mark
         return marks, reports
 
     def answered(self, event: Committed) -> list[Report]:
@@ -186,7 +200,7 @@ class Epochs:
 
     def settled(self) -> bool:
         """Return whether every epoch's mark is committed."""
-        return all(e.asked is None and e.mark()[0] in (None, e.committed) for e in self)
+        return all(e.asked is None and e.mark() in (None, e.committed) for e in self)
 
     def remaining(self, targets: Mapping[TopicPartition, int]) -> int:
         """Return the offsets below `targets` that are not finished, in what is owned."""

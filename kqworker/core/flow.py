@@ -70,12 +70,13 @@ class Flow:
                 continue
             still = epoch.finished == epoch.seen
             epoch.seen = epoch.finished
-            used = len(epoch.committed.metadata) if epoch.committed is not None else 0
-            full = used * FULL_MAP[1] > epoch.budget * FULL_MAP[0]
+            # Where nothing is held, no new message can be kept from shrinking the map.
+            full = epoch.held and epoch.used * FULL_MAP[1] > epoch.budget * FULL_MAP[0]
+            room = epoch.held <= share // 2 and epoch.used * 2 <= epoch.budget
             if not epoch.paused and (full or (still and epoch.held >= share and len(epochs) > 1)):
                 epoch.paused = True
                 pause.append(epoch.partition)
-            elif epoch.paused and epoch.held <= share // 2 and used * 2 <= epoch.budget:
+            elif epoch.paused and (room or not epoch.held):
                 epoch.paused = False
                 resume.append(epoch.partition)
             if epoch.paused:

@@ -27,6 +27,8 @@ from kqworker.core.routing import Routes
 from kqworker.core.snapshot import Snapshot
 from kqworker.types import Failure, TopicPartition
 
+COMMIT_AGAIN_SECONDS = 0.5  # at the end, after a commit that failed
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -105,7 +107,7 @@ class Supervisor:
             case e.Positions():
                 self._positions(event)
             case e.Committed():
-                self._committed(event)
+                self._committed(event, now)
             case e.Delivered():
                 self._messages.delivered(event, now)
             case e.Assigned():
@@ -181,7 +183,7 @@ class Supervisor:
         running = self._ending.phase is Phase.RUNNING
         self._messages.due(now)
         self._crew.due(now)
-        self._due_drains(now)
+        self._give_back(now, wait=running or self._ending.phase is Phase.DRAINING)
         if running:
             self._crew.dispatch(now)
             self._out += self._messages.flow.decide()
@@ -219,20 +221,18 @@ class Supervisor:
         self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
         self._ending.moved(now)
 
-    def _due_drains(self, now: float) -> None:
+    def _give_back(self, now: float, wait: bool) -> None:
+        """Release what is drained, or has waited long enough; all of it without `wait`."""
         for drain in list(self._drains):
             epochs = [epoch for epoch in drain.epochs if epoch.live]
             left = sum(epoch.busy for epoch in epochs)
-            if left and now < drain.deadline:
+            if wait and left and now < drain.deadline:
                 continue
             if left:
                 text = f"{left} messages were unfinished when partitions had to be given back"
                 self._out.append(c.Report(c.Note.DRAIN_EXPIRED, failure=Failure("Drain", text)))
-            marks = {}
-            for epoch in epochs:
-                mark = epoch.mark()[0]
-                if mark is not None and mark != epoch.committed:
-                    marks[epoch.partition] = mark
+            marks, reports = self._epochs.due(epochs)
+            self._out += reports
             self._messages.ended(self._epochs.end([epoch.partition for epoch in epochs]))
             self._drains.remove(drain)
             self._out.append(c.Release(drain.member, drain.partitions, marks))
@@ -245,15 +245,19 @@ class Supervisor:
                 epoch.offsets.advance(position)
 
     def _commit(self) -> None:
-        marks, reports = self._epochs.due(self._epochs)
+        marks, reports = self._epochs.ask()
         self._out += reports
         if marks:
             self._out.append(c.Commit(marks))
 
-    def _committed(self, event: e.Committed) -> None:
+    def _committed(self, event: e.Committed, now: float) -> None:
         self._out += self._epochs.answered(event)
         if event.too_large:
-            self._next_commit = 0.0  # at once again, with a smaller map
+            self._next_commit = now  # at once again, with a smaller map
+        elif self._ending.phase is Phase.COMMITTING:
+            # The end waits for what this one held up, and not for the next interval.
+            again = now if event.error is None else now + COMMIT_AGAIN_SECONDS
+            self._next_commit = min(self._next_commit, again)
 
     # -- the end
 
@@ -282,6 +286,7 @@ class Supervisor:
                     crew.kill_all()
                     if crew.flying:
                         return False
+                self._give_back(now, wait=False)
                 self._commit()
             case Phase.COMMITTING:
                 if not self._epochs.settled():

@@ -65,6 +65,10 @@ class Supervised:
         self.seen += commands
         return commands
 
+    def tasks(self) -> list[Task]:
+        """All tasks that were sent."""
+        return tasks(self.seen)
+
     def seen_task(self) -> Task:
         """The task that was sent last."""
         return tasks(self.seen)[-1]

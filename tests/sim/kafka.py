@@ -1,0 +1,277 @@
+"""Simulated Kafka: a group with its committed offsets, its members, and a sink.
+
+Members keep the promises of `kqworker.ports.Source` and no more: what they fetched may
+still come after a pause, commits are slow, fail, or are refused for their size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.core.completion import Completion, decode, encode
+from kqworker.types import Failure, Records, TopicPartition, payload_size
+from tests.sim.scenario import LETTERS, Log, Message
+
+if TYPE_CHECKING:
+    from tests.sim.life import Life
+    from tests.sim.world import World
+
+NOT_OWNED = "not owned"
+TOO_LARGE = "OFFSET_METADATA_TOO_LARGE"
+
+
+class Group:
+    """What the broker knows of the group: committed offsets, and who owns what.
+
+    Attributes:
+        owners: A member, or None: somebody outside this supervisor.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.committed: dict[TopicPartition, c.Mark] = {}
+        self.owners: dict[TopicPartition, Member | None] = dict.fromkeys(world.logs)
+
+    def other_works(self, partition: TopicPartition) -> None:
+        """Let another owner handle some messages, in any order, and commit or vanish."""
+        world = self._world
+        random, log = world.random, world.logs[partition]
+        start = self.committed.get(partition, c.Mark(0, ""))
+        found = decode(start.metadata, start.offset) or Completion()
+        done = {offset for run in found.done for offset in range(*run)}
+        waiting = [m for m in log.messages if m.offset >= start.offset and m.offset not in done]
+        taken = waiting[: random.choice((0, 3, 10))]
+        handled = [m for m in taken if random.random() < 0.7]
+        for message in handled:
+            message.finished = True
+        if not taken or random.random() < 0.3:
+            return
+        reached = taken[-1].offset + 1
+        done.update(m.offset for m in handled)
+        watermark = min((m.offset for m in taken if m.offset not in done), default=reached)
+        while watermark in done:
+            watermark += 1
+        runs: list[tuple[int, int]] = []
+        for offset in sorted(o for o in done if o > watermark):
+            if runs and runs[-1][1] == offset:
+                runs[-1] = (runs[-1][0], offset + 1)
+            else:
+                runs.append((offset, offset + 1))
+        attempts = {o: n for o, n in found.attempts.items() if o >= watermark}
+        text = encode(watermark, Completion(tuple(runs), attempts), world.metadata_limit)
+        self.committed[partition] = c.Mark(watermark, text or "")
+
+
+class Assigned:
+    """A member's place in one partition."""
+
+    __slots__ = ("index", "log", "told")
+
+    def __init__(self, log: Log, committed: int | None, told: int | None) -> None:
+        self.log = log
+        self.index = sum(1 for m in log.messages if m.offset < (committed or 0))
+        self.told = -1 if told is None else told
+
+
+class Member:
+    """One member of the group: fetches, commits, and waits in a revoke."""
+
+    def __init__(self, life: Life, number: int) -> None:
+        self.life = life
+        self.number = number
+        self.assigned: dict[TopicPartition, Assigned] = {}
+        self.paused: set[TopicPartition] = set()
+        self.fetching = True
+        self.waiting: tuple[TopicPartition, ...] | None = None
+        self._scheduled = False
+        self._untaken = False  # a batch that the supervisor has not heard of: no second one
+        self._last = 0.0
+
+    def put(self, event: e.Event) -> None:
+        """Say something; what one member says comes in order."""
+        self._last = max(self._last, self.life.soon())
+        self.life.post_at(self._last, event)
+
+    # -- fetching
+
+    def wake(self) -> None:
+        """Poll soon, if there is something to fetch."""
+        if not self._scheduled and self._fetchable():
+            self._scheduled = True
+            self.life.later(self.life.random.uniform(0.0005, 0.03), self._poll)
+
+    def _taken(self, event: e.Fetched) -> None:
+        self._untaken = False
+        self.life.feed(event)
+        self.wake()
+
+    def _fetchable(self) -> list[Assigned]:
+        if self.waiting is not None or not self.fetching or self._untaken:
+            return []
+        return [
+            a
+            for p, a in self.assigned.items()
+            if p not in self.paused and (a.index < len(a.log.messages) or a.told < a.log.end)
+        ]
+
+    def _poll(self) -> None:
+        self._scheduled = False
+        random, most = self.life.random, self.life.world.scenario.batch
+        batch: list[Records] = []
+        positions: dict[TopicPartition, int] = {}
+        for assigned in self._fetchable():
+            messages = assigned.log.messages[assigned.index :][: random.randint(1, most)]
+            if messages:
+                assigned.index += len(messages)
+                assigned.told = messages[-1].offset + 1
+                batch.append(records_of(messages))
+            if assigned.index == len(assigned.log.messages):
+                if assigned.told < assigned.log.end or random.random() < 0.2:
+                    assigned.told = positions[assigned.log.partition] = assigned.log.end
+            elif random.random() < 0.2:
+                # Past a gap, as far as the next message.
+                following = assigned.log.messages[assigned.index].offset
+                assigned.told = positions[assigned.log.partition] = following
+        if batch:
+            self._untaken = True
+            self._last = max(self._last, self.life.soon())
+            self.life.world.at(self.life, self._last, self._taken, e.Fetched(tuple(batch)))
+        if positions:
+            self.put(e.Positions(positions))
+        self.wake()
+
+    # -- rebalances
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Take partitions over from whoever had them."""
+        life = self.life
+        group, faults, random = life.world.group, life.faults, life.random
+        starts = {}
+        for partition in partitions:
+            committed = group.committed.get(partition)
+            start = e.Start(None)
+            if committed is not None:
+                metadata = committed.metadata
+                if faults.garbage and random.random() < faults.garbage:
+                    metadata = random.choice(("1garbage", "hello", metadata[:-1], "2" + metadata))
+                start = e.Start(committed.offset, metadata)
+                if faults.unknown and random.random() < faults.unknown:
+                    start = e.Start(None)
+            log = life.world.logs[partition]
+            group.owners[partition] = self
+            offset = committed.offset if committed else None
+            self.assigned[partition] = Assigned(log, offset, start.offset)
+            starts[partition] = start
+        self.put(e.Assigned(self.number, starts))
+        self.wake()
+
+    def revoke(self, partitions: tuple[TopicPartition, ...], seconds: float) -> None:
+        """Ask for partitions back; the thread waits for the answer."""
+        self.waiting = partitions
+        self.put(e.Revoked(self.number, partitions, seconds))
+
+    def lose(self, partitions: tuple[TopicPartition, ...], heard: bool) -> None:
+        """Have partitions taken away."""
+        self._let_go(partitions)
+        if heard:
+            self.put(e.Lost(self.number, partitions))
+
+    def _let_go(self, partitions: Iterable[TopicPartition]) -> None:
+        for partition in partitions:
+            self.assigned.pop(partition, None)
+            # A pause would outlive the assignment: the source ends it.
+            self.paused.discard(partition)
+            self.life.world.group.owners[partition] = None
+
+    # -- commands
+
+    def release(self, command: c.Release) -> None:
+        partitions = self.waiting
+        assert partitions == command.partitions, f"{command} does not answer {partitions}"
+        self.waiting = None
+        world = self.life.world
+        for partition, mark in command.marks.items():
+            if partition in self.assigned and not self._refuses(mark):
+                world.group.committed[partition] = mark
+        self._let_go(partitions)
+        for partition in partitions:
+            world.given_back(self.life, partition)
+        self.wake()
+
+    def _refuses(self, mark: c.Mark) -> str | None:
+        life = self.life
+        if len(mark.metadata) > life.world.metadata_limit:
+            return TOO_LARGE
+        if life.faults.commit and life.random.random() < life.faults.commit:
+            return "COORDINATOR_NOT_AVAILABLE"
+        return None
+
+    def commit(self, marks: Mapping[TopicPartition, c.Mark]) -> None:
+        life = self.life
+        slow = life.faults.commit_slow and life.random.random() < life.faults.commit_slow
+        seconds = life.random.uniform(0.5, 3.0) if slow else life.random.uniform(0.001, 0.03)
+        owned = {p: (mark, self.assigned.get(p)) for p, mark in marks.items()}
+        life.later(seconds, self._commit, owned)
+
+    def _commit(self, marks: Mapping[TopicPartition, tuple[c.Mark, Assigned | None]]) -> None:
+        answers: dict[str | None, dict[TopicPartition, int]] = {}
+        for partition, (mark, assigned) in marks.items():
+            if assigned is None or self.assigned.get(partition) is not assigned:
+                error: str | None = NOT_OWNED
+            else:
+                error = self._refuses(mark)
+            if error is None:
+                self.life.world.group.committed[partition] = mark
+            answers.setdefault(error, {})[partition] = mark.offset
+        for error, offsets in answers.items():
+            self.put(e.Committed(offsets, error, error == TOO_LARGE))
+
+
+def records_of(messages: list[Message]) -> Records:
+    """Return messages of one partition as columns."""
+    offsets = [m.offset for m in messages]
+    whole = offsets[-1] - offsets[0] + 1 == len(offsets)
+    keys = [m.key for m in messages] if any(m.key is not None for m in messages) else None
+    values = [m.value for m in messages]
+    return Records(
+        messages[0].partition,
+        range(offsets[0], offsets[-1] + 1) if whole else offsets,
+        values,
+        keys,
+        [-1] * len(messages),
+        [m.headers for m in messages] if any(m.headers for m in messages) else None,
+        payload_size(keys, values),
+    )
+
+
+class Sink:
+    """Where records go: each is answered once, some late, some with a failure."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+
+    def produce(self, command: c.Produce) -> None:
+        life = self.life
+        late = life.faults.late and life.random.random() < life.faults.late
+        seconds = life.random.uniform(5.0, 30.0) if late else life.random.uniform(0.001, 0.05)
+        life.later(seconds, self._answer, command)
+
+    def _answer(self, command: c.Produce) -> None:
+        life, output = self.life, command.output
+        random, faults = life.random, life.faults
+        failure, retriable = None, True
+        message = life.world.origin(output)
+        letter = output.topic == LETTERS
+        if faults.produce and random.random() < faults.produce:
+            failure = Failure("KafkaError", "no answer in time")
+            if random.random() < 0.3:
+                life.world.landed(output)  # the answer is what was lost
+        elif (message.refused and not letter) or (faults.deny and random.random() < faults.deny):
+            failure, retriable = Failure("KafkaError", "too large"), False
+            message.denied = message.denied or not letter
+        else:
+            life.world.landed(output)
+        life.post(e.Delivered(command.ticket, failure, retriable))

@@ -1,0 +1,320 @@
+"""What a supervisor has been told, kept without its code, and what may follow from that.
+
+Every event passes through here before the supervisor sees it, every command before it is
+carried out. The numbers in the failures are those of the invariants in docs/architecture.md:
+(1) nothing below a commit is unfinished, (2) commits never go back within an epoch, (3) and
+only for owned partitions, (4) one runner per lane, its order kept, (5) what is held is
+bounded, (6) everything ends handled, dead-lettered or given up, after its attempts, (7) a
+stop ends within its time, (8) and leaves no process, (9) a clean stop redelivers nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.core.completion import Completion, decode
+from kqworker.types import Ordering, Outcome, Records, Task, TopicPartition, Verdict
+from tests.sim.scenario import LETTERS, Message
+
+if TYPE_CHECKING:
+    from tests.sim.life import Life
+
+
+class Violation(AssertionError):
+    """The supervisor broke a promise."""
+
+
+def must(true: object, text: str, *about: object) -> None:
+    if not true:
+        raise Violation(f"{text}: {', '.join(map(repr, about))}")
+
+
+class Entry:
+    """An open message of an epoch, as far as the supervisor has been told.
+
+    Attributes:
+        state: waiting for a worker, out with one, sinking (its records are under way), or
+            parked: out of a draining epoch's hands.
+        known: Attempts that the supervisor knows of.
+        due: It must not be sent before; and by `latest` it can be.
+        waits: Its records that are not in the log; `unissued` those that no command named.
+    """
+
+    __slots__ = (
+        "due",
+        "known",
+        "lane",
+        "latest",
+        "letter",
+        "message",
+        "offset",
+        "size",
+        "state",
+        "unissued",
+        "view",
+        "waits",
+    )
+
+    def __init__(self, view: View, message: Message, known: int) -> None:
+        self.view = view
+        self.message = message
+        self.offset = message.offset
+        self.known = known
+        self.state = "waiting"
+        self.due = self.latest = -1.0
+        self.waits = 0
+        self.letter = False
+        self.unissued: list[bytes] = []
+        self.lane: deque[Entry] | None = None
+        self.size = len(message.key or b"") + len(message.value or b"")
+
+    def __repr__(self) -> str:
+        return f"<{self.message!r} {self.state} known={self.known}>"
+
+
+class View:
+    """An epoch, as far as the supervisor has been told."""
+
+    def __init__(self, member: int, partition: TopicPartition, start: e.Start, now: float) -> None:
+        self.member = member
+        self.partition = partition
+        self.reached = start.offset
+        self.committed = -1 if start.offset is None else start.offset
+        self.asked = False
+        self.full = False  # it was said that the map does not fit
+        self.draining = False
+        self.open: dict[int, Entry] = {}
+        self.finished: set[int] = set()
+        self.lanes: dict[bytes | None, deque[Entry]] = {}
+        found = None if start.offset is None else decode(start.metadata, start.offset)
+        found = found or Completion()
+        self.skip = {offset for run in found.done for offset in range(*run)}
+        self.attempts = found.attempts
+
+
+class Oracle:
+    """The knowledge of one supervisor."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self.views: dict[TopicPartition, View] = {}
+        self.flights: dict[int, dict[int, Flight]] = {}  # by worker and task
+        self.status: dict[int, str] = {}  # of workers: starting, ready, leaving, killed
+        self.tickets: dict[int, tuple[Entry, c.Produce, str]] = {}
+        self.drains: dict[int, tuple[tuple[View, ...], float]] = {}  # by member: until when
+        self.issuing: set[Entry] = set()
+        self.stopping = False
+        self.clean = True  # no drain has expired since the last release
+        self._last_worker = 0
+
+    # -- events, before the supervisor sees them
+
+    def before(self, event: e.Event, now: float) -> None:
+        """Take an event in."""
+        handle = getattr(self, "_on_" + type(event).__name__.lower(), None)
+        if handle is not None:
+            handle(event, now)
+
+    def _on_assigned(self, event: e.Assigned, now: float) -> None:
+        for partition, start in event.partitions.items():
+            view = self.views[partition] = View(event.member, partition, start, now)
+            view.draining = self.stopping
+
+    def _on_lost(self, event: e.Lost, now: float) -> None:
+        for partition in event.partitions:
+            self.views.pop(partition, None)
+
+    def _on_revoked(self, event: e.Revoked, now: float) -> None:
+        for partition in event.partitions:
+            if partition in self.views:
+                self.views[partition].draining = True
+        views = tuple(self.views[p] for p in event.partitions if p in self.views)
+        self.drains[event.member] = views, now + event.seconds
+
+    def _on_fetched(self, event: e.Fetched, now: float) -> None:
+        for records in event.records:
+            view = self.views.get(records.partition)
+            if view is None or view.draining:
+                continue
+            log = self.life.world.logs[records.partition]
+            for offset in records.offsets:
+                if view.reached is not None and offset < view.reached:
+                    continue
+                view.reached = offset + 1
+                if offset not in view.skip:
+                    self._admit(view, log.at[offset])
+
+    def _admit(self, view: View, message: Message) -> None:
+        entry = Entry(view, message, view.attempts.get(message.offset, 0))
+        view.open[message.offset] = entry
+        if view.committed < 0:
+            view.committed = message.offset
+        if entry.known >= message.policy.retry.attempts:
+            self._dispose(entry)
+            return
+        ordering = message.policy.ordering
+        if ordering is Ordering.PARTITION or (ordering is Ordering.KEY and message.key is not None):
+            name = message.key if ordering is Ordering.KEY else None
+            entry.lane = view.lanes.setdefault(name, deque())
+            entry.lane.append(entry)
+
+    def _on_positions(self, event: e.Positions, now: float) -> None:
+        for partition, position in event.offsets.items():
+            view = self.views.get(partition)
+            if view is not None and not view.draining:
+                view.reached = max(view.reached or 0, position)
+
+    def _on_committed(self, event: e.Committed, now: float) -> None:
+        for partition in event.offsets:
+            if partition in self.views:
+                self.views[partition].asked = False
+
+    def _on_workerready(self, event: e.WorkerReady, now: float) -> None:
+        if self.status.get(event.worker) == "starting":
+            self.status[event.worker] = "ready"
+
+    def _on_bootfailed(self, event: e.BootFailed, now: float) -> None:
+        self.status.pop(event.worker, None)
+
+    def _on_finished(self, event: e.Finished, now: float) -> None:
+        flight = self.flights.get(event.worker, {}).get(event.task)
+        if flight is None:
+            return
+        flight.outcomes.update((o.index, o) for o in event.outcomes)
+        flight.unbegun.update(event.unbegun)
+        if event.complete:
+            del self.flights[event.worker][event.task]
+            flight.settle(self, now)
+
+    def _on_workerdied(self, event: e.WorkerDied, now: float) -> None:
+        status = self.status.pop(event.worker, None)
+        charged = event.cause is not e.Cause.STOPPED and status != "killed"
+        for number, flight in self.flights.pop(event.worker, {}).items():
+            index = event.index if number == event.task else 0
+            on = number == event.task and index < len(flight.entries)
+            if on and index not in flight.outcomes:
+                if charged:
+                    flight.outcomes[index] = Outcome(index, Verdict.RELEASE)
+                else:
+                    flight.unbegun.add(index)
+            flight.unbegun.update(
+                i for i in range(index, len(flight.entries)) if i not in flight.outcomes
+            )
+            flight.settle(self, now)
+
+    def _on_delivered(self, event: e.Delivered, now: float) -> None:
+        entry, command, state = self.tickets.pop(event.ticket)
+        must(state == "open", "a ticket was answered twice", command)
+        if self.views.get(entry.view.partition) is not entry.view or entry.state != "sinking":
+            return
+        if entry.letter != (command.output.topic == LETTERS):
+            return  # another record of it was refused for good, so this one matters no more
+        if event.failure is None:
+            entry.waits -= 1
+            if not entry.waits:
+                self.finish(entry)
+        elif event.retriable or command.output.topic == LETTERS:
+            self.tickets[event.ticket] = (entry, command, "failed")
+        else:
+            entry.known += 1
+            self._dispose(entry)
+
+    # -- what follows for messages
+
+    def finish(self, entry: Entry) -> None:
+        """Take a message for finished."""
+        self.leave_lane(entry)
+        del entry.view.open[entry.offset]
+        entry.view.finished.add(entry.offset)
+        entry.state = "finished"
+
+    def leave_lane(self, entry: Entry) -> None:
+        if entry.lane is not None:
+            entry.lane.remove(entry)
+            entry.lane = None
+
+    def _dispose(self, entry: Entry) -> None:
+        """A message is out of attempts."""
+        if entry.message.policy.dead_letter is None:
+            self.finish(entry)
+        else:
+            entry.letter = True
+            self.sink(entry, [b"letter"])
+
+    def sink(self, entry: Entry, records: list[bytes]) -> None:
+        """Let a message wait for its records."""
+        self.leave_lane(entry)
+        entry.state = "sinking"
+        entry.waits = len(records)
+        entry.unissued = records
+        self.issuing.add(entry)
+
+    def failed(self, entry: Entry, outcome: Outcome, now: float) -> None:
+        """A message has used one more attempt."""
+        entry.known += 1
+        policy = entry.message.policy
+        if outcome.verdict is Verdict.REJECT or entry.known >= policy.retry.attempts:
+            self._dispose(entry)
+        elif entry.view.draining:
+            entry.state = "parked"
+        else:
+            entry.state = "waiting"
+            least = delay = outcome.delay or 0.0
+            if outcome.delay is None:
+                delay = policy.retry.first * policy.retry.factor ** (entry.known - 1)
+                delay = min(delay, policy.retry.cap)
+                least = delay * (0.5 if policy.retry.jitter else 1.0)
+            entry.due, entry.latest = now + least - 1e-9, now + delay
+
+    @property
+    def held(self) -> int:
+        return sum(len(view.open) for view in self.views.values())
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(entry.size for view in self.views.values() for entry in view.open.values())
+
+
+class Flight:
+    """A task that a worker has."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self.outcomes: dict[int, Outcome] = {}
+        self.unbegun: set[int] = set()
+
+    def settle(self, oracle: Oracle, now: float) -> None:
+        """Every message of it was accepted, failed, or was not begun."""
+        for index, entry in enumerate(self.entries):
+            if oracle.views.get(entry.view.partition) is not entry.view:
+                continue
+            outcome = self.outcomes.get(index)
+            if outcome is not None and outcome.verdict is Verdict.ACCEPT:
+                oracle.sink(entry, [o.value or b"" for o in outcome.outputs])
+            elif outcome is not None:
+                oracle.failed(entry, outcome, now)
+            elif index in self.unbegun:
+                entry.state = "parked" if entry.view.draining else "waiting"
+            else:
+                oracle.finish(entry)
+
+
+def entries_of(oracle: Oracle, task: Task) -> Iterable[tuple[Entry | None, Records, int, int]]:
+    """Yield each message of a task: its entry, its segment, its place there, its attempt."""
+    for segment in task.segments:
+        view = oracle.views.get(segment.records.partition)
+        for i, offset in enumerate(segment.records.offsets):
+            entry = None if view is None else view.open.get(offset)
+            yield entry, segment.records, i, segment.attempt
+
+
+def coverage(mark: c.Mark) -> tuple[set[int], Mapping[int, int]]:
+    """Return what a mark's map says is finished, and the attempts in it."""
+    found = decode(mark.metadata, mark.offset)
+    must(found is not None, "(1) a mark has a map that cannot be read", mark)
+    assert found is not None
+    return {offset for run in found.done for offset in range(*run)}, found.attempts

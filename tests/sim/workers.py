@@ -1,0 +1,237 @@
+"""Simulated worker processes: they run messages, tell what became of them, and die.
+
+A worker keeps the promises of `kqworker.runtime`: what is more than a plain accept is told
+before its slot moves on, and its death comes after all that it has told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.types import Failure, Ordering, Outcome, Output, Task, Verdict
+from tests.sim.scenario import OUT, Message
+
+if TYPE_CHECKING:
+    from tests.sim.life import Life
+
+# Where in a message's life a SIGKILL may strike.
+POINTS = ("running", "running", "returned", "told", "answering", "answered")
+
+
+class Worker:
+    """One incarnation of a worker process.
+
+    Attributes:
+        alive: It has not ended, though it may be about to.
+        index: The message of `task` that its slot names.
+    """
+
+    def __init__(self, life: Life, number: int) -> None:
+        self.life = life
+        self.number = number
+        self.alive = True
+        self.doomed = False
+        self.booted = False
+        self.task: Task | None = None
+        self.index = 0
+        self.started = 0.0
+        self.running: Message | None = None
+        self._messages: list[Message] = []
+        self._attempts: list[int] = []
+        self._skipped: set[int] = set()
+        self._began = 0.0
+        self._recall = 0
+        self._strike: str | None = None
+        self._queue: deque[Task] = deque()
+        self._last = 0.0
+        self._boot()
+
+    # -- life and death
+
+    def _boot(self) -> None:
+        life = self.life
+        random = life.random
+        trouble = life.faults.boot and random.random() < life.faults.boot
+        how = random.choice(("hangs", "dies", "fails")) if trouble else "boots"
+        if how != "hangs":
+            life.later(random.uniform(0.01, 0.3), self._end_boot, how)
+
+    def _end_boot(self, how: str) -> None:
+        if self.doomed:
+            return
+        if how == "boots":
+            self.booted = True
+            self._put(e.WorkerReady(self.number, 4000 + self.number))
+        elif how == "dies":
+            self.die(e.Cause.CRASHED)
+        else:
+            self.alive, self.doomed = False, True
+            self._put(e.BootFailed(self.number, Failure("ImportError", "no module named app")))
+
+    def die(self, cause: e.Cause, seconds: float = 0.0, charged: bool | None = None) -> None:
+        """Be frozen now, and gone after some seconds."""
+        if self.doomed:
+            return
+        self.doomed = True
+        if charged is None:
+            charged = cause is e.Cause.CRASHED
+        if self.running is not None and charged:
+            self.running.charged += 1
+        self.life.later(seconds, self._gone, cause)
+
+    def _gone(self, cause: e.Cause) -> None:
+        self.alive = False
+        task = None if self.task is None else self.task.id
+        self._put(e.WorkerDied(self.number, cause, task, self.index, "signal 9 (SIGKILL)"))
+
+    def _put(self, event: e.Event) -> None:
+        self._last = max(self._last, self.life.soon())
+        self.life.post_at(self._last, event)
+
+    # -- commands
+
+    def send(self, task: Task) -> None:
+        self._queue.append(task)
+        if self.running is None:
+            self._next_task()
+
+    def recall(self, until: int) -> None:
+        self._recall = until
+
+    def kill(self, command: c.KillWorker) -> None:
+        on = self.task is not None and self.running is not None
+        if command.task is not None and not (
+            on and self.task and (self.task.id, self.index) == (command.task, command.index)
+        ):
+            return  # it has moved on just before
+        seconds = self.life.random.uniform(0.0, 0.05)
+        self.die(e.Cause.KILLED, seconds, charged=command.task is not None)
+
+    def stop(self) -> None:
+        life = self.life
+        if life.faults.hooks and life.random.random() < life.faults.hooks:
+            if life.random.random() < 0.5:
+                self.die(e.Cause.CRASHED, 0.01)
+            return  # or it hangs
+        self.life.later(self.life.random.uniform(0.0, 0.1), self.die, e.Cause.STOPPED)
+
+    def observed(self) -> e.Running | None:
+        if self.task is None or self.running is None:
+            return None
+        return e.Running(self.task.id, self.index, self.started)
+
+    # -- work
+
+    def _next_task(self) -> None:
+        if self.doomed or not self._queue:
+            return
+        self.task = self._queue.popleft()
+        self._messages, self._attempts = self.life.world.messages_of(self.task)
+        self._skipped = set()
+        self._began = self.life.now
+        self.index = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin the message at the index, or one behind it, or be done with the task."""
+        assert self.task is not None
+        while self.index in self._skipped:
+            self.index += 1
+        if self.index == len(self._messages) or self._recall >= self.task.id:
+            self._finish()
+            return
+        life = self.life
+        message = self.running = self._messages[self.index]
+        self.started = life.now
+        how = message.goes(self._attempts[self.index])
+        life.began(message)
+        if life.faults.kill and life.random.random() < life.faults.kill:
+            self._strike = life.random.choice(POINTS)
+        if how == "crash":
+            life.later(message.seconds / 2, self._strike_at, "running", self.task, self.index)
+        elif self._strike == "running":
+            # It may be too late: then the next one is hit, or nobody.
+            life.later(message.seconds * 0.9, self._strike_at, None, self.task, self.index)
+        if how not in ("hang", "crash"):
+            life.later(message.seconds, self._end, how, self.task, self.index)
+
+    def _strike_at(self, how: str | None, task: Task, index: int) -> None:
+        if self.task is task and self.index == index and self.running is not None:
+            self.die(e.Cause.CRASHED)
+
+    def _end(self, how: str, task: Task, index: int) -> None:
+        if self.doomed or self.task is not task or self.index != index:
+            return
+        message = self._messages[index]
+        life = self.life
+        outcome = None
+        if how == "ok":
+            message.returned = True
+            if message.outputs:
+                outputs = tuple(output_of(message, n) for n in range(message.outputs))
+                outcome = Outcome(index, Verdict.ACCEPT, outputs=outputs)
+        else:
+            message.charged += 1
+            verdict = Verdict.RELEASE
+            if how == "reject":
+                message.rejected = True
+                verdict = Verdict.REJECT
+            delay = life.random.choice((0.0, 0.5, 2.0)) if how == "later" else None
+            outcome = Outcome(index, verdict, Failure("ValueError", "boom"), delay)
+        if self._strike == "returned" and outcome is None:
+            self.die(e.Cause.CRASHED)  # which charges the message: it was on it
+            return
+        if outcome is not None:
+            behind = ()
+            if how != "ok":
+                behind = tuple(i for i in self._behind(task, index) if i not in self._skipped)
+                self._skipped.update(behind)
+            self._put(e.Finished(self.number, task.id, (outcome,), unbegun=behind))
+        self.running = None
+        if self._strike == "told" and outcome is not None:
+            self.die(e.Cause.CRASHED)
+            return
+        self.index += 1
+        self._begin()
+
+    def _finish(self) -> None:
+        assert self.task is not None
+        task = self.task
+        rest = range(self.index, len(self._messages))
+        unbegun = tuple(i for i in rest if i not in self._skipped)
+        if self._strike == "answering" and not rest:
+            self.die(e.Cause.CRASHED)
+            return
+        seconds = self.life.now - self._began
+        self._put(e.Finished(self.number, task.id, (), True, unbegun, seconds))
+        self.index = len(self._messages)
+        if self._strike == "answered":
+            self.die(e.Cause.CRASHED)
+            return
+        self._strike = None
+        if self.life.random.random() < 0.5:
+            self.task = None
+        self._next_task()
+
+    def _behind(self, task: Task, index: int) -> list[int]:
+        """Return the messages behind a failed one that must not run before it."""
+        failed = self._messages[index]
+        if task.ordering is Ordering.UNORDERED:
+            return []
+        if task.ordering is Ordering.KEY and failed.key is None:
+            return []
+        return [
+            i
+            for i in range(index + 1, len(self._messages))
+            if self._messages[i].partition == failed.partition
+            and (task.ordering is Ordering.PARTITION or self._messages[i].key == failed.key)
+        ]
+
+
+def output_of(message: Message, number: int) -> Output:
+    """Return one of the records that a handler pushes."""
+    partition, offset = message.partition, message.offset
+    return Output(OUT, f"{partition.topic}|{partition.partition}|{offset}|{number}".encode())
