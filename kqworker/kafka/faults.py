@@ -23,8 +23,10 @@ logger = logging.getLogger("kqworker.kafka")
 UNKNOWN_TOPIC_SECONDS = 10.0
 ASK_SECONDS = 2.0
 
-# Answers of a broker that stay the same however often it is asked.
+# What stays as it is however often it is tried.
 _FINAL = {
+    # As a message, a fatal error does not call itself fatal.
+    KafkaError._FATAL,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
