@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Final, Generic, TypeVar
 from zlib import crc32
 
@@ -22,12 +21,10 @@ from kqworker.types import (
     Headers,
     Ordering,
     Outcome,
-    Output,
     Records,
     Segment,
     Task,
     TopicPartition,
-    Verdict,
 )
 
 HEADER: Final = struct.Struct("<IIB")  # bytes of the body, crc32 of kind and body, kind
@@ -47,52 +44,50 @@ class FrameTooLarge(ValueError):
     """What was to be sent does not fit a frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """To a worker: finish what you have, run the stop hooks, end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """From a worker: it has booted."""
 
-    pid: int
+    pid: Annotated[int, msgspec.Meta(ge=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class BootFailed:
+class BootFailed(msgspec.Struct, array_like=True, frozen=True):
     """From a worker: it could not boot, and ends now."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+_TaskId = Annotated[int, msgspec.Meta(ge=1, lt=MAX_TASK)]
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_INDEX)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Answer(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """From a worker: what became of messages of a task.
 
     Attributes:
         task: The task's id.
         outcomes: What is more than a plain accept.
         complete: The worker is done with the task.
-        unbegun: Indices, ascending, that it hands back; each index is named once only.
+        unbegun: Indices, ascending, that it hands back; none is named twice for a task.
         seconds: How long it ran the task, when complete.
     """
 
-    task: int
+    task: _TaskId
     outcomes: tuple[Outcome, ...] = ()
     complete: bool = False
-    unbegun: tuple[int, ...] = ()
+    unbegun: tuple[_Index, ...] = ()
     seconds: float = 0.0
 
 
 ToWorker = Task | Stop
 ToSupervisor = Ready | BootFailed | Answer
 
-# The bodies
 
-_TaskId = Annotated[int, msgspec.Meta(ge=1, lt=MAX_TASK)]
-_Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_INDEX)]
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+# A task's body: its messages as columns.
 
 
 class _Segment(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -113,45 +108,6 @@ class _Task(msgspec.Struct, array_like=True, frozen=True, gc=False):
     handler: _Count
     ordering: Ordering
     segments: Annotated[list[_Segment], msgspec.Meta(min_length=1)]
-
-
-class _Stop(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    pass
-
-
-class _Ready(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    pid: Annotated[int, msgspec.Meta(ge=1)]
-
-
-class _Failure(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    type: str
-    text: str
-    traceback: str
-
-
-class _Output(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    topic: str
-    value: bytes | None
-    key: bytes | None
-    headers: list[tuple[str, bytes | None]]
-    partition: int | None
-    timestamp: int | None
-
-
-class _Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    index: _Index
-    verdict: Verdict
-    failure: _Failure | None
-    delay: float | None
-    outputs: list[_Output]
-
-
-class _Answer(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    task: _TaskId
-    complete: bool
-    seconds: float
-    unbegun: list[_Index]
-    outcomes: list[_Outcome]
 
 
 # Encoding
@@ -213,17 +169,17 @@ def _listed(column: Iterable[_T]) -> list[_T]:
 
 def encode_stop() -> bytearray:
     """Return the frame that asks a worker to end."""
-    return _frame(STOP, _Stop())
+    return _frame(STOP, Stop())
 
 
 def encode_ready(pid: int) -> bytearray:
     """Return the frame of a worker that has booted."""
-    return _frame(READY, _Ready(pid))
+    return _frame(READY, Ready(pid))
 
 
 def encode_boot_failed(failure: Failure) -> bytearray:
     """Return the frame of a worker that cannot boot."""
-    return _frame(BOOT_FAILED, _Failure(failure.type, failure.text, failure.traceback))
+    return _frame(BOOT_FAILED, BootFailed(failure))
 
 
 def encode_answer(answer: Answer) -> bytearray:
@@ -231,46 +187,19 @@ def encode_answer(answer: Answer) -> bytearray:
 
     Raises:
         FrameTooLarge: Its outputs do not fit.
-        ValueError, TypeError: An output holds what MessagePack cannot, such as a lone
-            surrogate or a partition beyond 64 bits.
+        ValueError, TypeError, OverflowError: An output holds what MessagePack cannot, such
+            as a lone surrogate or a partition beyond 64 bits.
     """
-    return _frame(
-        ANSWER,
-        _Answer(
-            answer.task,
-            answer.complete,
-            answer.seconds,
-            list(answer.unbegun),
-            [_outcome_row(outcome) for outcome in answer.outcomes],
-        ),
-    )
-
-
-def _outcome_row(outcome: Outcome) -> _Outcome:
-    failure = outcome.failure
-    return _Outcome(
-        outcome.index,
-        outcome.verdict,
-        None if failure is None else _Failure(failure.type, failure.text, failure.traceback),
-        outcome.delay,
-        [
-            _Output(o.topic, o.value, o.key, _listed(o.headers), o.partition, o.timestamp)
-            for o in outcome.outputs
-        ],
-    )
+    return _frame(ANSWER, answer)
 
 
 # Decoding
 
-_task_decoder = msgspec.msgpack.Decoder(_Task)
-_stop_decoder = msgspec.msgpack.Decoder(_Stop)
-_ready_decoder = msgspec.msgpack.Decoder(_Ready)
-_failure_decoder = msgspec.msgpack.Decoder(_Failure)
-_answer_decoder = msgspec.msgpack.Decoder(_Answer)
+_decode_task = msgspec.msgpack.Decoder(_Task).decode
 
 
 def _to_task(body: memoryview) -> Task:
-    task = _task_decoder.decode(body)
+    task = _decode_task(body)
     return Task(task.id, task.handler, task.ordering, tuple(map(_to_segment, task.segments)))
 
 
@@ -293,49 +222,6 @@ def _to_segment(columns: _Segment) -> Segment:
         columns.size,
     )
     return Segment(records, columns.attempt)
-
-
-def _to_stop(body: memoryview) -> Stop:
-    _stop_decoder.decode(body)
-    return Stop()
-
-
-def _to_ready(body: memoryview) -> Ready:
-    return Ready(_ready_decoder.decode(body).pid)
-
-
-def _to_boot_failed(body: memoryview) -> BootFailed:
-    return BootFailed(_to_failure(_failure_decoder.decode(body)))
-
-
-def _to_failure(row: _Failure) -> Failure:
-    return Failure(row.type, row.text, row.traceback)
-
-
-def _to_answer(body: memoryview) -> Answer:
-    answer = _answer_decoder.decode(body)
-    return Answer(
-        answer.task,
-        tuple([_to_outcome(row) for row in answer.outcomes]) if answer.outcomes else (),
-        answer.complete,
-        tuple(answer.unbegun),
-        answer.seconds,
-    )
-
-
-def _to_outcome(row: _Outcome) -> Outcome:
-    return Outcome(
-        row.index,
-        row.verdict,
-        None if row.failure is None else _to_failure(row.failure),
-        row.delay,
-        tuple(
-            [
-                Output(o.topic, o.value, o.key, o.headers, o.partition, o.timestamp)
-                for o in row.outputs
-            ]
-        ),
-    )
 
 
 F = TypeVar("F")
@@ -419,11 +305,22 @@ class Parser(Generic[F]):
         return start
 
 
+_to_worker: dict[int, Callable[[memoryview], ToWorker]] = {
+    TASK: _to_task,
+    STOP: msgspec.msgpack.Decoder(Stop).decode,
+}
+_to_supervisor: dict[int, Callable[[memoryview], ToSupervisor]] = {
+    READY: msgspec.msgpack.Decoder(Ready).decode,
+    BOOT_FAILED: msgspec.msgpack.Decoder(BootFailed).decode,
+    ANSWER: msgspec.msgpack.Decoder(Answer).decode,
+}
+
+
 def worker_parser() -> Parser[ToWorker]:
     """Return a parser for what a supervisor sends."""
-    return Parser({TASK: _to_task, STOP: _to_stop})
+    return Parser(_to_worker)
 
 
 def supervisor_parser() -> Parser[ToSupervisor]:
     """Return a parser for what a worker sends."""
-    return Parser({READY: _to_ready, BOOT_FAILED: _to_boot_failed, ANSWER: _to_answer})
+    return Parser(_to_supervisor)

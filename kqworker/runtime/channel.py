@@ -17,7 +17,8 @@ from kqworker.wire import ToSupervisor, ToWorker, WireError, supervisor_parser, 
 
 READ_SIZE: Final = 256 << 10
 
-# One for all channels: they are read one after the other, and the parser copies.
+# One for all channels of a process: they are read one after the other, and what is left
+# over is copied.
 _room = bytearray(READ_SIZE)
 
 
@@ -137,12 +138,14 @@ class WorkerChannel:
         """Wait for the next frame; None when the supervisor has gone."""
         while not self._frames:
             try:
-                data = self._sock.recv(READ_SIZE)
+                # Into one place: new memory for each read costs more than the copying.
+                size = self._sock.recv_into(_room)
             except ConnectionResetError:
                 return None
-            if not data:
+            if not size:
                 return None
-            self._frames.extend(self._parser.feed(data))
+            with memoryview(_room) as view:
+                self._frames.extend(self._parser.feed(view[:size]))
         return self._frames.popleft()
 
     def send(self, frame: bytes | bytearray) -> None:

@@ -48,6 +48,7 @@ class Child:
     Attributes:
         far_end: The worker's end of the channel, until it has it.
         process, handle: None until it has started.
+        generation: Of the forkserver that it comes from.
         tries: How often starting it has failed.
         stopping, killed, orphaned: Told to stop; killed by us; its forkserver died.
         end_fd: What turns readable at its end; -1 while nothing is watched.
@@ -66,6 +67,7 @@ class Child:
         self.number = number
         self.process: BaseProcess | None = None
         self.handle: Handle | None = None
+        self.generation = 0
         self.tries = 0
         self.stopping = False
         self.killed = False
@@ -78,9 +80,15 @@ class Child:
         self._answered: tuple[int, int] | None = None
         self._observed: Position | None = None
 
-    def started(self, process: BaseProcess) -> None:
-        """Take the process; it has its ends of what is shared."""
+    def started(self, process: BaseProcess, generation: int) -> None:
+        """Take the process; it has its ends of what is shared.
+
+        Args:
+            process: What has been started.
+            generation: Of the forkserver that it comes from.
+        """
         self.process = process
+        self.generation = generation
         self.handle = Handle(process.pid or 0)
         self.far_end.close()
         self.slot.handed_over()

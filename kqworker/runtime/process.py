@@ -127,10 +127,7 @@ class ProcessWorkers:
 
     def _launch_later(self, child: Child) -> None:
         self._waiting.append(child)
-        try:
-            self._starter.warm_up()
-        except OSError as error:
-            self._give_up(f"no forkserver can be started: {error}")
+        self._starter.warm_up()
 
     def _launch(self, child: Child) -> None:
         arguments = (
@@ -141,14 +138,14 @@ class ProcessWorkers:
         try:
             process = self._starter.start(f"kqworker-{child.number}", worker.main, arguments)
         except (OSError, EOFError) as error:
-            self._starter.cold()
+            self._starter.cold(self._starter.generation)
             child.tries += 1
             if child.tries < TRIES and not self._starter.warm:
                 self._launch_later(child)
             else:
                 self._discard(child, f"it cannot be started: {error}")
             return
-        child.started(process)
+        child.started(process, self._starter.generation)
         self._selector.register(child.channel, selectors.EVENT_READ, ("channel", child))
         self._watch_end(child)
         if child.killed and child.handle is not None:
@@ -260,7 +257,7 @@ class ProcessWorkers:
         if self.method == "forkserver" and not child.orphaned and _at_end(child.end_fd):
             # No report: the forkserver has died, and the kernel is about to kill the worker.
             child.orphaned = True
-            self._starter.cold()
+            self._starter.cold(child.generation)
             child.handle.send(signal.SIGKILL)
             if child.handle.pidfd >= 0 and not child.handle.gone:
                 self._selector.unregister(child.end_fd)
@@ -298,9 +295,10 @@ class ProcessWorkers:
                     self._launch_later(child)
                 else:
                     self._discard(child, fault)
-        if self._starter.warm:
-            while self._waiting and self._starter.warm:
-                self._launch(self._waiting.popleft())
+        while self._waiting and self._starter.warm:
+            self._launch(self._waiting.popleft())
+        if self._waiting:
+            self._starter.warm_up()
 
     def _tell(self, event: Event) -> None:
         self._events.append(event)
@@ -309,12 +307,6 @@ class ProcessWorkers:
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake; closed: nobody waits
             self._waker.send(b"\0")
-
-    def _give_up(self, text: str) -> None:
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        for child in waiting:
-            self._discard(child, text)
 
     def _discard(self, child: Child, text: str) -> None:
         """Say goodbye to a worker that never started."""
@@ -354,7 +346,6 @@ class ProcessWorkers:
                 child.killed = True
                 child.handle.kill_tree()
         self._wait_for_ends(time.monotonic() + KILL_SECONDS)
-        self._starter.close(max(0.0, deadline - time.monotonic()))
         self._closed = True
         self._selector.close()
         self._woken.close()

@@ -1,9 +1,9 @@
 """How worker processes are started: by a forkserver where there is one, else by spawn.
 
-Never by fork: librdkafka's threads do not survive it. All starting is done on the thread
-that calls, which must be the main one, because a process is killed when the thread that
-started it ends. Only the wait for a new forkserver, which may import a large app, has a
-thread of its own. Knows nothing of what workers do.
+Never by fork: librdkafka's threads do not survive it. A process is killed when the thread
+that started it ends, so workers are started from the main thread, and the forkserver from
+one that ends with the process: bringing a forkserver up may mean importing a large app,
+and the loop does not wait for that. Knows nothing of what workers do.
 Tested by tests/runtime/test_boot.py, test_main_module.py, test_forkserver.py.
 """
 
@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import operator
+import queue
 import sys
 import threading
 import time
 import types
+from collections import deque
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver, reduction
 from multiprocessing.process import BaseProcess
@@ -58,13 +60,39 @@ def _without_main() -> Iterator[None]:
             sys.modules["__main__"] = main
 
 
+class _Forkservers:
+    """The thread that a forkserver's life is tied to."""
+
+    def __init__(self) -> None:
+        self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def put(self, request: Callable[[], None]) -> None:
+        """Have something done on the thread, in turn."""
+        self._requests.put(request)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="kqworker-fork", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._requests.get()()
+
+
+_forkservers = _Forkservers()
+
+
 class Starter:
     """Starts processes, once they can be started without waiting.
 
     Args:
         spec: What a forkserver should do beforehand.
         method: "forkserver" or "spawn"; None for the best that the platform has.
-        wake: Called from another thread when `warm` has changed.
+        wake: Called from another thread when `outcome` has something to learn.
+
+    Attributes:
+        warm: Whether processes can be started.
+        generation: Counts forkservers.
     """
 
     def __init__(self, spec: WorkerSpec, method: str | None, wake: Callable[[], None]) -> None:
@@ -76,43 +104,48 @@ class Starter:
         self._wake = wake
         context: Any = multiprocessing.get_context(self.method)  # Any: typed as the base of all
         self._new: Callable[..., BaseProcess] = context.Process
-        self._warming: threading.Thread | None = None
-        self._fault: str | None = None
+        self._warming = False
+        self._brought: deque[str | None] = deque()  # from the thread: the fault, if any
         self.warm = self.method == "spawn"
+        self.generation = 0
 
     def warm_up(self) -> None:
         """Bring a forkserver up, unless one is up or under way."""
-        if self.warm or self._warming is not None:
-            return
-        with self._ordered(), _without_main():
-            forkserver.set_forkserver_preload([PRELOADED])
-            # On this thread: the forkserver's life is tied to it.
-            forkserver.ensure_running()
-        self._warming = threading.Thread(target=self._wait, name="kqworker-warm-up", daemon=True)
-        self._warming.start()
+        if not self.warm and not self._warming:
+            self._warming = True
+            _forkservers.put(self._bring_up)
 
-    def _wait(self) -> None:
+    def _bring_up(self) -> None:
         # A forkserver answers when it has imported what it should: its first process tells.
+        probe = self._process(int, ())
         try:
-            probe = self._process(int, ())
             with self._ordered(), _without_main():
+                forkserver.set_forkserver_preload([PRELOADED])
+                forkserver.ensure_running()
                 probe.start()
             probe.join()
             probe.close()
-        except (OSError, EOFError):
+        except (OSError, EOFError) as error:
             # One that was killed a moment ago still looks alive: not at once again.
             time.sleep(0.05)
-            self._fault = "the forkserver died while it imported the app"
+            died = isinstance(error, EOFError | ConnectionError)
+            self._brought.append(
+                "the forkserver died while it imported the app"
+                if died
+                else f"no forkserver can be started: {error}"
+            )
         else:
-            self.warm = True
+            self._brought.append(None)
         self._wake()
 
     def outcome(self) -> str | None:
-        """Return why warming up has failed, once; None if it has not."""
-        if self._warming is not None and (self.warm or self._fault is not None):
-            self._warming.join()
-            self._warming = None
-        fault, self._fault = self._fault, None
+        """Learn of a forkserver that has come up; return why it has not, if it failed."""
+        fault = None
+        while self._brought:
+            fault = self._brought.popleft()
+            self._warming = False
+            self.warm = fault is None
+            self.generation += 1
         return fault
 
     def start(
@@ -140,11 +173,7 @@ class Starter:
         # Not a daemon: a handler may start processes of its own.
         return self._new(target=target, args=args, name=name)
 
-    def cold(self) -> None:
-        """Note that the forkserver has died."""
-        self.warm = self.method == "spawn"
-
-    def close(self, timeout: float) -> None:
-        """Wait for a forkserver that is still coming up."""
-        if self._warming is not None:
-            self._warming.join(timeout)
+    def cold(self, generation: int) -> None:
+        """Note that a forkserver has died; only the one of now matters."""
+        if generation == self.generation:
+            self.warm = self.method == "spawn"

@@ -1,0 +1,199 @@
+"""The forkserver: what it imports beforehand, and its death; on real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kqworker.core.events import BootFailed, Cause, WorkerDied, WorkerReady
+from kqworker.runtime import preload
+from kqworker.runtime.spec import WorkerSpec
+from tests.runtime.bench import VERBS, Bench, fate, wait_for_end, wait_for_file
+from tests.runtime.servers import fresh_server, parent_of, server_pid
+
+APP = """
+import os, pathlib, sys
+from kqworker import App
+app = App("preloaded")
+HERE = pathlib.Path({here!r})
+with (HERE / "imports").open("a") as file:
+    file.write(f"{{os.getpid()}}\\n")
+print("imported", end="")
+{more}
+
+@app.handler(topic="t", output="out")
+def on_t(value: str) -> str:
+    return str(sorted(name for name in os.environ if name.startswith("KQWORKER")))
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_server() -> Iterator[None]:
+    with fresh_server():
+        yield
+
+
+def spec(here: Path, name: str, more: str = "", preload: bool = True) -> WorkerSpec:
+    (here / f"{name}.py").write_text(APP.format(here=str(here), more=more))
+    return WorkerSpec(f"{name}:app", app_dir=str(here), preload=preload)
+
+
+def imports(here: Path) -> list[int]:
+    return [int(line) for line in (here / "imports").read_text().split()]
+
+
+def test_the_app_is_imported_once_for_all_workers(tmp_path: Path) -> None:
+    with Bench(spec=spec(tmp_path, "once")) as bench:
+        pids = [bench.pid(bench.start()) for _ in range(3)]
+
+        assert imports(tmp_path) == [server_pid()]
+        assert {parent_of(pid) for pid in pids} == {server_pid()}
+        for worker in (1, 2, 3):
+            bench.stop(worker)
+
+
+def test_without_preload_each_worker_imports_the_app_as_it_is_then(tmp_path: Path) -> None:
+    with Bench(spec=spec(tmp_path, "each", preload=False)) as bench:
+        pids = [bench.pid(bench.start()) for _ in range(2)]
+
+        assert imports(tmp_path) == pids
+
+
+def test_the_order_to_a_forkserver_stays_with_it(tmp_path: Path) -> None:
+    with Bench(spec=spec(tmp_path, "ordered")) as bench:
+        worker = bench.start()
+        outputs = bench.done(bench.send(worker, ["x"])).outcomes[0].outputs
+
+    assert outputs[0].value == b"[]"
+    assert preload.VARIABLE not in os.environ
+
+
+def test_what_is_printed_on_import_is_printed_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Bench(spec=spec(tmp_path, "talking")) as bench:
+        for worker in [bench.start(), bench.start()]:
+            bench.stop(worker)
+
+    assert capfd.readouterr().out == "imported"
+
+
+def test_a_slow_import_blocks_nobody(tmp_path: Path) -> None:
+    more = "import time\nwhile not (HERE / 'go').exists(): time.sleep(0.005)"
+    with Bench(spec=spec(tmp_path, "slow", more)) as bench:
+        before = time.monotonic()
+        workers = [bench.start_only(), bench.start_only()]
+        wait_for_file(tmp_path / "imports")
+        assert bench.workers.events() == []
+        assert time.monotonic() - before < 5.0
+
+        (tmp_path / "go").touch()
+
+        for worker in workers:
+            bench.next(WorkerReady, worker)
+
+
+def test_closing_during_a_slow_import_waits_no_longer_than_it_may(tmp_path: Path) -> None:
+    more = "import time\nwhile not (HERE / 'go').exists(): time.sleep(0.005)"
+    bench = Bench(spec=spec(tmp_path, "stuck", more))
+    bench.start_only()
+    wait_for_file(tmp_path / "imports")
+
+    before = time.monotonic()
+    bench.workers.close(0.1)
+    assert time.monotonic() - before < 2.0
+
+    (tmp_path / "go").touch()
+
+
+def test_an_app_that_fails_to_import_is_told_by_the_worker(tmp_path: Path) -> None:
+    with Bench(spec=spec(tmp_path, "broken", "import no_such_module")) as bench:
+        worker = bench.start_only()
+        failure = bench.boot_failed(worker).failure
+
+        assert failure.type == "ConfigError"
+        assert "No module named 'no_such_module'" in failure.text
+        assert "preload" not in failure.text
+        assert not bench.all(WorkerDied)
+
+
+def test_an_app_that_opens_a_kafka_handle_on_import_is_refused(tmp_path: Path) -> None:
+    more = "from confluent_kafka import Producer\nproducer = Producer({})"
+    with Bench(spec=spec(tmp_path, "handle", more)) as bench:
+        failure = bench.boot_failed(bench.start_only()).failure
+
+    assert failure.type == "ConfigError"
+    assert failure.text.startswith("importing 'handle' opened a Kafka client (rdk:")
+    assert "@app.on_worker_start" in failure.text
+
+
+def test_an_app_that_kills_the_forkserver_ends_the_start(tmp_path: Path) -> None:
+    with Bench(spec=spec(tmp_path, "deadly", "os._exit(5)")) as bench:
+        died = bench.died(bench.start_only())
+
+    assert (died.cause, died.task) == (Cause.CRASHED, None)
+    assert died.text == "the forkserver died while it imported the app"
+    assert len(imports(tmp_path)) > 1  # it was tried again
+
+
+def test_the_death_of_the_forkserver_is_charged_to_nobody(tmp_path: Path) -> None:
+    with Bench() as bench:
+        workers = [bench.start(), bench.start()]
+        tasks = [bench.send(w, ["ok", "hang", "ok"]) for w in workers]
+        for worker, task in zip(workers, tasks, strict=True):
+            bench.until_on(worker, task, 1)
+        before = server_pid()
+        assert before is not None
+
+        os.kill(before, signal.SIGKILL)
+
+        for worker, task in zip(workers, tasks, strict=True):
+            died = bench.died(worker)
+            assert (died.cause, died.text) == (Cause.STOPPED, "the forkserver died")
+            found = fate(task, [e for e in bench.said if getattr(e, "worker", 0) == worker])
+            assert (found.accepted, found.charged, found.unbegun) == ([0], None, [1, 2])
+            wait_for_end(bench.pid(worker), 0.0)
+        again = bench.start()
+        assert server_pid() != before
+        assert bench.done(bench.send(again, ["ok"])).accepted == [0]
+
+
+def test_workers_asked_for_while_the_forkserver_dies_still_come(tmp_path: Path) -> None:
+    with Bench() as bench:
+        bench.start()
+        for _ in range(5):
+            pid = server_pid()
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            bench.start()
+        assert not bench.all(BootFailed)
+        assert {died.cause for died in bench.all(WorkerDied)} == {Cause.STOPPED}
+
+
+def test_a_broadcast_stop_does_not_reach_the_forkserver() -> None:
+    with Bench() as bench:
+        worker = bench.start()
+        pid = server_pid()
+        assert pid is not None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(pid, number)
+
+        assert bench.done(bench.send(worker, ["ok"])).accepted == [0]
+        bench.start()
+        assert server_pid() == pid
+
+
+def test_a_forkserver_that_somebody_else_has_started_serves_as_well() -> None:
+    from multiprocessing import forkserver
+
+    forkserver.set_forkserver_preload([])
+    forkserver.ensure_running()
+    with Bench(spec=VERBS) as bench:
+        worker = bench.start()
+        assert bench.done(bench.send(worker, ["ok"])).accepted == [0]
+        assert parent_of(bench.pid(worker)) == server_pid()
