@@ -111,6 +111,9 @@ class Ledger:
             if epoch.waiting is not None:
                 send.setdefault(partition, epoch.waiting)
                 epoch.waiting = None
+            if partition in send and partition in self._sent:
+                # Its answer comes later, but it was sent before: it says nothing new then.
+                self._sent[partition] = (Epoch(None, None, None), self._sent[partition][1])
         return send, answers
 
     def settle(self, partition: TopicPartition, mark: Mark, ok: bool) -> None:

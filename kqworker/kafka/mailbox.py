@@ -38,7 +38,8 @@ class Mailbox:
         """Add events; from any thread."""
         with self._lock:
             self._events += events
-            self._signal()
+            if events:
+                self._signal()
 
     def fail(self, error: BrokerError) -> None:
         """Say that going on makes no sense; from any thread. The first error stays."""

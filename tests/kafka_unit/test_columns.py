@@ -1,0 +1,86 @@
+"""Messages become columns, and nothing gets lost or mixed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_NOT_AVAILABLE, Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kqworker.kafka.columns import to_records
+from kqworker.types import TopicPartition, payload_size
+
+Fields = tuple[str, int, int, bytes | None, bytes | None, list[tuple[str, bytes]] | None, int]
+
+
+def message(fields: Fields) -> Message:
+    topic, partition, offset, key, value, headers, time = fields
+    kind = TIMESTAMP_NOT_AVAILABLE if time < 0 else TIMESTAMP_CREATE_TIME
+    # librdkafka gives a message without a time any number.
+    stamp = (kind, 0 if time < 0 else time)
+    return Message(topic, partition, offset, key, value, headers, None, stamp)
+
+
+payloads = st.none() | st.binary(max_size=3)
+fields = st.tuples(
+    st.sampled_from(["a", "b"]),
+    st.integers(0, 2),
+    st.integers(0, 3),
+    payloads,
+    payloads,
+    st.none() | st.just([("h", b"1"), ("h", b"2")]),
+    st.integers(-1, 5),
+)
+
+
+def ascending(batch: Sequence[Fields]) -> list[Fields]:
+    """Each partition's offsets ascend, as Kafka's do; what was drawn is the distance."""
+    at: dict[tuple[str, int], int] = {}
+    result = []
+    for topic, partition, gap, *rest in batch:
+        offset = at.get((topic, partition), 0) + gap
+        at[topic, partition] = offset + 1
+        result.append((topic, partition, offset, *rest))
+    return result  # type: ignore[return-value]
+
+
+@given(st.lists(fields, max_size=20).map(ascending))
+def test_columns_hold_what_the_messages_held_in_their_order(batch: list[Fields]) -> None:
+    records = to_records([message(each) for each in batch])
+
+    rows = []
+    for run in records:
+        count = len(run.values)
+        keys = run.keys if run.keys is not None else [None] * count
+        headers = run.headers if run.headers is not None else [None] * count
+        columns = (run.offsets, keys, run.values, headers, run.timestamps)
+        rows += [(*run.partition, *row) for row in zip(*columns, strict=True)]
+        assert run.keys is None or any(key is not None for key in run.keys)
+        assert run.headers is None or any(header is not None for header in run.headers)
+        assert run.size == payload_size(run.keys, run.values)
+    assert rows == batch
+
+
+@given(st.lists(fields, min_size=1, max_size=20).map(ascending))
+def test_a_run_ends_where_the_partition_changes(batch: list[Fields]) -> None:
+    records = to_records([message(each) for each in batch])
+
+    assert all(len(run) > 0 for run in records)
+    assert all(one.partition != other.partition for one, other in pairwise(records))
+
+
+def test_offsets_without_gaps_are_a_range_and_others_a_list() -> None:
+    (whole,) = to_records([message(("t", 0, at, None, b"", None, 0)) for at in (4, 5, 6)])
+    (gaps,) = to_records([message(("t", 0, at, None, b"", None, 0)) for at in (4, 6, 7)])
+
+    assert whole.partition == TopicPartition("t", 0)
+    assert whole.offsets == range(4, 7)
+    assert gaps.offsets == [4, 6, 7]
+
+
+def test_empty_keys_are_keys() -> None:
+    (run,) = to_records([message(("t", 0, at, b"", b"", None, 0)) for at in (0, 1)])
+
+    assert run.keys == [b"", b""]
