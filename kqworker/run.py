@@ -28,7 +28,7 @@ from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.snapshot import Snapshot
 from kqworker.core.supervisor import Limits, Supervisor
-from kqworker.errors import BrokerError, ConfigError
+from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker
 from kqworker.kafka.properties import librdkafka_version, producer_properties, protocol
@@ -37,6 +37,7 @@ from kqworker.kafka.source import KafkaSource
 from kqworker.reload import FileWatch
 from kqworker.runtime.loop import Loop, Signals
 from kqworker.runtime.process import ProcessWorkers, WorkerSpec
+from kqworker.types import Failure
 from kqworker.watch import Banner, HandlerLine, Summary, Watch
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def run(
 
     Raises:
         ConfigError: The user must mend something before it can start.
-        BrokerError: Kafka cannot be reached, or a topic is missing.
+        BrokerError: Kafka cannot be reached, or a topic is missing; or it refuses to go on.
+        WorkerLost: Workers died one after the other without handling a message.
     """
     return _Run(app, settings, reference, watch or Quiet()).run()
 
@@ -299,7 +301,9 @@ class _Run:
 
     def _finish(self, stopped: c.Stopped, core: Supervisor, workers: ProcessWorkers) -> Exit:
         if stopped.end is c.End.BOOT_FAILED and stopped.failure is not None:
-            raise ConfigError(f"workers cannot start: {stopped.failure.text}")
+            raise ConfigError(f"workers cannot start: {_told(stopped.failure)}")
+        if stopped.end is c.End.ABANDONED and not self._left:
+            self._left.append("what was finished last: Kafka did not confirm its commit")
         snapshot = core.snapshot()
         end = EXITS[stopped.end]
         if self._fatal is not None:
@@ -320,4 +324,15 @@ class _Run:
                 exit=end,
             )
         )
+        if stopped.end is c.End.CRASH_LOOP and stopped.failure is not None:
+            raise WorkerLost(
+                f"workers keep dying and handle nothing; the last one: {_told(stopped.failure)}"
+            )
         return end
+
+
+def _told(failure: Failure) -> str:
+    """Return a failure for people: a ConfigError says all by itself."""
+    if failure.type.rpartition(".")[2] == "ConfigError":
+        return failure.text
+    return f"{failure.type}: {failure.text}\n{failure.traceback}".rstrip()
