@@ -66,6 +66,9 @@ _PRODUCER = {
     "message.max.bytes": "104857600",
 }
 
+# A listener that wants TLS, or none, closes the connection and says nothing else.
+_ADMIN = {"log.connection.close": "true"}
+
 _BY_ITSELF = "kqworker commits what is finished by itself, every commit_interval"
 _CALLBACK = "it takes a Python function"
 # What the user cannot set, and why or what to set instead.
@@ -173,7 +176,7 @@ def admin_properties(brokers: str, extra: Mapping[str, str] | None = None) -> di
     """
     _refuse_own(extra or {})
     mine = _without(CONSUMER | PRODUCER, extra or {})
-    return _checked(AdminClient, mine, _EVERY_CLIENT, {"bootstrap.servers": brokers})
+    return _checked(AdminClient, mine, _EVERY_CLIENT | _ADMIN, {"bootstrap.servers": brokers})
 
 
 def _without(others: frozenset[str], extra: Mapping[str, str]) -> dict[str, str]:

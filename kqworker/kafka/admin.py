@@ -1,0 +1,380 @@
+"""Questions to Kafka: who is there, which topics, where they end, what a group has done.
+
+Decides when a broker counts as out of reach and what of librdkafka's many lines is the
+reason to tell. Every wait answers Ctrl-C at once, and a refused login or certificate ends it
+at once. Joins no group. Tested by tests/kafka_unit/test_admin.py and
+tests/kafka/test_admin.py.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+import confluent_kafka
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # no __all__, but public
+    AdminClient,
+    ClusterMetadata,
+    ListOffsetsResultInfo,
+    NewTopic,
+    OffsetSpec,
+)
+
+from kqworker.errors import BrokerError
+from kqworker.kafka.reasons import Ear
+from kqworker.types import TopicPartition
+from kqworker.values import did_you_mean
+
+T = TypeVar("T")
+
+# How long a question waits for its answer, where nobody says.
+TIMEOUT = 30.0
+# How often a wait looks for reasons to end.
+SLICE = 0.1
+# How long one attempt to list a cluster may take: short at first, for a broker that comes
+# up while we wait; at last long enough for a large cluster's answer.
+FIRST_ATTEMPT, LAST_ATTEMPT = 0.2, 4.0
+
+# Right after a start or a failover these mean "ask again".
+PASSING = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._WAIT_COORD,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster that answers.
+
+    Attributes:
+        brokers: How many are up.
+    """
+
+    brokers: int
+
+
+class Admin:
+    """A client that only asks; usable as a context manager.
+
+    Args:
+        properties: What `admin_properties` returns.
+    """
+
+    def __init__(self, properties: Mapping[str, str]) -> None:
+        self._address = properties["bootstrap.servers"]
+        self._ear = Ear(self._address)
+        heard: dict[str, Any] = {
+            **properties,
+            "error_cb": self._ear.error,
+        }  # its stub: no callbacks
+        self._properties = heard
+        self._client = AdminClient(heard, logger=self._ear)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connections; nothing can be asked afterwards."""
+        # It has no close() of its own; its end is its last reference.
+        del self._client
+
+    def cluster(self, timeout: float = TIMEOUT) -> Cluster:
+        """Wait until Kafka answers.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            BrokerError: It does not, or not to us; the text says why.
+        """
+        return Cluster(len(self._listing(timeout).brokers))
+
+    def topics(self, timeout: float = TIMEOUT) -> dict[str, int]:
+        """Return all topics and how many partitions each has; creates none.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        # All of them: a question after one topic creates it on brokers that create topics.
+        topics = self._listing(timeout).topics
+        return {name: len(topic.partitions) for name, topic in topics.items()}
+
+    def require_topics(self, wanted: Iterable[str], timeout: float = TIMEOUT) -> dict[str, int]:
+        """Return the partitions of each wanted topic.
+
+        Args:
+            wanted: Names, and patterns, which begin with `^`. A pattern stands for all
+                topics that it matches now, and none is no error: some may come.
+            timeout: Seconds.
+
+        Raises:
+            BrokerError: A topic does not exist, or Kafka does not answer.
+        """
+        topics = self.topics(timeout)
+        found: dict[str, int] = {}
+        missing: list[str] = []
+        for name in dict.fromkeys(wanted):
+            if name.startswith("^"):
+                pattern = re.compile(name)
+                found |= {t: count for t, count in topics.items() if pattern.match(t)}
+            elif name in topics:
+                found[name] = topics[name]
+            else:
+                missing.append(f"topic {name!r} does not exist{did_you_mean(name, topics)}")
+        if missing:
+            raise BrokerError("\n".join(missing))
+        return found
+
+    def create_topics(
+        self,
+        names: Iterable[str],
+        partitions: int,
+        replication: int = -1,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """Create topics, and wait until they can be used; existing ones stay as they are.
+
+        Args:
+            names: Of the topics.
+            partitions: Of each, at least 1.
+            replication: Copies of each partition; -1 for the cluster's own default.
+            timeout: Seconds.
+
+        Raises:
+            BrokerError: Kafka refuses or does not answer.
+        """
+        wanted = set(names)
+        deadline = time.monotonic() + timeout
+        asked = self._client.create_topics(
+            [NewTopic(name, partitions, replication) for name in wanted],
+            request_timeout=timeout,
+        )
+        for name, future in asked.items():
+            try:
+                self._answers([future], timeout)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    self._refuse(f"cannot create topic {name!r}", error)
+        while not wanted <= self._led(deadline):
+            # Every broker learns of a topic on its own; there is nothing to wait for.
+            time.sleep(SLICE)
+
+    def end_offsets(
+        self, partitions: Iterable[TopicPartition], timeout: float = TIMEOUT
+    ) -> dict[TopicPartition, int]:
+        """Return the offset that the next message of each partition will get.
+
+        With transactions: the first offset of the oldest that is still open.
+
+        Raises:
+            BrokerError: Kafka refuses or does not answer.
+        """
+        return self._offsets(partitions, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]
+
+    def beginning_offsets(
+        self, partitions: Iterable[TopicPartition], timeout: float = TIMEOUT
+    ) -> dict[TopicPartition, int]:
+        """Return the first offset that each partition still has.
+
+        Raises:
+            BrokerError: Kafka refuses or does not answer.
+        """
+        return self._offsets(partitions, OffsetSpec.earliest(), timeout)  # type: ignore[no-untyped-call]
+
+    def committed(
+        self, group: str, partitions: Iterable[TopicPartition], timeout: float = TIMEOUT
+    ) -> dict[TopicPartition, int]:
+        """Return what a group has committed; partitions without a commit are absent.
+
+        Raises:
+            BrokerError: Kafka refuses or does not answer.
+        """
+        asked = [_foreign(tp) for tp in partitions]
+        if not asked:
+            return {}
+        # Of a consumer that never joins. AdminClient.list_consumer_group_offsets ends the
+        # process with SIGSEGV when the coordinator has moved or is not up yet:
+        # https://github.com/confluentinc/librdkafka/issues/5040
+        properties = {**self._properties, "group.id": group, "enable.auto.commit": "false"}
+        consumer = Consumer(properties, logger=self._ear)
+
+        def ask(timeout: float) -> list[confluent_kafka.TopicPartition]:
+            return consumer.committed(asked, timeout=timeout)
+
+        what = f"cannot read what group {group!r} has committed"
+        told = self._threaded(ask, what, timeout, consumer.close)
+        return {
+            TopicPartition(tp.topic, tp.partition): tp.offset
+            for tp in told
+            if tp.error is None and tp.offset >= 0
+        }
+
+    def behind(
+        self, group: str, topics: Mapping[str, int], offset: str, timeout: float = TIMEOUT
+    ) -> dict[TopicPartition, int]:
+        """Return the end of each partition in which a group has something left to read.
+
+        Args:
+            group: The group.
+            topics: Partitions by topic, as `require_topics` returns them.
+            offset: Where it starts without a commit, or with one that is out of range:
+                earliest, latest or error.
+            timeout: Seconds, for each of three questions.
+
+        Raises:
+            BrokerError: Kafka refuses or does not answer.
+        """
+        partitions = [TopicPartition(t, n) for t, count in topics.items() for n in range(count)]
+        ends = self.end_offsets(partitions, timeout)
+        begins = self.beginning_offsets(partitions, timeout)
+        committed = self.committed(group, partitions, timeout)
+        left: dict[TopicPartition, int] = {}
+        for tp, end in ends.items():
+            position = committed.get(tp)
+            if position is None or not begins[tp] <= position <= end:
+                position = end if offset == "latest" else begins[tp]
+            if position < end:
+                left[tp] = end
+        return left
+
+    # -- asking
+
+    def _offsets(
+        self, partitions: Iterable[TopicPartition], spec: OffsetSpec, timeout: float
+    ) -> dict[TopicPartition, int]:
+        asked = {_foreign(tp): spec for tp in partitions}
+        if not asked:
+            return {}
+
+        def ask(left: float) -> list[Future[ListOffsetsResultInfo]]:
+            told = self._client.list_offsets(
+                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=left
+            )
+            return [told[tp] for tp in asked]
+
+        answers = self._retried(ask, "cannot read the offsets of the topics", timeout)
+        return {
+            TopicPartition(tp.topic, tp.partition): answer.offset
+            for tp, answer in zip(asked, answers, strict=True)
+        }
+
+    def _led(self, deadline: float) -> set[str]:
+        """Return the topics of which every partition has a leader."""
+        listing = self._listing(deadline - time.monotonic())
+        return {
+            name
+            for name, topic in listing.topics.items()
+            if topic.partitions and all(p.leader >= 0 for p in topic.partitions.values())
+        }
+
+    def _retried(
+        self, ask: Callable[[float], Sequence[Future[T]]], what: str, timeout: float
+    ) -> list[T]:
+        """Ask until the brokers are able to answer."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(deadline - time.monotonic(), SLICE)
+            try:
+                return self._answers(ask(left), left + SLICE)
+            except KafkaException as error:
+                if error.args[0].code() not in PASSING or time.monotonic() >= deadline:
+                    self._refuse(what, error)
+                time.sleep(SLICE)
+
+    def _refuse(self, what: str, error: KafkaException) -> NoReturn:
+        told = error.args[0]
+        reason = f"{told.str()} ({why})" if (why := self._ear.why()) else told.str()
+        raise BrokerError(f"{what}: {reason}", told.code() in PASSING) from None
+
+    def _answers(self, futures: Sequence[Future[T]], timeout: float) -> list[T]:
+        """Wait, and hear meanwhile why there is no answer."""
+        deadline = time.monotonic() + timeout
+        # wait() in slices: Ctrl-C is answered in between, and here at once.
+        while wait(futures, SLICE).not_done:
+            self._client.poll(0)
+            if self._ear.refusal is not None:
+                raise BrokerError(self._ear.refusal)
+            if time.monotonic() >= deadline:
+                why = self._ear.why() or "no answer"
+                text = f"cannot reach Kafka at {self._address}: {why} (waited {timeout:g}s)"
+                raise BrokerError(text, retriable=True)
+        return [future.result() for future in futures]
+
+    def _listing(self, timeout: float) -> ClusterMetadata:
+        client = self._client
+
+        def ask(timeout: float) -> ClusterMetadata:
+            return client.list_topics(timeout=timeout)
+
+        what = f"cannot list the topics of Kafka at {self._address}"
+        return self._threaded(ask, what, timeout)
+
+    def _threaded(
+        self,
+        ask: Callable[[float], T],
+        what: str,
+        timeout: float,
+        finish: Callable[[], None] | None = None,
+    ) -> T:
+        """Make a call that blocks, in a thread: Ctrl-C could not end it."""
+        answer: Future[T] = Future()
+        given_up = threading.Event()
+        arguments = (ask, finish, timeout, answer, given_up)
+        threading.Thread(target=_repeat, args=arguments, name="kqworker-admin", daemon=True).start()
+        try:
+            return self._answers([answer], timeout)[0]
+        except KafkaException as error:
+            self._refuse(what, error)
+        finally:
+            given_up.set()
+
+
+def _repeat(
+    ask: Callable[[float], T],
+    finish: Callable[[], None] | None,
+    timeout: float,
+    answer: Future[T],
+    given_up: threading.Event,
+) -> None:
+    """Call until there is an answer, the time is over or nobody waits."""
+    deadline, patience = time.monotonic() + timeout, FIRST_ATTEMPT
+    while not given_up.is_set() and (left := deadline - time.monotonic()) > 0:
+        try:
+            answer.set_result(ask(min(left, patience)))
+            break
+        except KafkaException as error:
+            if error.args[0].code() not in PASSING:
+                answer.set_exception(error)
+                break
+        patience = min(2 * patience, LAST_ATTEMPT)
+    if finish is not None:
+        finish()
+
+
+def _foreign(tp: TopicPartition) -> confluent_kafka.TopicPartition:
+    return confluent_kafka.TopicPartition(tp.topic, tp.partition)
