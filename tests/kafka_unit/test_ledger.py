@@ -175,6 +175,8 @@ class OneMember(RuleBasedStateMachine):
         send, _ = self.ledger.last({TP: Mark(offset, "")}, [TP])
         for mark in send.values():
             self.check(mark)
+            # It is waited for, so its answer is there.
+            self.unanswered = {o for o in self.unanswered if o > mark.offset}
         self.end()
 
     @precondition(lambda self: self.owned)
