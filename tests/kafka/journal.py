@@ -157,6 +157,11 @@ class Reader:
             self.ended += 1
 
 
+def ended(folder: Path) -> int:
+    """Return about how many attempts have come to an end; quick, by the size of the files."""
+    return sum(path.stat().st_size for path in folder.rglob("*.journal")) // (2 * RECORD.size)
+
+
 def read(folder: Path) -> list[Attempt]:
     """Return all attempts, by the time of their start."""
     return sorted(Reader(folder).follow().attempts, key=lambda attempt: attempt.start)
