@@ -1,4 +1,4 @@
-"""Fixtures for tests that run `kqworker run` as a real process."""
+"""Fixtures for tests that run `kqworker` as a real process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kafka.command import Command
 from tests.kafka.supervisors import Supervise
 
 
@@ -16,3 +17,9 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
     supervise = Supervise(tmp_path)
     yield supervise
     supervise.close()
+
+
+@pytest.fixture
+def kqworker(tmp_path: Path) -> Command:
+    """Runs commands in a directory of the test's own."""
+    return Command(tmp_path)
