@@ -54,7 +54,7 @@ def do(verb: str, argument: str, context: Context) -> None:
         case "sleep":
             time.sleep(float(argument))
         case "fail":  # on its first so many attempts
-            spin(0.0002)
+            spin(0.00005)
             if context.attempt <= int(argument):
                 raise RuntimeError(f"attempt {context.attempt} was to fail")
         case "reject":
