@@ -148,10 +148,6 @@ class ProcessWorkers:
         child.started(process, self._starter.generation)
         self._selector.register(child.channel, selectors.EVENT_READ, ("channel", child))
         self._watch_end(child)
-        if child.killed and child.handle is not None:
-            child.handle.send(signal.SIGKILL)
-        elif child.stopping:
-            self._write(child, encode_stop())
 
     def _watch_end(self, child: Child) -> None:
         assert child.process is not None and child.handle is not None
@@ -192,7 +188,7 @@ class ProcessWorkers:
     def _kill(self, child: Child, task: int | None, index: int) -> None:
         handle = child.handle
         if handle is None:
-            child.killed = True  # as soon as it has started
+            self._call_off(child, Cause.KILLED)
             return
         if task is not None:
             if not child.still_on(task, index) or not handle.stop():
@@ -205,9 +201,11 @@ class ProcessWorkers:
         handle.kill_tree()
 
     def _stop(self, child: Child) -> None:
+        if child.process is None:
+            self._call_off(child, Cause.STOPPED)
+            return
         child.stopping = True
-        if child.process is not None:
-            self._write(child, encode_stop())
+        self._write(child, encode_stop())
 
     # Events
 
@@ -308,13 +306,18 @@ class ProcessWorkers:
         with contextlib.suppress(OSError):  # full: it is awake; closed: nobody waits
             self._waker.send(b"\0")
 
-    def _discard(self, child: Child, text: str) -> None:
+    def _call_off(self, child: Child, cause: Cause) -> None:
+        """End a worker that waits for a forkserver, which may take long to come up."""
+        self._waiting.remove(child)
+        self._discard(child, "it had not started yet", cause)
+
+    def _discard(self, child: Child, text: str, cause: Cause = Cause.CRASHED) -> None:
         """Say goodbye to a worker that never started."""
         self._forget(child)
-        self._stillborn(child.number, text)
+        self._stillborn(child.number, text, cause)
 
-    def _stillborn(self, number: int, text: str) -> None:
-        self._tell(WorkerDied(number, Cause.CRASHED, None, 0, text))
+    def _stillborn(self, number: int, text: str, cause: Cause = Cause.CRASHED) -> None:
+        self._tell(WorkerDied(number, cause, None, 0, text))
 
     def _forget(self, child: Child) -> None:
         self._cpu_seconds += child.slot.cpu_seconds
@@ -333,11 +336,10 @@ class ProcessWorkers:
             return
         atexit.unregister(self.close)
         deadline = time.monotonic() + timeout
-        for child in list(self._waiting):
-            self._forget(child)
-        self._waiting.clear()
+        while self._waiting:
+            self._forget(self._waiting.popleft())
         if timeout > 0:
-            for child in self._children.values():
+            for child in list(self._children.values()):
                 if not child.stopping:
                     self._stop(child)
             self._wait_for_ends(deadline)

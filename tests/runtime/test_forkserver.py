@@ -28,7 +28,7 @@ print("imported", end="")
 
 @app.handler(topic="t", output="out")
 def on_t(value: str) -> str:
-    return str(sorted(name for name in os.environ if name.startswith("KQWORKER")))
+    return str([preload.VARIABLE] if preload.VARIABLE in os.environ else [])
 """
 
 
@@ -109,6 +109,18 @@ def test_closing_during_a_slow_import_waits_no_longer_than_it_may(tmp_path: Path
     assert time.monotonic() - before < 2.0
 
     (tmp_path / "go").touch()
+
+
+def test_workers_can_be_called_off_during_a_slow_import(tmp_path: Path) -> None:
+    more = "import time\nwhile not (HERE / 'go').exists(): time.sleep(0.005)"
+    with Bench(spec=spec(tmp_path, "called_off", more)) as bench:
+        killed, stopped = bench.start_only(), bench.start_only()
+        wait_for_file(tmp_path / "imports")
+        bench.kill(killed)
+
+        assert bench.died(killed).cause is Cause.KILLED
+        assert bench.stop(stopped).cause is Cause.STOPPED
+        assert not (tmp_path / "go").exists()
 
 
 def test_an_app_that_fails_to_import_is_told_by_the_worker(tmp_path: Path) -> None:

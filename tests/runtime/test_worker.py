@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kqworker.core.events import Cause, Finished
+from kqworker.runtime.process import ProcessWorkers
 from kqworker.runtime.spec import WorkerSpec
 from kqworker.types import Ordering, Output, Verdict
 from tests.runtime.bench import ASYNC, FAST, ROOT, SYNC, Bench, segment, wait_for_end, wait_for_file
@@ -240,6 +241,31 @@ def test_a_result_that_fits_no_frame_fails_its_message(bench: Bench) -> None:
     assert failure is not None and failure.type == "kqworker.wire.FrameTooLarge"
     assert failure.text.startswith("what the handler returned and pushed: ")
     assert done.accepted == [1]
+
+
+def test_a_message_that_fits_no_frame_is_rejected(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = bench.start()
+    monkeypatch.setattr("kqworker.wire.MAX_BODY", 1000)
+    done = bench.done(bench.send(worker, ["x" * 1000]))
+
+    assert done.verdicts == {0: Verdict.REJECT}
+    failure = done.outcomes[0].failure
+    assert failure is not None
+    assert failure.text.startswith("the message does not fit a frame: 1,0")
+
+
+def test_the_cpu_time_of_workers_is_counted_beyond_their_end(bench: Bench) -> None:
+    workers = bench.workers
+    assert isinstance(workers, ProcessWorkers)
+    worker = bench.start()
+    booted = workers.cpu_seconds
+    bench.done(bench.send(worker, segment([b"x"] * 20_000), handler=FAST))
+    worked = workers.cpu_seconds
+    bench.stop(worker)
+
+    assert 0.0 < booted < worked <= workers.cpu_seconds
 
 
 def test_many_frames_to_a_busy_worker_wait_here_and_block_nobody(

@@ -1,0 +1,226 @@
+"""The loop over a task's messages: what it says, and where its slot stands meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from kqworker import App, Context, wire
+from kqworker.context import collecting
+from kqworker.runtime.channel import SupervisorGone
+from kqworker.runtime.invoke import Invoker
+from kqworker.runtime.slot import RECALL, Position, Slot, WorkerSlot
+from kqworker.types import Ordering, Segment, Task, Verdict
+from tests.runtime.bench import segment
+
+Said = tuple[wire.Answer, Position | None]
+
+
+class Desk:
+    """An invoker whose answers stay here, each with where the slot stood when it was sent."""
+
+    def __init__(self, app: App) -> None:
+        self.shared = Slot()
+        self.slot = WorkerSlot(os.dup(self.shared.fd))
+        self.said: list[Said] = []
+        self.gone = False
+        self.invoker = Invoker(app.handlers, self.slot, self, self.finish)
+
+    def send(self, frame: bytes | bytearray) -> None:
+        if self.gone:
+            raise SupervisorGone
+        (answer,) = wire.supervisor_parser().feed(frame)
+        assert isinstance(answer, wire.Answer)
+        self.said.append((answer, self.shared.read()))
+
+    def finish(self, coroutine: Coroutine[Any, Any, object]) -> object:
+        try:
+            coroutine.send(None)
+        except StopIteration as result:
+            return result.value
+        raise AssertionError("it waits for something")
+
+    def run(self, *segments: Segment, handler: int = 0, ordering: Ordering = Ordering.UNORDERED):  # type: ignore[no-untyped-def]
+        self.invoker.run(Task(3, handler, ordering, segments))
+        return self.said
+
+
+seen: list[tuple[str, Position | None]] = []
+on_message: list[Callable[[str], object]] = []
+app = App("desk")
+
+
+@app.handler(topic="t", output="out", time_limit=5.0)
+def handle(value: str, context: Context) -> object:
+    return on_message[0](value)
+
+
+@app.handler(topic="u", output="out")
+async def handle_async(value: str) -> object:
+    return on_message[0](value)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk(app)
+    seen.clear()
+    on_message[:] = [lambda value: seen.append((value, desk.shared.read()))]
+    collecting(True)
+    yield desk
+    collecting(False)
+    desk.slot.close()
+    desk.shared.close()
+
+
+def places(positions: list[Position | None]) -> list[tuple[int, bool] | None]:
+    return [None if p is None else (p.index, p.between) for p in positions]
+
+
+def test_the_slot_names_each_message_while_it_runs_and_nothing_afterwards(desk: Desk) -> None:
+    said = desk.run(segment(["a", "b"]), segment(["c"], partition=1))
+
+    assert [value for value, _ in seen] == ["a", "b", "c"]
+    assert places([position for _, position in seen]) == [(0, False), (1, False), (2, False)]
+    started = [position.started for _, position in seen if position is not None]
+    assert started == sorted(started) and started[0] > 0
+    ((answer, position),) = said
+    assert answer == wire.Answer(3, (), True, (), answer.seconds)
+    assert places([position]) == [(3, True)]
+    assert desk.shared.read() is None
+
+
+@pytest.mark.parametrize("handler", [0, 1], ids=["sync", "async"])
+def test_what_is_more_than_an_accept_is_sent_while_the_slot_still_names_it(
+    desk: Desk, handler: int
+) -> None:
+    def act(value: str) -> object:
+        if value == "fail":
+            app.push("lost", b"dropped with the failed attempt")
+            raise ValueError(value)
+        if value == "push":
+            app.push("p", b"pushed")
+        return value.encode() if value in ("push", "return") else None
+
+    on_message[0] = act
+    said = desk.run(segment(["ok", "fail", "push", "ok", "return"]), handler=handler)
+
+    assert places([position for _, position in said]) == [
+        (1, False),
+        (2, False),
+        (4, False),
+        (5, True),
+    ]
+    outcomes = [outcome for answer, _ in said for outcome in answer.outcomes]
+    assert [(o.index, o.verdict) for o in outcomes] == [
+        (1, Verdict.RELEASE),
+        (2, Verdict.ACCEPT),
+        (4, Verdict.ACCEPT),
+    ]
+    assert [[(o.topic, o.value) for o in outcome.outputs] for outcome in outcomes] == [
+        [],
+        [("p", b"pushed"), ("out", b"push")],
+        [("out", b"return")],
+    ]
+    assert [answer.complete for answer, _ in said] == [False, False, False, True]
+
+
+def test_what_an_order_forbids_is_handed_back_with_the_failure(desk: Desk) -> None:
+    def fail(value: str) -> object:
+        seen.append((value, None))
+        raise ValueError
+
+    on_message[0] = fail
+    said = desk.run(segment(["a", "b"]), segment(["c"]), ordering=Ordering.PARTITION)
+
+    assert [value for value, _ in seen] == ["a"]
+    assert [(a.unbegun, places([p])) for a, p in said] == [
+        ((1, 2), [(0, False)]),
+        ((), [(3, True)]),
+    ]
+
+
+def test_a_recall_ends_the_task_between_two_messages(desk: Desk) -> None:
+    def recall(value: str) -> None:
+        seen.append((value, None))
+        desk.slot.words[RECALL] = 3
+
+    on_message[0] = recall
+    said = desk.run(segment(["a", "b"]), segment(["c"]))
+
+    assert [value for value, _ in seen] == ["a"]
+    ((answer, position),) = said
+    assert (answer.complete, answer.unbegun) == (True, (1, 2))
+    assert places([position]) == [(1, True)]
+
+
+def test_a_task_that_was_recalled_is_not_begun(desk: Desk) -> None:
+    desk.slot.words[RECALL] = 3
+    said = desk.run(segment(["a", "b"]))
+
+    assert not seen
+    assert [(a.complete, a.unbegun) for a, _ in said] == [(True, (0, 1))]
+    assert places([said[0][1]]) == [(0, True)]
+
+
+def test_a_later_task_is_not_recalled(desk: Desk) -> None:
+    desk.slot.words[RECALL] = 2
+    assert desk.run(segment(["a"]))[0][0].unbegun == ()
+
+
+def test_what_was_handed_back_is_not_handed_back_again(desk: Desk) -> None:
+    def act(value: str) -> None:
+        if value == "fail":
+            desk.slot.words[RECALL] = 3
+            raise ValueError
+
+    on_message[0] = act
+    said = desk.run(
+        segment(["fail", "a", "b", "c"], keys=[b"k", b"l", b"k", b"k"]), ordering=Ordering.KEY
+    )
+
+    assert [(a.complete, a.unbegun) for a, _ in said] == [(False, (2, 3)), (True, (1,))]
+
+
+def test_nothing_is_run_for_a_supervisor_that_has_gone(desk: Desk) -> None:
+    def act(value: str) -> None:
+        seen.append((value, None))
+        desk.gone = True
+        raise ConnectionError("the handler's own")
+
+    on_message[0] = act
+    with pytest.raises(SupervisorGone):
+        desk.run(segment(["a", "b"]))
+    assert [value for value, _ in seen] == ["a"]
+
+
+def test_an_output_that_cannot_be_sent_fails_its_message(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MAX_BODY", 2000)
+    on_message[0] = lambda value: b"x" * 3000 if value == "large" else None
+
+    said = desk.run(segment(["large", "ok"]))
+
+    (outcome,) = said[0][0].outcomes
+    assert outcome.verdict is Verdict.RELEASE and outcome.failure is not None
+    assert outcome.failure.text.startswith("what the handler returned and pushed: 3,")
+    assert said[1][0].complete
+
+
+def test_a_context_knows_when_the_time_is_up(desk: Desk) -> None:
+    deadlines: list[float | None] = []
+
+    def handler(value: str, context: Context) -> None:
+        deadlines.append(context.deadline)
+
+    other = App("other")
+    other.handler(topic="limited", time_limit=5.0)(handler)
+    limited = Desk(other)
+    limited.run(segment(["a"]))
+    position = limited.shared
+    assert deadlines[0] is not None and position.read() is None
+    limited.slot.close()
+    limited.shared.close()
