@@ -20,6 +20,8 @@ from kqworker.types import Failure
 
 Doom = tuple[c.End, Failure]
 
+HOOK_SECONDS = 5.0  # stop hooks may take so long, then the worker is killed
+
 
 class Crew:
     """All workers, and what each is doing.
@@ -54,8 +56,8 @@ class Crew:
         """Return when `due` has something to do."""
         times = list(self._starts)
         for worker in self.pool:
-            if worker.state is State.STARTING:
-                times.append(worker.since + self._boot_seconds)
+            if worker.kill_at is not None:
+                times.append(worker.kill_at)
             if worker.check_at is not None:
                 times.append(worker.check_at)
         return times
@@ -67,7 +69,7 @@ class Crew:
             self.start(now)
         checks = []
         for worker in self.pool:
-            if worker.state is State.STARTING and now >= worker.since + self._boot_seconds:
+            if worker.kill_at is not None and now >= worker.kill_at:
                 self.kill(worker)
             if worker.check_at is not None and now >= worker.check_at:
                 worker.check_at = now + 1.0  # until the answer sets it
@@ -104,11 +106,16 @@ class Crew:
 
     def _free(self, handler: int) -> Worker | None:
         """Return who can take a task: an idle worker, or one whose work is as short."""
-        worker = self.pool.free(self._messages.paces[handler].frames)
-        if worker is None or not worker.flights:
-            return worker
-        first = self._messages.paces[worker.flights[0].task.handler]
-        return worker if first.frames > 1 else None
+        paces = self._messages.paces
+        frames = paces[handler].frames
+        second = None
+        for worker in self.pool:
+            if worker.state is State.IDLE:
+                return worker
+            if second is None and worker.state is State.BUSY and len(worker.flights) < frames:
+                first = paces[worker.flights[0].task.handler]
+                second = worker if first.frames > 1 else None
+        return second
 
     def finished(self, event: e.Finished, now: float) -> None:
         """Take a worker's answer."""
@@ -134,7 +141,7 @@ class Crew:
             retiring = worker.state is State.RETIRING
             self.pool.signal(worker, Signal.DONE)
             if retiring:
-                self.dismiss(worker)
+                self.dismiss(worker, now)
 
     def recall(self, epochs: Iterable[Epoch] | None = None) -> None:
         """Ask back what is not begun: of tasks with these epochs, or of all."""
@@ -169,17 +176,18 @@ class Crew:
 
     def start(self, now: float) -> None:
         """Start one more worker."""
-        self._out.append(c.StartWorker(self.pool.start(now).id))
+        worker = self.pool.start()
+        worker.kill_at = now + self._boot_seconds
+        self._out.append(c.StartWorker(worker.id))
 
     def ready(self, event: e.WorkerReady) -> None:
         """Note that a worker waits for its first task."""
         worker = self.pool.get(event.worker)
         if worker is not None:
             self._ready_once = worker.ready = True
+            worker.kill_at = None
             self.pool.booted()
             self.pool.signal(worker, Signal.READY)
-            if self._closing and worker.state is State.IDLE:
-                self.dismiss(worker)
 
     def boot_failed(self, event: e.BootFailed, now: float) -> Doom | None:
         """Replace a worker that could not boot; the first of all ends the run."""
@@ -211,13 +219,17 @@ class Crew:
                 self.pool.restarts += 1
                 self._starts.append(now)
             return None
-        return self._replace_dead(worker, Failure("WorkerDied", event.text), now)
+        failure = Failure("WorkerDied", event.text)
+        # All die with the forkserver: that is one misfortune and no row of crashes.
+        return self._replace_dead(worker, failure, now, wait=event.cause is not e.Cause.STOPPED)
 
     def _settle_dead(
         self, flight: Flight, event: e.WorkerDied, charge: Failure | None, now: float
     ) -> None:
         count = len(flight.task)
         index = event.index if event.task == flight.task.id else 0
+        if index or flight.outcomes:
+            self.pool.progressed()  # the messages before the one that it died on
         # What it told of a message was complete, whatever ended it afterwards.
         told = index in flight.outcomes
         crashed = None
@@ -246,7 +258,9 @@ class Crew:
             )
         )
 
-    def _replace_dead(self, worker: Worker, failure: Failure, now: float) -> Doom | None:
+    def _replace_dead(
+        self, worker: Worker, failure: Failure, now: float, wait: bool = True
+    ) -> Doom | None:
         if self._closing:
             return None
         if not worker.flights:
@@ -254,14 +268,14 @@ class Crew:
         delay = self.pool.died(worker.ready)
         if delay is None:
             return c.End.CRASH_LOOP, failure
-        self._starts.append(now + delay)
+        self._starts.append(now + delay if wait else now)
         return None
 
-    def replace(self) -> None:
+    def replace(self, now: float) -> None:
         """Put a fresh worker in the place of each, when its tasks are done."""
         for worker in list(self.pool):
             if worker.state is State.IDLE:
-                self.dismiss(worker)
+                self.dismiss(worker, now)
             elif worker.state is State.BUSY:
                 self.pool.signal(worker, Signal.RETIRE)
                 self._out.append(c.Recall(worker.id))
@@ -269,14 +283,16 @@ class Crew:
                 worker.expected = True
                 self.kill(worker)
 
-    def dismiss(self, worker: Worker) -> None:
+    def dismiss(self, worker: Worker, now: float) -> None:
         """Let an idle worker go."""
         worker.expected = True
+        worker.kill_at = now + HOOK_SECONDS
         self.pool.signal(worker, Signal.STOP)
         self._out.append(c.StopWorker(worker.id))
 
     def kill(self, worker: Worker) -> None:
         """End a worker whatever it does, once."""
+        worker.kill_at = None
         if self.pool.may(worker, Signal.KILL):
             self.pool.signal(worker, Signal.KILL)
             self._out.append(c.KillWorker(worker.id))
@@ -297,11 +313,11 @@ class Crew:
             if worker.state is State.STARTING:
                 self.kill(worker)
 
-    def dismiss_all(self) -> None:
+    def dismiss_all(self, now: float) -> None:
         """Let everybody go who is idle."""
         for worker in list(self.pool):
             if worker.state is State.IDLE:
-                self.dismiss(worker)
+                self.dismiss(worker, now)
 
     def kill_all(self) -> None:
         """End everybody."""

@@ -63,9 +63,6 @@ class Deliveries:
         self._tickets: dict[int, Ticket] = {}
         self._number = 0
 
-    def __len__(self) -> int:
-        return len(self._tickets)
-
     def open(self, pending: Pending, outputs: Iterable[Output]) -> list[Produce]:
         """Issue a ticket for each record that a message waits for."""
         commands = []
@@ -82,6 +79,10 @@ class Deliveries:
     def close(self, ticket: Ticket) -> None:
         """Forget a ticket: its record is in the log, or nobody waits any more."""
         self._tickets.pop(ticket.number, None)
+
+    def awaited(self) -> bool:
+        """Return whether a message of an epoch that lives waits for any of them."""
+        return any(t.pending.epoch.live and t.pending.waits for t in self._tickets.values())
 
     def stalled(self) -> int:
         """Return how many records have failed and are to be tried again."""

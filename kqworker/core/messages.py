@@ -105,6 +105,23 @@ class Messages:
             queue.drop(epochs)
         for epoch in epochs:
             self.flow.remove(epoch.held, epoch.held_bytes)
+        if epochs:
+            self._forget_timers()
+
+    def _forget_timers(self) -> None:
+        """Let go of what waits for epochs that are over, records included."""
+        kept = []
+        for entry in self._timers:
+            timer = entry[2]
+            epoch = timer.pending.epoch if isinstance(timer, Ticket) else timer.epoch
+            if epoch.live:
+                kept.append(entry)
+            elif isinstance(timer, Ticket):
+                self._deliveries.close(timer)
+            elif isinstance(timer, Lane):
+                self._queues[epoch.handler].release(timer)
+        heapq.heapify(kept)
+        self._timers = kept
 
     # -- to and from workers
 
@@ -221,7 +238,8 @@ class Messages:
             delay = policy.retry.delay(had, self._random)
         self.retried += 1
         self._report(Note.RETRYING, epoch, records, i, had, failure, delay)
-        return Span(epoch, records, i, i + 1, had + 1), delay
+        # Alone, so that its batch is not kept in memory over the delay.
+        return Span(epoch, records.slice(i, i + 1), 0, 1, had + 1), delay
 
     def _dispose(self, epoch: Epoch, records: Records, had: int, failure: Failure) -> None:
         """Dead-letter a message that is out of attempts, or say that it is accepted so."""
@@ -238,9 +256,9 @@ class Messages:
     # -- deliveries
 
     @property
-    def delivering(self) -> int:
-        """Records under way to Kafka."""
-        return len(self._deliveries)
+    def delivering(self) -> bool:
+        """Whether a message of a present epoch waits for its records."""
+        return self._deliveries.awaited()
 
     @property
     def stalled(self) -> int:
@@ -297,13 +315,13 @@ class Messages:
         while self._timers and self._timers[0][0] <= now:
             _, _, timer = heapq.heappop(self._timers)
             if isinstance(timer, Ticket):
-                if timer.pending.epoch.live and timer.pending.waits:
+                if timer.pending.waits:
                     self.out.append(Produce(timer.number, timer.output))
                 else:
                     self._deliveries.close(timer)
             elif isinstance(timer, Lane):
                 self._queues[timer.epoch.handler].release(timer)
-            elif timer.epoch.live and not timer.epoch.draining:
+            elif not timer.epoch.draining:
                 self._queues[timer.epoch.handler].give_back([timer])
 
     def _report(

@@ -65,12 +65,12 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
 class Worker:
     """One incarnation of a worker process; its number is never used again."""
 
-    __slots__ = ("check_at", "expected", "flights", "id", "ready", "since", "state")
+    __slots__ = ("check_at", "expected", "flights", "id", "kill_at", "ready", "state")
 
-    def __init__(self, worker: int, now: float) -> None:
+    def __init__(self, worker: int) -> None:
         self.id = worker
         self.state = State.STARTING
-        self.since = now
+        self.kill_at: float | None = None  # when its start or its stop hooks take too long
         self.flights: deque[Flight] = deque()
         self.check_at: float | None = None  # when its slot is to be read for a time limit
         self.ready = False
@@ -87,7 +87,6 @@ class Pool:
     """
 
     def __init__(self, size: int, crashes: int = 20, boots: int = 5) -> None:
-        self.size = size
         self._crashes = max(crashes, 4 * size)
         self._boots = boots
         self._workers: dict[int, Worker] = {}
@@ -107,10 +106,10 @@ class Pool:
         """Return a worker that has not ended; None for any other number."""
         return self._workers.get(worker)
 
-    def start(self, now: float) -> Worker:
+    def start(self) -> Worker:
         """Enter a new worker, STARTING."""
         self._next += 1
-        worker = self._workers[self._next] = Worker(self._next, now)
+        worker = self._workers[self._next] = Worker(self._next)
         return worker
 
     def signal(self, worker: Worker, signal: Signal) -> None:
@@ -148,16 +147,6 @@ class Pool:
         # The first few replacements come at once: a kill is the normal end of a hang.
         row = max(self._deaths - 3, self._boot_deaths)
         return 0.0 if row <= 0 else min(5.0, 0.1 * 2.0 ** (row - 1))
-
-    def free(self, frames: int) -> Worker | None:
-        """Return the worker to send to: an idle one, else one with fewer than `frames` tasks."""
-        second = None
-        for worker in self._workers.values():
-            if worker.state is State.IDLE:
-                return worker
-            if worker.state is State.BUSY and len(worker.flights) < frames and second is None:
-                second = worker
-        return second
 
     def count(self, *states: State) -> int:
         """Return how many workers are in one of these states."""

@@ -9,7 +9,7 @@ Tested by tests/core/test_supervisor.py and by every run in tests/sim.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -80,12 +80,13 @@ class Supervisor:
         self._out = self._messages.out
         self._drains: list[Drain] = []
         self._next_commit = 0.0
+        self._next_balance = 0.0
 
     # -- the interface
 
     def start(self, now: float) -> list[c.Command]:
         """Return the first commands: start the workers."""
-        self._next_commit = now + self._limits.commit_interval
+        self._next_commit = self._next_balance = now + self._limits.commit_interval
         for _ in range(self._limits.workers):
             self._crew.start(now)
         return self._take_out()
@@ -115,7 +116,7 @@ class Supervisor:
             case e.Revoked():
                 self._revoked(event, now)
             case e.Lost():
-                self._messages.ended(self._epochs.end(event.partitions))
+                self._lost(event.partitions)
                 self._ending.moved(now)
             case e.WorkerReady():
                 self._crew.ready(event)
@@ -127,7 +128,7 @@ class Supervisor:
             case e.Observed():
                 self._crew.observed(event, now)
             case e.Replace():
-                self._crew.replace()
+                self._crew.replace(now)
             case e.CatchUp():
                 self._ending.catch_up(event.targets, now)
             case e.StopRequested():
@@ -190,7 +191,9 @@ class Supervisor:
         if now >= self._next_commit:
             self._next_commit = now + self._limits.commit_interval
             self._commit()
-            if running:
+            # A commit out of turn is no occasion: nobody gets on in no time.
+            if running and now >= self._next_balance:
+                self._next_balance = now + self._limits.commit_interval
                 self._out += self._messages.flow.balance(list(self._epochs))
         if self._ending.caught_up(self._epochs, now):
             self._stop(c.End.CLEAN, None, self._limits.grace, now)
@@ -201,7 +204,7 @@ class Supervisor:
 
     def _assigned(self, event: e.Assigned, now: float) -> None:
         # What is assigned again without a revoke in between was lost unheard.
-        self._messages.ended(self._epochs.end(event.partitions))
+        self._lost(event.partitions)
         begun = []
         for partition, start in event.partitions.items():
             handler = self._routes.handler(partition.topic)
@@ -212,6 +215,12 @@ class Supervisor:
         if self._ending.phase is not Phase.RUNNING:
             self._messages.drain(begun)
         self._ending.owned(event.partitions, now)
+
+    def _lost(self, partitions: Iterable[TopicPartition]) -> None:
+        ended = self._epochs.end(partitions)
+        self._messages.ended(ended)
+        # What runs for nothing may end; what is not begun is not begun for nothing.
+        self._crew.recall(ended)
 
     def _revoked(self, event: e.Revoked, now: float) -> None:
         epochs = [ep for p in event.partitions if (ep := self._epochs.get(p)) is not None]
@@ -293,7 +302,7 @@ class Supervisor:
                     if not late:
                         return False
                     ending.abandoned()
-                crew.dismiss_all()
+                crew.dismiss_all(now)
             case Phase.DISMISSING:
                 if len(crew.pool):
                     if late:

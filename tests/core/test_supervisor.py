@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.types import Output
-from tests.core.supervised import OTHER, TP, notes, running, the, those
+from kqworker.core.retry import Retry
+from kqworker.types import Output, TopicPartition
+from tests.core.supervised import (
+    BOOM,
+    OTHER,
+    TP,
+    Supervised,
+    notes,
+    policy,
+    running,
+    the,
+    those,
+)
 
 # -- partitions
 
@@ -100,3 +111,86 @@ def test_what_is_revoked_at_the_end_of_a_stop_is_given_back_at_once() -> None:
     supervisor.stop(grace=0.0)
 
     the(supervisor.revoke(seconds=100.0), c.Release)
+
+
+def test_a_delivery_of_a_lost_epoch_does_not_hold_up_a_stop() -> None:
+    supervisor = running()
+    supervisor.fetch(0)
+    produce = the(supervisor.push(supervisor.seen_task(), Output("out", b"x")), c.Produce)
+    supervisor.delivered(produce.ticket, BOOM)
+    supervisor.on(e.Lost(0, (TP,)))
+
+    supervisor.stop(grace=1000.0)
+    commands = supervisor.die(1, cause=e.Cause.STOPPED)
+
+    assert the(commands, c.Stopped).end is c.End.CLEAN
+
+
+# -- workers
+
+
+def test_what_is_not_begun_of_a_lost_partition_is_asked_back() -> None:
+    supervisor = running()
+    supervisor.fetch(0, 1)
+    assert supervisor.on(e.Lost(0, (TP,))) == [c.Recall(1)]
+
+
+def test_a_worker_whose_stop_hooks_hang_is_killed_and_replaced() -> None:
+    supervisor = running()
+    assert supervisor.on(e.Replace()) == [c.StopWorker(1)]
+
+    assert c.KillWorker(1) in supervisor.tick(5.0)
+    assert supervisor.die(1, cause=e.Cause.KILLED) == [c.StartWorker(2)]
+
+
+def test_deaths_after_messages_that_were_handled_are_no_crash_loop() -> None:
+    supervisor = running(policy(retry=Retry(attempts=1)))
+    supervisor.fetch(*range(400))
+    supervisor.accept(supervisor.seen_task(), seconds=0.0001)
+    for worker in range(1, 31):
+        assert len(supervisor.seen_task()) > 1
+        supervisor.die(worker, supervisor.seen_task(), index=1)
+        supervisor.tick(supervisor.now + 10.0)
+        supervisor.boot(worker + 1)
+
+    assert those(supervisor.seen, c.Stopped) == []
+
+
+def test_all_workers_come_back_at_once_after_the_forkserver_died() -> None:
+    supervisor = running(workers=12)
+    for worker in range(1, 13):
+        supervisor.die(worker, cause=e.Cause.STOPPED)
+    assert the(supervisor.seen[-1:], c.StartWorker) == c.StartWorker(24)
+
+
+def test_a_second_task_goes_past_a_worker_that_is_on_a_long_one() -> None:
+    slow, fast = policy(topic="slow"), policy(topic="fast")
+    supervisor = Supervised(slow, fast, workers=2)
+    supervisor.boot(1, 2)
+    slow_tp, fast_tp = TopicPartition("slow", 0), TopicPartition("fast", 0)
+    supervisor.assign(slow_tp, fast_tp)
+    supervisor.fetch(0, partition=slow_tp)
+    supervisor.accept(supervisor.seen_task(), seconds=60.0)
+    supervisor.fetch(1, partition=slow_tp)
+    supervisor.fetch(0, partition=fast_tp)
+    supervisor.accept(supervisor.seen_task(), worker=2, seconds=0.001)
+
+    supervisor.fetch(*range(1, 10), partition=fast_tp)
+
+    assert [send.worker for send in those(supervisor.seen, c.Send)] == [1, 1, 2, 2, 2]
+
+
+# -- flow
+
+
+def test_a_death_is_no_occasion_to_find_that_a_partition_stands_still() -> None:
+    supervisor = running(messages=10)
+    supervisor.assign(OTHER)
+    supervisor.fetch(*range(8))
+
+    supervisor.at(0.5)
+    supervisor.die(1)
+    supervisor.die(2)
+
+    assert those(supervisor.seen, c.Pause) == []
+    assert the(supervisor.tick(2.0), c.Pause) == c.Pause((TP,))

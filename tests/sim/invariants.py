@@ -30,6 +30,8 @@ class Invariants:
         self.life = life
         self.oracle = oracle
         self.stop_by: float | None = None
+        self._grace_ends: float | None = None
+        self._excused = False  # somebody was killed at work, so the end may be unclean
         self.owned_at_stop: set[TopicPartition] = set()
         self._event: e.Event | None = None
         self._verified = life.world.verified
@@ -50,9 +52,14 @@ class Invariants:
         oracle.issuing.clear()
         if isinstance(event, e.StopRequested):
             self._begin_stop(now, event.grace)
+        if self._grace_ends is not None and now >= self._grace_ends:
+            # It may still be done while the end waits for commits; the end is unclean then, too.
+            self._excused = self._excused or bool(_busy(oracle, tuple(oracle.views.values())))
         for views, by in oracle.drains.values():
             must(now <= by + SLACK, "a revoke was not answered in time", now, by)
             must(_busy(oracle, views), "drained, but not given back", views)
+        for worker, since in oracle.leaving.items():
+            must(now <= since + DISMISS_SECONDS + SLACK, "left to hang in its hooks", worker, now)
         self._events += 1
         if self._events % 4 == 0 or isinstance(event, e.Fetched | e.Lost):
             self._check_held()
@@ -75,6 +82,7 @@ class Invariants:
         assert drained is not None
         expired = any(report.note is c.Note.DRAIN_EXPIRED for report in self._reports)
         busy = _busy(oracle, drained[0])
+        self._excused = self._excused or bool(busy)
         must(expired == bool(busy), "drained, or not, and not said so", command, busy)
         must(not busy or now >= drained[1] or self.stop_by, "given back early", command, busy)
         views = [v for v in drained[0] if oracle.views.get(v.partition) is v]
@@ -268,6 +276,8 @@ class Invariants:
         if command.task is None:
             must(status.get(command.worker) not in (None, "killed"), "killed twice", command)
             status[command.worker] = "killed"
+            if self.oracle.flights.get(command.worker):
+                self._excused = True
             return
         worker = self.life.workers[command.worker]
         must(command.worker in status, "killed who is dead", command)
@@ -283,6 +293,7 @@ class Invariants:
         must(oracle.status.get(command.worker) == "ready", "stopped who is not ready", command)
         must(not oracle.flights.get(command.worker), "stopped who has work", command)
         oracle.status[command.worker] = "leaving"
+        oracle.leaving[command.worker] = now
 
     def _check_idle(self, now: float) -> None:
         """Nobody idles while something could run."""
@@ -308,6 +319,8 @@ class Invariants:
             view.draining = True
         by = now + grace + COMMIT_SECONDS + DISMISS_SECONDS + SLACK
         self.stop_by = by if self.stop_by is None else min(by, self.stop_by)
+        end = now + grace
+        self._grace_ends = end if self._grace_ends is None else min(end, self._grace_ends)
 
     def _on_report(self, command: c.Report, now: float) -> None:
         if command.note is c.Note.MAP_FULL and command.partition is not None:
@@ -318,6 +331,12 @@ class Invariants:
         must(not oracle.status, "(8) stopped with workers alive", oracle.status)
         must(not oracle.drains, "stopped without giving back what was revoked", oracle.drains)
         life.check_end(command)
+        if command.end is c.End.ABANDONED:
+            left = any(
+                view.asked or view.failed or _busy(oracle, (view,))
+                for view in oracle.views.values()
+            )
+            must(left or self._excused, "nothing was abandoned", oracle.views)
         if command.end is not c.End.CLEAN:
             return
         for view in oracle.views.values():

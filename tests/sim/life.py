@@ -156,7 +156,8 @@ class Life:
         elif isinstance(event, e.BootFailed):
             self.bad_boots += 1
         elif isinstance(event, e.WorkerDied):
-            if event.index:
+            flights = self.oracle.flights.get(event.worker, {})
+            if any(f.outcomes for f in flights.values()) or (event.task in flights and event.index):
                 self.bad_deaths = 0
             if event.worker in self._booted:
                 self.bad_deaths += 1

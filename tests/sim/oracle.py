@@ -85,6 +85,7 @@ class View:
         self.reached = start.offset
         self.committed = -1 if start.offset is None else start.offset
         self.asked = False
+        self.failed = False  # the last commit of it
         self.full = False  # it was said that the map does not fit
         self.draining = False
         self.open: dict[int, Entry] = {}
@@ -104,6 +105,7 @@ class Oracle:
         self.views: dict[TopicPartition, View] = {}
         self.flights: dict[int, dict[int, Flight]] = {}  # by worker and task
         self.status: dict[int, str] = {}  # of workers: starting, ready, leaving, killed
+        self.leaving: dict[int, float] = {}  # since when
         self.tickets: dict[int, tuple[Entry, c.Produce, str]] = {}
         self.drains: dict[int, tuple[tuple[View, ...], float]] = {}  # by member: until when
         self.issuing: set[Entry] = set()
@@ -172,6 +174,7 @@ class Oracle:
         for partition in event.offsets:
             if partition in self.views:
                 self.views[partition].asked = False
+                self.views[partition].failed = event.error is not None
 
     def _on_workerready(self, event: e.WorkerReady, now: float) -> None:
         if self.status.get(event.worker) == "starting":
@@ -192,6 +195,7 @@ class Oracle:
 
     def _on_workerdied(self, event: e.WorkerDied, now: float) -> None:
         status = self.status.pop(event.worker, None)
+        self.leaving.pop(event.worker, None)
         charged = event.cause is not e.Cause.STOPPED and status != "killed"
         for number, flight in self.flights.pop(event.worker, {}).items():
             index = event.index if number == event.task else 0

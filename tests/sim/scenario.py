@@ -169,7 +169,7 @@ class Scenario:
 
 ACTIONS = (
     "worker", "worker", "worker", "forkserver", "revoke", "revoke", "revoke", "lost", "unheard",
-    "replace",
+    "replace", "replace",
 )  # fmt: skip
 
 
@@ -187,6 +187,7 @@ def draw(seed: int) -> Scenario:
     )
     speeds = [random.choice((0.0001, 0.002, 0.02, 0.2, 0.6)) for _ in policies]
     bad = random.choice((0.0, 0.1, 0.3))
+    kinds = KINDS if random.random() < 0.9 else ("crash",)
     logs: dict[TopicPartition, Log] = {}
     arrivals: list[tuple[float, Message, int]] = []
     for policy, speed in zip(policies, speeds, strict=True):
@@ -198,7 +199,7 @@ def draw(seed: int) -> Scenario:
             spread = random.choice((0.0, 2.0, 10.0))
             for _ in range(random.choice((0, 4, 12, 30))):
                 message = Message(partition, 0, policy)
-                _fill(random, message, speed, keyed, bad)
+                _fill(random, message, speed, keyed, bad, kinds)
                 gap = random.randint(1, 4) if random.random() < gappy else 0
                 arrivals.append((random.random() * spread, message, gap))
     arrivals.sort(key=lambda arrival: arrival[0])
@@ -250,7 +251,14 @@ KINDS = (
 )
 
 
-def _fill(random: Random, message: Message, speed: float, keyed: float, bad: float) -> None:
+def _fill(
+    random: Random,
+    message: Message,
+    speed: float,
+    keyed: float,
+    bad: float,
+    kinds: tuple[str, ...],
+) -> None:
     message.seconds = speed * random.uniform(0.5, 1.5)
     if random.random() < keyed:
         message.key = random.choice((b"a", b"b", b""))
@@ -259,7 +267,7 @@ def _fill(random: Random, message: Message, speed: float, keyed: float, bad: flo
         message.headers = (("trace", b"1"), ("kqworker-attempts", b"9"))
     if random.random() >= bad:
         return
-    kind = random.choice(KINDS)
+    kind = random.choice(kinds)
     if kind == "hang" and message.policy.time_limit is None:
         kind = "fail"
     if kind in ("outputs", "refused"):

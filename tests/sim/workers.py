@@ -84,8 +84,19 @@ class Worker:
 
     def _gone(self, cause: e.Cause) -> None:
         self.alive = False
-        task = None if self.task is None else self.task.id
-        self._put(e.WorkerDied(self.number, cause, task, self.index, "signal 9 (SIGKILL)"))
+        text = "signal 9 (SIGKILL)"
+        task = self.task
+        between = task is not None and self.running is None
+        if between and self.index == len(self._messages) and self.life.random.random() < 0.5:
+            between = False  # its slot may name the message behind the last, too
+        if between and task is not None:
+            # It was on no message, and what it would have answered is known.
+            rest = range(self.index, len(self._messages))
+            unbegun = tuple(i for i in rest if i not in self._skipped)
+            self._put(e.Finished(self.number, task.id, (), True, unbegun))
+            task = None
+        number, index = (None, 0) if task is None else (task.id, self.index)
+        self._put(e.WorkerDied(self.number, cause, number, index, text))
 
     def _put(self, event: e.Event) -> None:
         self._last = max(self._last, self.life.soon())
@@ -190,9 +201,14 @@ class Worker:
                 behind = tuple(i for i in self._behind(task, index) if i not in self._skipped)
                 self._skipped.update(behind)
             self._put(e.Finished(self.number, task.id, (outcome,), unbegun=behind))
-        self.running = None
-        if self._strike == "told" and outcome is not None:
-            self.die(e.Cause.CRASHED)
+        told = self._strike == "told" and outcome is not None
+        if not told:
+            self.running = None
+        elif life.random.random() < 0.5:
+            self.running = None
+            self.index += 1
+        if told:
+            self.die(e.Cause.CRASHED, charged=False)
             return
         self.index += 1
         self._begin()
