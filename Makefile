@@ -36,12 +36,15 @@ test-others: .venv/.installed-for-tests
 test-%: .venv-%/.installed-for-tests
 	KQWORKER_SIM_SEEDS=500 .venv-$*/bin/python -m pytest $(WITHOUT_KAFKA)
 
+# What needs neither processes nor a broker: the fast half, for every change.
+UNIT = tests/core tests/wire tests/sim tests/app tests/settings tests/docs tests/typing
+
 check: .venv/.installed-for-tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	KQWORKER_SIM_SEEDS=500 .venv/bin/python -m pytest -q $(WITHOUT_KAFKA)
+	KQWORKER_SIM_SEEDS=500 .venv/bin/python -m pytest -q -n auto $(wildcard $(UNIT))
 
 coverage: .venv/.installed-for-tests
 	KQWORKER_SIM_SEEDS=200 .venv/bin/coverage run -m pytest -q $(wildcard tests/core tests/wire tests/sim)
