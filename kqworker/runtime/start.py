@@ -119,7 +119,7 @@ class Starter:
         # A forkserver answers when it has imported what it should: its first process tells.
         probe = self._process(int, ())
         try:
-            with self._ordered(), _without_main():
+            with _without_main(), self._ordered():
                 forkserver.set_forkserver_preload([PRELOADED])
                 forkserver.ensure_running()
                 probe.start()
@@ -157,7 +157,7 @@ class Starter:
             OSError, EOFError: It cannot be started; there may be no forkserver any more.
         """
         process = self._process(target, args, name)
-        with self._ordered(), _without_main():
+        with _without_main(), self._ordered():
             process.start()
         return process
 

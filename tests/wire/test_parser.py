@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kqworker import wire
@@ -28,7 +28,8 @@ def test_a_frame_that_ends_anywhere_is_neither_a_frame_nor_an_error(answer: wire
         assert parser.partial == 0
 
 
-@given(st.lists(ANSWERS, max_size=5), st.data())
+@given(st.lists(ANSWERS, max_size=3), st.data())
+@settings(max_examples=50)
 def test_frames_come_out_the_same_in_any_pieces(
     answers: list[wire.Answer], data: st.DataObject
 ) -> None:
