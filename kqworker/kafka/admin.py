@@ -270,17 +270,27 @@ class Admin:
         asked = {_foreign(tp): spec for tp in partitions}
         if not asked:
             return {}
-
-        def ask(left: float) -> list[Future[ListOffsetsResultInfo]]:
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(deadline - time.monotonic(), SLICE)
             told = self._client.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=left
             )
-            return [told[tp] for tp in asked]
-
-        answers = self._retried(ask, "cannot read the offsets of the topics", timeout)
+            futures: list[Future[ListOffsetsResultInfo]] = list(told.values())
+            try:
+                answers = self._answers(futures, left + SLICE)
+                # A broker that did not answer is no error here: its offsets are -1001.
+                if all(answer.offset >= 0 for answer in answers):
+                    break
+                unable = KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            except KafkaException as error:
+                unable = error
+            if unable.args[0].code() not in PASSING or time.monotonic() >= deadline:
+                self._refuse("cannot read the offsets of the topics", unable)
+            time.sleep(SLICE)
         return {
             TopicPartition(tp.topic, tp.partition): answer.offset
-            for tp, answer in zip(asked, answers, strict=True)
+            for tp, answer in zip(told, answers, strict=True)
         }
 
     def _led(self, deadline: float) -> set[str]:
@@ -291,20 +301,6 @@ class Admin:
             for name, topic in listing.topics.items()
             if topic.partitions and all(p.leader >= 0 for p in topic.partitions.values())
         }
-
-    def _retried(
-        self, ask: Callable[[float], Sequence[Future[T]]], what: str, timeout: float
-    ) -> list[T]:
-        """Ask until the brokers are able to answer."""
-        deadline = time.monotonic() + timeout
-        while True:
-            left = max(deadline - time.monotonic(), SLICE)
-            try:
-                return self._answers(ask(left), left + SLICE)
-            except KafkaException as error:
-                if error.args[0].code() not in PASSING or time.monotonic() >= deadline:
-                    self._refuse(what, error)
-                time.sleep(SLICE)
 
     def _refuse(self, what: str, error: KafkaException) -> NoReturn:
         told = error.args[0]

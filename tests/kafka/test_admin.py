@@ -99,3 +99,21 @@ def test_a_frozen_cluster_gives_no_answer(kafka3: Cluster) -> None:
         kafka3.freeze(index)
 
     assert refusal(admin(kafka3), 1).endswith("(waited 1s)")
+
+
+def test_offsets_of_a_frozen_cluster_are_not_waited_for_beyond_the_timeout(kafka3: Cluster) -> None:
+    name = kafka3.new_topic()
+    with admin(kafka3) as asking:
+        assert asking.end_offsets([TopicPartition(name, 0)]) == {TopicPartition(name, 0): 0}
+        for index in range(3):
+            kafka3.freeze(index)
+
+        for ask in (
+            lambda: asking.end_offsets([TopicPartition(name, 0)], 1.0),
+            lambda: asking.committed("g", [TopicPartition(name, 0)], 1.0),
+        ):
+            began = time.monotonic()
+            with pytest.raises(BrokerError) as raised:
+                ask()
+            assert raised.value.retriable
+            assert time.monotonic() - began < 3.0

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Foreign
 
 from kqworker.errors import BrokerError
@@ -108,6 +108,34 @@ def test_a_group_is_behind_where_it_has_not_committed_the_end(
     assert kafka.committed("unheard-of", partitions, TIMEOUT) == {}
     assert kafka.behind("g", {"test": 4}, "earliest", TIMEOUT) == {zero: 2, two: 1}
     assert kafka.behind("g", {"test": 4}, "latest", TIMEOUT) == {zero: 2}
+
+
+def test_the_offsets_of_a_topic_that_does_not_exist_are_refused(kafka: Admin) -> None:
+    with pytest.raises(BrokerError, match=r"^cannot read the offsets of the topics: \S") as raised:
+        kafka.end_offsets([TopicPartition("nowhere", 0)], 1)
+
+    assert str(raised.value).count("\n") == 0
+
+
+def test_what_kafka_refuses_to_tell_of_a_group_is_told_at_once(
+    kafka: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forbidden:
+        def __init__(self, properties: object, logger: object) -> None:
+            pass
+
+        def committed(self, partitions: object, timeout: float) -> None:
+            raise KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED, "not yours"))
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("kqworker.kafka.admin.Consumer", Forbidden)
+    with pytest.raises(BrokerError) as raised:
+        kafka.committed("g", [TopicPartition("test", 0)], TIMEOUT)
+
+    assert str(raised.value) == "cannot read what group 'g' has committed: not yours"
+    assert not raised.value.retriable
 
 
 # What may be wrong
