@@ -185,12 +185,10 @@ class Supervisor:
         """SIGTERM to the supervisor alone, as an orchestrator sends it."""
         self.process.terminate()
 
-    def kill(self) -> list[psutil.Process]:
-        """SIGKILL to the supervisor alone; return what its processes were."""
-        family = self.tree()
+    def kill(self) -> None:
+        """SIGKILL to the supervisor alone; return when it has gone."""
         self.process.kill()
         self.process.wait()
-        return family
 
     def wait(self, timeout: float = PATIENCE) -> int:
         """Return its exit code, once it has ended."""
@@ -203,6 +201,12 @@ class Supervisor:
         """SIGTERM, and its exit code."""
         self.terminate()
         return self.wait(timeout)
+
+    def leaves_nobody(self, within: float = 1.0) -> None:
+        """Fail if any of its processes is there so many seconds after its end."""
+        psutil.wait_procs(self.tree(), within)
+        left = self.tree()
+        assert not left, f"still there: {left}\n{self}"
 
     def close(self) -> None:
         """End everything that is left of it."""
