@@ -1,15 +1,16 @@
 """From messages of a consumer to columns of records.
 
-Decides how a batch is cut: into runs of one partition, in the order they came. Costs
-0.15 µs a message, because each column is made by one loop in C. Knows nothing of consumers.
+Decides how a batch is cut: into runs of one partition whose offsets ascend, in the order
+they came. Costs 0.25 µs a message, because each column is made by one loop in C. Knows
+nothing of consumers.
 Tested by tests/kafka_unit/test_columns.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import compress, pairwise
-from operator import ne, or_
+from operator import le, ne, or_
 from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
@@ -25,6 +26,8 @@ T = TypeVar("T")
 def to_records(messages: Sequence[Message]) -> list[Records]:
     """Return messages as columns, one `Records` for each run of one partition.
 
+    Offsets that go back, as after a truncation of the log, begin a run of their own.
+
     Args:
         messages: What `consume` returned, without errors.
 
@@ -35,7 +38,7 @@ def to_records(messages: Sequence[Message]) -> list[Records]:
         return []
     topics = list(map(Message.topic, messages))
     partitions = list(map(Message.partition, messages))
-    offsets = list(map(Message.offset, messages))
+    offsets: list[int] = list(map(Message.offset, messages))  # type: ignore[arg-type]
     values = list(map(Message.value, messages))
     keys = list(map(Message.key, messages))
     headers: list[Headers | None] = list(map(Message.headers, messages))  # type: ignore[arg-type]
@@ -44,7 +47,7 @@ def to_records(messages: Sequence[Message]) -> list[Records]:
         for kind, time in map(Message.timestamp, messages)
     ]
     records = []
-    for start, stop in _runs(topics, partitions):
+    for start, stop in _runs(topics, partitions, offsets):
         if start == 0 and stop == len(values):
             run_values, run_keys = values, _used(keys)
             run_offsets, run_timestamps, run_headers = offsets, timestamps, _used(headers)
@@ -55,7 +58,7 @@ def to_records(messages: Sequence[Message]) -> list[Records]:
         records.append(
             Records(
                 TopicPartition(topics[start], partitions[start]),  # type: ignore[arg-type]
-                _compact(run_offsets),  # type: ignore[arg-type]
+                _compact(run_offsets),
                 run_values,
                 run_keys,
                 run_timestamps,
@@ -66,14 +69,17 @@ def to_records(messages: Sequence[Message]) -> list[Records]:
     return records
 
 
-def _runs(topics: Sequence[object], partitions: Sequence[object]) -> list[tuple[int, int]]:
-    """Return where each run of one partition starts and stops."""
+def _runs(
+    topics: Sequence[object], partitions: Sequence[object], offsets: list[int]
+) -> list[tuple[int, int]]:
+    """Return where each run of one partition, with ascending offsets, starts and stops."""
     count = len(topics)
-    if topics.count(topics[0]) == partitions.count(partitions[0]) == count:
-        return [(0, count)]
-    changes = map(or_, map(ne, topics, topics[1:]), map(ne, partitions, partitions[1:]))
-    bounds = [0, *compress(range(1, count), changes), count]
-    return list(pairwise(bounds))
+    changes: Iterable[bool] = map(le, offsets[1:], offsets)
+    if topics.count(topics[0]) != count:
+        changes = map(or_, changes, map(ne, topics, topics[1:]))
+    if partitions.count(partitions[0]) != count:
+        changes = map(or_, changes, map(ne, partitions, partitions[1:]))
+    return list(pairwise([0, *compress(range(1, count), changes), count]))
 
 
 def _used(column: list[T | None]) -> list[T | None] | None:

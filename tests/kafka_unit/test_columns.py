@@ -84,3 +84,10 @@ def test_empty_keys_are_keys() -> None:
     (run,) = to_records([message(("t", 0, at, b"", b"", None, 0)) for at in (0, 1)])
 
     assert run.keys == [b"", b""]
+
+
+def test_offsets_that_go_back_begin_a_run_of_their_own() -> None:
+    offsets = (5, 9, 7, 8, 8)
+    records = to_records([message(("t", 0, at, None, b"", None, 0)) for at in offsets])
+
+    assert [list(run.offsets) for run in records] == [[5, 9], [7, 8], [8]]

@@ -1,0 +1,271 @@
+"""What a member does when librdkafka does what it rarely does, on a scripted consumer."""
+
+from __future__ import annotations
+
+import queue
+import select
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from kqworker.core.commands import Commit, Mark, Release
+from kqworker.core.events import Assigned, Committed, Event, Fetched, Lost, Revoked, Start
+from kqworker.kafka import commits, member
+from kqworker.kafka.ledger import NOT_OWNED
+from kqworker.kafka.source import KafkaSource
+from kqworker.types import TopicPartition
+
+TIMEOUT = 10.0
+TP, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
+
+Step = Callable[["Scripted"], Any]
+
+
+class Scripted:
+    """Stands in for a Consumer: each call of `poll` or `consume` takes the next step."""
+
+    made: Scripted
+
+    def __init__(self, config: dict[str, Any], **_: Any) -> None:
+        Scripted.made = self
+        self.config = config
+        self.polls: queue.SimpleQueue[Step] = queue.SimpleQueue()
+        self.consumes: queue.SimpleQueue[Step] = queue.SimpleQueue()
+        self.found: list[Any] = []
+        self.commits: list[dict[TopicPartition, int]] = []
+        self.refusals: list[KafkaError] = []
+        self.positions: dict[TopicPartition, int] = {}
+
+    def subscribe(self, _topics: list[str], **callbacks: Any) -> None:
+        self.__dict__.update(callbacks)
+
+    def poll(self, timeout: float) -> Message | None:
+        try:
+            step = self.polls.get(timeout=max(timeout, 0.001))
+        except queue.Empty:
+            return None
+        return step(self)  # type: ignore[no-any-return]
+
+    def consume(self, _count: int, _timeout: float) -> list[Message]:
+        return [] if self.consumes.empty() else self.consumes.get()(self)
+
+    def committed(self, partitions: list[KafkaPartition], _timeout: float) -> list[KafkaPartition]:
+        answer = self.found.pop(0) if self.found else {}
+        if isinstance(answer, KafkaError):
+            raise KafkaException(answer)
+        told = [(p.topic, p.partition) for p in partitions]
+        return [KafkaPartition(*p, *answer.get(p, (-1001, ""))) for p in told]
+
+    def commit(
+        self, offsets: list[KafkaPartition], asynchronous: bool
+    ) -> list[KafkaPartition] | None:
+        if self.refusals:
+            raise KafkaException(self.refusals.pop(0))
+        self.commits.append({TopicPartition(p.topic, p.partition): p.offset for p in offsets})
+        if asynchronous:
+            self.polls.put(lambda me: me.config["on_commit"](None, offsets))
+        return None if asynchronous else offsets
+
+    def position(self, partitions: list[KafkaPartition]) -> list[KafkaPartition]:
+        for p in partitions:
+            p.offset = self.positions.get(TopicPartition(p.topic, p.partition), -1001)
+        return partitions
+
+    def get_watermark_offsets(self, _partition: KafkaPartition, cached: bool) -> tuple[int, int]:
+        return -1001, -1001
+
+    def incremental_assign(self, partitions: list[KafkaPartition]) -> None:
+        self.assigned_at = [p.offset for p in partitions]
+
+    def incremental_unassign(self, _partitions: list[KafkaPartition]) -> None: ...
+
+    def pause(self, _partitions: list[KafkaPartition]) -> None: ...
+
+    def resume(self, _partitions: list[KafkaPartition]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Bench:
+    """A source on a scripted consumer."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self.source = source
+        self.consumer = Scripted.made
+        self.events: list[Event] = []
+
+    def assign(self, *partitions: TopicPartition) -> None:
+        parts = [KafkaPartition(*p) for p in partitions]
+        self.consumer.polls.put(lambda me: me.on_assign(me, parts))
+        self.wait(Assigned)
+
+    def poll(self, step: Step) -> None:
+        self.consumer.polls.put(step)
+
+    def wait(self, kind: type[Event], count: int = 1) -> list[Any]:
+        while len(found := [e for e in self.events if isinstance(e, kind)]) < count:
+            assert select.select([self.source], [], [], TIMEOUT)[0], f"only {self.events}"
+            self.events += self.source.events()
+        return found
+
+    def taken(self) -> list[tuple[TopicPartition, list[int]]]:
+        fetched = [e for e in self.events if isinstance(e, Fetched)]
+        return [(r.partition, list(r.offsets)) for e in fetched for r in e.records]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(member, "Consumer", Scripted)
+    made = Bench(KafkaSource([{"group.protocol": "consumer"}], ["t"], drain_seconds=TIMEOUT))
+    yield made
+    made.source.close(TIMEOUT)
+
+
+def message(offset: int, partition: TopicPartition = TP) -> Message:
+    return Message(*partition, offset, value=b"v")
+
+
+def revoke(*partitions: TopicPartition) -> Step:
+    parts = [KafkaPartition(*p) for p in partitions]
+    return lambda me: me.on_revoke(me, parts)
+
+
+def test_a_message_in_hand_when_its_partition_is_revoked_is_dropped(bench: Bench) -> None:
+    bench.assign(TP, OTHER)
+
+    def revoked_meanwhile(me: Scripted) -> list[Message]:
+        revoke(TP)(me)
+        return [message(5, OTHER)]
+
+    bench.consumer.consumes.put(revoked_meanwhile)
+    bench.poll(lambda _: message(0))
+    bench.wait(Revoked)
+    bench.source.execute(Release(0, (TP,), {}))
+    bench.wait(Fetched)
+
+    assert bench.taken() == [(OTHER, [5])]
+
+
+def test_a_message_in_hand_when_another_partition_is_revoked_is_kept(bench: Bench) -> None:
+    bench.assign(TP, OTHER)
+    bench.consumer.consumes.put(lambda me: revoke(OTHER)(me) or [])
+    bench.poll(lambda _: message(0))
+    bench.wait(Revoked)
+    bench.source.execute(Release(0, (OTHER,), {}))
+    bench.wait(Fetched)
+
+    assert bench.taken() == [(TP, [0])]
+
+
+def test_offsets_that_come_again_begin_a_new_epoch_after_what_came_before(bench: Bench) -> None:
+    bench.assign(TP)
+    bench.consumer.consumes.put(lambda _: [message(8), message(2), message(3)])
+    bench.poll(lambda _: message(7))
+    bench.wait(Fetched, 2)
+
+    before, lost, again, after = bench.events[-4:]
+    assert isinstance(before, Fetched) and isinstance(after, Fetched)
+    assert lost == Lost(0, (TP,))
+    assert again == Assigned(0, {TP: Start(None)})
+    assert bench.taken() == [(TP, [7, 8]), (TP, [2, 3])]
+    bench.source.execute(Commit({TP: Mark(4, "")}))
+    assert bench.wait(Committed) == [Committed({TP: 4})]
+
+
+def test_a_partition_begins_where_the_group_says_on_the_second_try(bench: Bench) -> None:
+    bench.consumer.found = [KafkaError(KafkaError._TIMED_OUT), {("t", 0): (7, "map")}]
+    bench.assign(TP)
+
+    assert bench.events == [Assigned(0, {TP: Start(7, "map")})]
+    assert bench.consumer.assigned_at == [7]
+
+
+def test_where_the_group_does_not_say_librdkafka_decides(bench: Bench) -> None:
+    bench.consumer.found = [KafkaError(KafkaError._TIMED_OUT)] * 2
+    bench.assign(TP)
+
+    assert bench.events == [Assigned(0, {TP: Start(None)})]
+    assert bench.consumer.assigned_at == [-1001]
+
+
+def test_a_commit_that_cannot_even_be_sent_is_answered(bench: Bench) -> None:
+    bench.assign(TP)
+    bench.poll(lambda _: message(0))
+    bench.wait(Fetched)
+    bench.consumer.refusals = [KafkaError(KafkaError._STATE, "not now")]
+    bench.source.execute(Commit({TP: Mark(1, "")}))
+    assert bench.wait(Committed) == [Committed({TP: 1}, "not now")]
+
+    bench.source.execute(Commit({TP: Mark(1, "")}))
+    assert bench.wait(Committed, 2)[1] == Committed({TP: 1})
+
+
+def test_the_last_commit_of_an_epoch_is_tried_again_while_the_group_moves(bench: Bench) -> None:
+    bench.assign(TP)
+    bench.poll(lambda _: message(0))
+    bench.wait(Fetched)
+    moving = KafkaError(KafkaError.REBALANCE_IN_PROGRESS, "moving")
+    bench.consumer.refusals = [moving] * (commits.LAST_TRIES - 1)
+    bench.poll(revoke(TP))
+    bench.wait(Revoked)
+    bench.source.execute(Release(0, (TP,), {TP: Mark(1, "")}))
+
+    assert bench.wait(Committed) == [Committed({TP: 1})]
+    assert bench.consumer.commits == [{TP: 1}]
+
+
+def test_what_stays_refused_at_the_end_of_an_epoch_is_answered(bench: Bench) -> None:
+    bench.assign(TP)
+    bench.poll(lambda _: message(0))
+    bench.wait(Fetched)
+    bench.consumer.refusals = [KafkaError(KafkaError.ILLEGAL_GENERATION, "too late")]
+    bench.poll(revoke(TP))
+    bench.wait(Revoked)
+    bench.source.execute(Release(0, (TP,), {TP: Mark(1, "")}))
+
+    assert bench.wait(Committed) == [Committed({TP: 1}, "too late")]
+    assert bench.consumer.commits == []
+
+
+def test_nothing_is_committed_of_what_was_lost(bench: Bench) -> None:
+    bench.assign(TP)
+    bench.poll(lambda _: message(0))
+    bench.wait(Fetched)
+    bench.poll(lambda me: me.on_lost(me, [KafkaPartition(*TP)]))
+    bench.wait(Lost)
+    bench.source.execute(Commit({TP: Mark(1, "")}))
+
+    assert bench.wait(Committed) == [Committed({TP: 1}, NOT_OWNED)]
+    assert bench.consumer.commits == []
+
+
+def test_the_answer_to_another_revoke_does_not_end_this_one(bench: Bench) -> None:
+    bench.assign(TP, OTHER)
+    bench.poll(revoke(TP))
+    bench.wait(Revoked)
+    bench.source.execute(Release(0, (OTHER,), {}))
+    bench.source.execute(Commit({OTHER: Mark(0, "")}))
+    bench.wait(Committed)
+    assert bench.source._members[0].owned == {TP, OTHER}
+
+    bench.source.execute(Release(0, (TP,), {}))
+    bench.poll(lambda _: message(0, OTHER))
+    bench.wait(Fetched)
+    assert bench.source._members[0].owned == {OTHER}
+
+
+def test_a_thread_that_fails_is_a_fatal_error(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Scripted) -> None:
+        raise RuntimeError("broken")
+
+    bench.poll(fail)
+    assert select.select([bench.source], [], [], TIMEOUT)[0]
+
+    assert "broken" in str(bench.source.fatal)
+    assert bench.source.close(TIMEOUT)
+    assert "a fetch thread failed" in caplog.text
