@@ -77,7 +77,7 @@ class Running:
             [
                 *(sys.executable, "-m", "kqworker", "run", f"benchmarks.apps:{app}"),
                 *("--brokers", brokers, "--group", uuid.uuid4().hex, "--log-format", "json"),
-                *("-X", "group.protocol=consumer", *options),
+                *options,
             ],
             env=environment,
             stderr=subprocess.PIPE,

@@ -32,9 +32,7 @@ def produce(brokers: str, topic: str, count: int) -> None:
 
 def polling(brokers: str, topic: str) -> list[float]:
     """Return the latencies that a bare poll loop sees, in seconds."""
-    properties = consumer_properties(
-        brokers, uuid.uuid4().hex, extra={"group.protocol": "consumer"}
-    )
+    properties = consumer_properties(brokers, uuid.uuid4().hex)
     consumer = Consumer(properties)
     joined: list[object] = []
     consumer.subscribe([topic], on_assign=lambda *_: joined.append(True))

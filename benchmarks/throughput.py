@@ -18,7 +18,6 @@ from kqworker.settings import Settings
 
 COUNT = 2_000_000
 ROUNDS = 3
-PROTOCOL = {"group.protocol": "consumer"}
 
 
 class Rate(Quiet):
@@ -44,7 +43,7 @@ class Rate(Quiet):
 
 def consuming(brokers: str, topic: str) -> float:
     """Return the messages per second of a process that only consumes, tuned as ours is."""
-    consumer = Consumer(consumer_properties(brokers, uuid.uuid4().hex, extra=PROTOCOL))
+    consumer = Consumer(consumer_properties(brokers, uuid.uuid4().hex))
     consumer.subscribe([topic])
     got, began = 0, 0.0
     while got < COUNT:
@@ -65,7 +64,6 @@ def handling(brokers: str, topic: str) -> float:
         group=uuid.uuid4().hex,
         workers=2,
         until_caught_up=True,
-        kafka=PROTOCOL,
         app_dir=str(ground.HERE.parent),
     )
     rate = Rate()
