@@ -56,14 +56,15 @@ class Ending:
     def begin(self, end: End, failure: Failure | None, grace: float, now: float) -> bool:
         """Start the end, or hurry it on; return whether it is the start.
 
-        A later request can only shorten the time; a failure outweighs a clean end.
+        A later request can only shorten the time, and never that of the commits: without
+        them all that was finished runs again. A failure outweighs a clean end.
         """
         if end is not End.CLEAN and self.end is End.CLEAN:
             self.end, self.failure = end, failure
         if self.phase is Phase.RUNNING:
             self._enter(Phase.DRAINING, now + grace)
             return True
-        if self.phase is not Phase.OVER and self.deadline is not None:
+        if self.phase in (Phase.DRAINING, Phase.DISMISSING) and self.deadline is not None:
             self.deadline = min(self.deadline, now + grace)
         return False
 

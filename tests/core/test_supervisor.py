@@ -194,3 +194,14 @@ def test_a_death_is_no_occasion_to_find_that_a_partition_stands_still() -> None:
 
     assert those(supervisor.seen, c.Pause) == []
     assert the(supervisor.tick(2.0), c.Pause) == c.Pause((TP,))
+
+
+def test_a_second_request_to_stop_leaves_the_last_commits_their_time() -> None:
+    supervisor = running()
+    supervisor.fetch(0)
+    supervisor.accept(supervisor.seen_task())
+    commit = the(supervisor.stop(), c.Commit)
+
+    assert supervisor.stop(grace=0.0) == []
+    assert supervisor.committed(commit) == [c.StopWorker(1)]
+    assert the(supervisor.die(1, cause=e.Cause.STOPPED), c.Stopped).end is c.End.CLEAN

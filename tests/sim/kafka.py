@@ -68,11 +68,12 @@ class Group:
 class Assigned:
     """A member's place in one partition."""
 
-    __slots__ = ("index", "log", "told")
+    __slots__ = ("first", "index", "log", "told")
 
     def __init__(self, log: Log, committed: int | None, told: int | None) -> None:
         self.log = log
-        self.index = sum(1 for m in log.messages if m.offset < (committed or 0))
+        self.first = sum(1 for m in log.messages if m.offset < (committed or 0))
+        self.index = self.first
         self.told = -1 if told is None else told
 
 
@@ -123,6 +124,9 @@ class Member:
         batch: list[Records] = []
         positions: dict[TopicPartition, int] = {}
         for assigned in self._fetchable():
+            if random.random() < 0.03:
+                # As after a seek: what was fetched comes again.
+                assigned.index = max(assigned.first, assigned.index - random.randint(1, 3))
             messages = assigned.log.messages[assigned.index :][: random.randint(1, most)]
             if messages:
                 assigned.index += len(messages)

@@ -77,16 +77,24 @@ class Entry:
 
 
 class View:
-    """An epoch, as far as the supervisor has been told."""
+    """An epoch, as far as the supervisor has been told.
+
+    Attributes:
+        full: It was said that the map does not fit, at `full_since`.
+        dirty: Since when there is something to commit; None if there is nothing.
+    """
 
     def __init__(self, member: int, partition: TopicPartition, start: e.Start, now: float) -> None:
         self.member = member
         self.partition = partition
         self.reached = start.offset
         self.committed = -1 if start.offset is None else start.offset
-        self.asked = False
+        self.asked: int | None = None
         self.failed = False  # the last commit of it
-        self.full = False  # it was said that the map does not fit
+        self.answered = now
+        self.dirty: float | None = None
+        self.full_since: float | None = None
+        self.full = False
         self.draining = False
         self.open: dict[int, Entry] = {}
         self.finished: set[int] = set()
@@ -109,6 +117,9 @@ class Oracle:
         self.tickets: dict[int, tuple[Entry, c.Produce, str]] = {}
         self.drains: dict[int, tuple[tuple[View, ...], float]] = {}  # by member: until when
         self.issuing: set[Entry] = set()
+        self.leaving_views: set[View] = set()  # by this event
+        self.notes: list[tuple[c.Note, TopicPartition, int, int]] = []  # due after this event
+        self.handled = self.given_up = self.retried = 0
         self.stopping = False
         self.clean = True  # no drain has expired since the last release
         self._last_worker = 0
@@ -123,12 +134,15 @@ class Oracle:
 
     def _on_assigned(self, event: e.Assigned, now: float) -> None:
         for partition, start in event.partitions.items():
+            if partition in self.views:
+                self.leaving_views.add(self.views[partition])
             view = self.views[partition] = View(event.member, partition, start, now)
             view.draining = self.stopping
 
     def _on_lost(self, event: e.Lost, now: float) -> None:
         for partition in event.partitions:
-            self.views.pop(partition, None)
+            if partition in self.views:
+                self.leaving_views.add(self.views.pop(partition))
 
     def _on_revoked(self, event: e.Revoked, now: float) -> None:
         for partition in event.partitions:
@@ -136,6 +150,7 @@ class Oracle:
                 self.views[partition].draining = True
         views = tuple(self.views[p] for p in event.partitions if p in self.views)
         self.drains[event.member] = views, now + event.seconds
+        self.leaving_views.update(views)
 
     def _on_fetched(self, event: e.Fetched, now: float) -> None:
         for records in event.records:
@@ -148,15 +163,15 @@ class Oracle:
                     continue
                 view.reached = offset + 1
                 if offset not in view.skip:
-                    self._admit(view, log.at[offset])
+                    self._admit(view, log.at[offset], now)
 
-    def _admit(self, view: View, message: Message) -> None:
+    def _admit(self, view: View, message: Message, now: float) -> None:
         entry = Entry(view, message, view.attempts.get(message.offset, 0))
         view.open[message.offset] = entry
         if view.committed < 0:
             view.committed = message.offset
         if entry.known >= message.policy.retry.attempts:
-            self._dispose(entry)
+            self._dispose(entry, now)
             return
         ordering = message.policy.ordering
         if ordering is Ordering.PARTITION or (ordering is Ordering.KEY and message.key is not None):
@@ -171,10 +186,15 @@ class Oracle:
                 view.reached = max(view.reached or 0, position)
 
     def _on_committed(self, event: e.Committed, now: float) -> None:
-        for partition in event.offsets:
-            if partition in self.views:
-                self.views[partition].asked = False
-                self.views[partition].failed = event.error is not None
+        for partition, offset in event.offsets.items():
+            view = self.views.get(partition)
+            # An answer may be for a former epoch's commit.
+            if view is not None and view.asked == offset:
+                view.asked = None
+                view.answered = now
+                view.failed = event.error is not None
+                if view.failed:
+                    view.dirty = now if view.dirty is None else view.dirty
 
     def _on_workerready(self, event: e.WorkerReady, now: float) -> None:
         if self.status.get(event.worker) == "starting":
@@ -220,17 +240,31 @@ class Oracle:
         if event.failure is None:
             entry.waits -= 1
             if not entry.waits:
-                self.finish(entry)
-        elif event.retriable or command.output.topic == LETTERS:
+                if entry.letter:
+                    self._note(c.Note.DEAD_LETTERED, entry)
+                self.finish(entry, now, failed=entry.letter)
+        elif event.retriable or entry.letter:
             self.tickets[event.ticket] = (entry, command, "failed")
+            self._note(c.Note.STALLED, entry, entry.known + (not entry.letter))
         else:
             entry.known += 1
-            self._dispose(entry)
+            self._dispose(entry, now)
 
     # -- what follows for messages
 
-    def finish(self, entry: Entry) -> None:
+    def _note(self, note: c.Note, entry: Entry, attempt: int | None = None) -> None:
+        """Something must be said of a message."""
+        attempt = entry.known if attempt is None else attempt
+        self.notes.append((note, entry.view.partition, entry.offset, attempt))
+
+    def finish(self, entry: Entry, now: float, failed: bool = False) -> None:
         """Take a message for finished."""
+        if failed:
+            self.given_up += 1
+        else:
+            self.handled += 1
+        if entry.view.dirty is None:
+            entry.view.dirty = now
         self.leave_lane(entry)
         del entry.view.open[entry.offset]
         entry.view.finished.add(entry.offset)
@@ -241,10 +275,11 @@ class Oracle:
             entry.lane.remove(entry)
             entry.lane = None
 
-    def _dispose(self, entry: Entry) -> None:
+    def _dispose(self, entry: Entry, now: float) -> None:
         """A message is out of attempts."""
         if entry.message.policy.dead_letter is None:
-            self.finish(entry)
+            self._note(c.Note.GAVE_UP, entry)
+            self.finish(entry, now, failed=True)
         else:
             entry.letter = True
             self.sink(entry, [b"letter"])
@@ -262,10 +297,12 @@ class Oracle:
         entry.known += 1
         policy = entry.message.policy
         if outcome.verdict is Verdict.REJECT or entry.known >= policy.retry.attempts:
-            self._dispose(entry)
+            self._dispose(entry, now)
         elif entry.view.draining:
             entry.state = "parked"
         else:
+            self.retried += 1
+            self._note(c.Note.RETRYING, entry)
             entry.state = "waiting"
             least = delay = outcome.delay or 0.0
             if outcome.delay is None:
@@ -304,7 +341,7 @@ class Flight:
             elif index in self.unbegun:
                 entry.state = "parked" if entry.view.draining else "waiting"
             else:
-                oracle.finish(entry)
+                oracle.finish(entry, now)
 
 
 def entries_of(oracle: Oracle, task: Task) -> Iterable[tuple[Entry | None, Records, int, int]]:

@@ -1,0 +1,215 @@
+"""Checks what is done with messages: who runs them, which records they lead to, what is said.
+
+Each command is checked against what the supervisor was told; the numbers are those of the
+invariants in `oracle`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.core.ending import DISMISS_SECONDS
+from kqworker.types import Ordering, TopicPartition
+from tests.sim.oracle import Entry, Flight, Oracle, View, entries_of, must
+from tests.sim.scenario import LETTERS
+
+if TYPE_CHECKING:
+    from tests.sim.life import Life
+
+# What the simulated world itself may take to carry commands out.
+SLACK = 1.5
+ABOUT_MESSAGES = (c.Note.RETRYING, c.Note.GAVE_UP, c.Note.DEAD_LETTERED, c.Note.STALLED)
+
+
+class WorkChecks:
+    """The checks of what is done with messages.
+
+    Attributes:
+        excused: Work was left undone by force, so the end may be unclean.
+    """
+
+    def __init__(self, life: Life, oracle: Oracle) -> None:
+        self.life = life
+        self.oracle = oracle
+        self.excused = False
+
+    def owned(self, partition: TopicPartition) -> View:
+        """Return the epoch of a partition that must be owned."""
+        view = self.oracle.views.get(partition)
+        must(view is not None, "(3) a partition is not owned", partition)
+        assert view is not None
+        return view
+
+    # -- what is said
+
+    def check_said(self, event: e.Event | None, commands: list[c.Command]) -> None:
+        """Check that what became of messages is said, and nothing else is."""
+        said = sorted(
+            (report.note.value, report.partition, report.offset, report.attempt)
+            for report in commands
+            if isinstance(report, c.Report) and report.note in ABOUT_MESSAGES
+        )
+        due = sorted((note.value, *about) for note, *about in self.oracle.notes)
+        self.oracle.notes.clear()
+        must(said == due, "what was said is not what happened", event, said, due)
+
+    def check_recalled(self, event: e.Event | None, commands: list[c.Command]) -> None:
+        """Check that what is not begun is asked back where it is not to be begun."""
+        oracle = self.oracle
+        if isinstance(event, e.StopRequested) and not oracle.stopping:
+            having = {worker for worker, flights in oracle.flights.items() if flights}
+        elif oracle.leaving_views:
+            having = {
+                worker
+                for worker, flights in oracle.flights.items()
+                for flight in flights.values()
+                if any(entry.view in oracle.leaving_views for entry in flight.entries)
+            }
+            oracle.leaving_views.clear()
+        else:
+            return
+        sent = {x.worker for x in commands if isinstance(x, c.Send)}
+        asked = {x.worker for x in commands if isinstance(x, c.Recall)}
+        must(having - sent <= asked, "what is not begun was not asked back", event, having, asked)
+
+    # -- records
+
+    def _on_produce(self, command: c.Produce, now: float) -> None:
+        oracle = self.oracle
+        known = oracle.tickets.get(command.ticket)
+        if known is not None:
+            entry, before, state = known
+            must(state == "failed", "produced again before it was answered", command)
+            must(before.output == command.output, "another record on a ticket", command)
+            oracle.tickets[command.ticket] = (entry, command, "open")
+            return
+        message = self.life.world.origin(command.output)
+        view = self.owned(message.partition)
+        found = view.open.get(message.offset)
+        must(found is not None and found.state == "sinking", "nobody pushed that", command, found)
+        assert found is not None
+        letter = command.output.topic == LETTERS
+        name = b"letter" if letter else command.output.value or b""
+        must(name in found.unissued, "nobody asked for that record", command, found)
+        found.unissued.remove(name)
+        oracle.tickets[command.ticket] = (found, command, "open")
+        if letter:
+            self._check_letter(command, found)
+
+    def _check_letter(self, command: c.Produce, entry: Entry) -> None:
+        message, output = entry.message, command.output
+        headers = dict(output.headers)
+        must(message.exhausted, "(6) dead-lettered before its time", message)
+        must(
+            headers["kqworker-attempts"] == str(entry.known).encode(),
+            "(6) a dead letter tells wrong attempts",
+            headers,
+            entry,
+        )
+        must((output.key, output.value) == (message.key, message.value), "not as it came", output)
+        own = [name for name, _ in output.headers if not name.startswith("kqworker-")]
+        must(own == (["trace"] if message.headers else []), "not as it came", output)
+
+    # -- workers
+
+    def _on_startworker(self, command: c.StartWorker, now: float) -> None:
+        oracle = self.oracle
+        must(command.worker > oracle._last_worker, "a worker's number is used again", command)
+        oracle._last_worker = command.worker
+        oracle.status[command.worker] = "starting"
+        size = self.life.world.scenario.limits.workers
+        must(len(oracle.status) <= size, "too many workers", oracle.status)
+        must(not self.oracle.stopping, "(8) a worker is started during a stop", command)
+
+    def _on_send(self, command: c.Send, now: float) -> None:
+        oracle, worker, task = self.oracle, command.worker, command.task
+        must(oracle.status.get(worker) == "ready", "sent to who is not ready", worker)
+        flights = oracle.flights.setdefault(worker, {})
+        must(len(flights) < 2, "a third task for a worker", worker)
+        must(not self.oracle.stopping, "begun during a stop", task)
+        entries: list[Entry] = []
+        heads: dict[int, int] = {}
+        last: dict[TopicPartition, int] = {}
+        for entry, records, i, attempt in entries_of(oracle, task):
+            offset = records.offsets[i]
+            must(entry is not None, "sent what is not open", task.id, records.partition, offset)
+            assert entry is not None
+            message = entry.message
+            must(entry.state == "waiting", "(4) sent what another has, or none should", entry)
+            must(not entry.view.draining, "sent from an epoch that drains", entry)
+            must(attempt == entry.known + 1, "(6) a wrong attempt", attempt, entry)
+            must(now >= entry.due, "sent before its delay is over", now, entry.due, entry)
+            must(records.values[i] == message.value, "another payload", entry)
+            must((records.keys[i] if records.keys else None) == message.key, "another key", entry)
+            policy = self.life.world.scenario.policies[task.handler]
+            must(policy is message.policy and task.ordering is policy.ordering, "another handler")
+            if entry.lane is not None:
+                place = heads.get(id(entry.lane), 0)
+                must(entry.lane[place] is entry, "(4) out of its lane's order", entry)
+                heads[id(entry.lane)] = place + 1
+                if policy.ordering is Ordering.KEY:
+                    must(offset > last.get(records.partition, -1), "(4) not in order", entry)
+                    last[records.partition] = offset
+            entries.append(entry)
+        must(entries and len(task) == len(entries), "an empty task", task)
+        for entry in entries:
+            entry.state = "out"
+        flights[task.id] = Flight(entries)
+
+    def _on_recall(self, command: c.Recall, now: float) -> None:
+        must(self.oracle.flights.get(command.worker), "recalled from who has nothing", command)
+
+    def _on_observe(self, command: c.Observe, now: float) -> None:
+        for worker in command.workers:
+            must(self.oracle.flights.get(worker), "observed who does nothing", worker)
+
+    def _on_killworker(self, command: c.KillWorker, now: float) -> None:
+        status = self.oracle.status
+        if command.task is None:
+            must(status.get(command.worker) not in (None, "killed"), "killed twice", command)
+            status[command.worker] = "killed"
+            if self.oracle.flights.get(command.worker):
+                self.excused = True
+            return
+        worker = self.life.workers[command.worker]
+        must(command.worker in status, "killed who is dead", command)
+        if worker.running is not None and worker.observed() == e.Running(
+            command.task, command.index, worker.started
+        ):
+            limit = worker.running.policy.time_limit
+            must(limit is not None, "killed without a limit", command)
+            must(now >= worker.started + (limit or 0.0), "killed before its time", command)
+
+    def _on_stopworker(self, command: c.StopWorker, now: float) -> None:
+        oracle = self.oracle
+        must(oracle.status.get(command.worker) == "ready", "stopped who is not ready", command)
+        must(not oracle.flights.get(command.worker), "stopped who has work", command)
+        oracle.status[command.worker] = "leaving"
+        oracle.leaving[command.worker] = now
+
+    def check_leaving(self, now: float) -> None:
+        """Nobody hangs in its stop hooks."""
+        for worker, since in self.oracle.leaving.items():
+            must(now <= since + DISMISS_SECONDS + SLACK, "left to hang in its hooks", worker, now)
+
+    def check_idle(self, now: float) -> None:
+        """Nobody idles while something could run."""
+        oracle = self.oracle
+        if self.oracle.stopping or not any(
+            status == "ready" and not oracle.flights.get(worker)
+            for worker, status in oracle.status.items()
+        ):
+            return
+        for view in oracle.views.values():
+            for entry in view.open.values() if not view.draining else ():
+                if entry.state == "waiting" and entry.latest < now:
+                    behind = entry.lane is not None and entry.lane[0] is not entry
+                    must(behind, "a worker idles while something waits", entry, now)
+
+
+def busy_of(oracle: Oracle, views: tuple[View, ...]) -> list[Entry]:
+    """Return what a drain waits for."""
+    owned = [view for view in views if oracle.views.get(view.partition) is view]
+    return [x for v in owned for x in v.open.values() if x.state in ("out", "sinking")]
