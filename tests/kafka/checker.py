@@ -178,3 +178,17 @@ def charged(attempts: Iterable[Attempt]) -> int:
         max(0, tries[-1].attempt - 1 - sum(attempt.failed for attempt in tries[:-1]))
         for tries in by_key(attempts).values()
     )
+
+
+def committed_is_not_repeated(history: Iterable[Commit], attempts: Iterable[Attempt]) -> None:
+    """Nothing was begun again of which a commit had said before that it was done."""
+    again = {key: tries[-1].start for key, tries in by_key(attempts).items() if len(tries) > 1}
+    clock = time.time() - time.monotonic()
+    for commit in history:
+        marked = decode(commit.metadata, commit.offset) if commit.metadata else None
+        runs = [(0, commit.offset), *(marked.done if marked is not None else ())]
+        for key, start in again.items():
+            if (key.topic, key.partition) == (commit.topic, commit.partition) and any(
+                first <= key.offset < end for first, end in runs
+            ):
+                assert start + clock <= commit.at + CLOCK_SLACK, f"{key} again, after {commit}"

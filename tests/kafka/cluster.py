@@ -21,11 +21,18 @@ from typing import TypeVar
 import pytest
 from confluent_kafka import (
     Consumer,
+    ElectionType,
     KafkaError,
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec, TopicMetadata
+from confluent_kafka.admin import (
+    AdminClient,
+    ConsumerGroupDescription,
+    NewTopic,
+    OffsetSpec,
+    TopicMetadata,
+)
 
 from tests.kafka import certificates
 from tests.kafka.node import FORMAT_TIMEOUT, PASSWORD, USER, Node, Ports, free_ports
@@ -191,6 +198,22 @@ class Cluster:
         return {
             tp.partition: Committed(tp.offset, tp.metadata or "") for tp in told if tp.offset >= 0
         }
+
+    def coordinator(self, group: str) -> int:
+        """The number of the broker that keeps a group, as `kill` and `freeze` take it."""
+        admin = self._admin()
+
+        def ask() -> ConsumerGroupDescription:
+            return _only(admin.describe_consumer_groups([group], request_timeout=ASK_TIMEOUT))
+
+        return int(_answer(ask, f"the coordinator of {group}").coordinator.id)
+
+    def restore_leaders(self, topic: str) -> None:
+        """Lets the broker that comes first of each partition's replicas lead it again."""
+        admin = self._admin()
+        partitions = [TopicPartition(topic, n) for n in self._topic(admin, topic).partitions]
+        # Without a timeout of ours: confluent_kafka 2.16 raises SystemError for any.
+        admin.elect_leaders(ElectionType.PREFERRED, partitions).result(ASK_TIMEOUT)
 
     # -- faults
 

@@ -1,8 +1,8 @@
 """Records that are produced while something happens: a producer with a thread of its own.
 
-Decides the pace: no faster than the handlers can follow, never at once, and the last part
-only when the test has done what it wanted to do under load. The producer is idempotent and
-patient, so brokers may be killed under it. Uses confluent_kafka alone.
+Decides the pace: no faster than the handlers can follow, never all at once, and the last
+part only when the test has done what it wanted to do under load. The producer is idempotent
+and patient, so brokers may be killed under it. Uses confluent_kafka alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from tests.kafka.cluster import Cluster
 from tests.kafka.journal import Key
 
 PATIENCE = 120.0
-# So many records, then a breath: 10,000 a second at most.
-CHUNK = 200
+# How often it takes a breath, in seconds.
 BREATH = 0.02
 
 
@@ -34,9 +33,11 @@ class Feed:
         handled: How many of them were handled by now.
         ahead: How many may be produced and not handled.
         held: How many, the last ones, wait until `finish` is called.
+        rate: How many a second at most.
 
     Attributes:
-        placed: Where the delivered records are, by their number.
+        placed: Where the delivered records are, by their number; the offset is -1 where a
+            broker said that it has the record already.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Feed:
         handled: Callable[[], int],
         ahead: int = 10_000,
         held: int = 0,
+        rate: int = 10_000,
     ) -> None:
         self._settings: dict[str, str | int] = {
             **cluster.client,
@@ -67,8 +69,10 @@ class Feed:
         self._handled = handled
         self._ahead = ahead
         self._held = held
+        self._chunk = max(1, int(rate * BREATH))
         self._finish = threading.Event()
         self._stop = threading.Event()
+        self._enough = threading.Event()
         self._failures: list[BaseException | KafkaError] = []
         self.placed: dict[int, Key] = {}
         self._thread = threading.Thread(target=self._run, name="feed")
@@ -94,6 +98,12 @@ class Feed:
         """Let the last ones go."""
         self._finish.set()
 
+    def enough(self) -> None:
+        """Return when all that were begun are delivered; none is begun any more."""
+        self._enough.set()
+        self._thread.join()
+        self.check()
+
     def check(self) -> None:
         """Fail if a record could not be delivered."""
         assert not self._failures, self._failures[:5]
@@ -102,17 +112,21 @@ class Feed:
         try:
             with Producer(self._settings) as producer:
                 for number in range(len(self._values)):
-                    if number % CHUNK == 0:
-                        while not self._stop.is_set() and self._must_wait(number):
-                            producer.poll(BREATH)
+                    if number % self._chunk == 0:
                         producer.poll(BREATH)
-                    if self._stop.is_set():
-                        producer.purge()
+                        while not self._over() and self._must_wait(number):
+                            producer.poll(BREATH)
+                    if self._over():
                         break
                     self._produce(producer, number)
+                if self._stop.is_set():
+                    producer.purge()
                 producer.flush(PATIENCE)
         except BaseException as error:  # of a thread nobody else would hear of
             self._failures.append(error)
+
+    def _over(self) -> bool:
+        return self._stop.is_set() or self._enough.is_set()
 
     def _must_wait(self, number: int) -> bool:
         held = number >= len(self._values) - self._held and not self._finish.is_set()
