@@ -1,0 +1,94 @@
+"""The page of the Python API names what there is, with its defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import kqworker
+from kqworker import App, Context, Delivery, Message, Retry
+from kqworker.types import Output
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "api.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def named_in(title: str) -> set[str]:
+    """Return the names in the first column of a section's tables."""
+    cells = re.findall(r"^\| (`.*?) \|", section(title), re.MULTILINE)
+    return {
+        re.sub(r"^@?(app\.)?|\(.*", "", name) for cell in cells for name in cell.split("`")[1::2]
+    }
+
+
+def public(cls: type, *extra: str) -> set[str]:
+    return {name for name in vars(cls) if not name.startswith("_")} | set(extra)
+
+
+def test_every_public_name_is_on_the_page() -> None:
+    for name in set(kqworker.__all__) - {"__version__"}:
+        assert re.search(rf"\b{name}\b", TEXT), name
+
+
+def test_members_are_named_all_and_only() -> None:
+    said = {"name", "brokers", "group", "offset", "members"}  # as it was given them
+    assert named_in("App") == public(App) - said
+    assert named_in("Context") == public(Context)
+    assert named_in("Delivery") == public(Delivery)
+    assert named_in("Message") == {field.name for field in dataclasses.fields(Message)}
+
+
+def test_a_handlers_arguments_have_the_defaults_of_the_page() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `?(.*?)`? ?\| ", section("Handlers"), re.MULTILINE)
+    shown = dict(rows[: [name for name, _ in rows].index("name") + 1])
+    parameters = inspect.signature(App.handler).parameters
+    there = {
+        name: "" if p.default is p.empty else str(p.default).replace("unordered", '"unordered"')
+        for name, p in parameters.items()
+        if name != "self"
+    }
+    # None stands for it.
+    assert there.pop("retry") == "None" and shown.pop("retry") == "Retry()"
+    assert shown == there
+
+
+def test_signatures_are_as_shown() -> None:
+    retry = ", ".join(f"{f.name}={f.default}" for f in dataclasses.fields(Retry))
+    assert f"`Retry({retry})`" in section("Retry")
+    app = inspect.signature(App).parameters
+    assert f"`App(name, *, {', '.join(f'{p}=None' for p in app if p != 'name')})`" in TEXT
+    push = list(inspect.signature(App.push).parameters)[3:]
+    assert f"`app.push(topic, value, *, {', '.join(f'{p}=None' for p in push)})`" in TEXT
+
+
+def test_the_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: list[Output] = []
+
+    class Sink:
+        def send(self, output: Output) -> Delivery:
+            pushed.append(output)
+            delivery = Delivery()
+            delivery._resolve(0, len(pushed))
+            return delivery
+
+        def close(self, timeout: float) -> bool:
+            return True
+
+    monkeypatch.setattr("kqworker.run.open_sink", lambda app: Sink())
+    (example,) = re.findall(r"<!-- example -->\n```python\n(.*?)```", TEXT, re.DOTALL)
+    names: dict[str, object] = {"__name__": "example"}
+
+    exec(compile(example, "api.md", "exec"), names)
+
+    assert [output.value for output in pushed] == [b'{"id":1}', b'{"id":2}']
+    app = names["app"]
+    assert isinstance(app, App)
+    app.close()
