@@ -64,6 +64,11 @@ def fork(path: str, daemon: bool = False, come_back: bool = False) -> object:
     os._exit(0)
 
 
+def raise_back(path: str) -> None:
+    if fork(path, come_back=True) is not None:
+        sys.exit(4)
+
+
 def cut_next(size: str) -> None:
     """Die by SIGKILL in the middle of the next frame, after so many bytes of it."""
 
@@ -169,6 +174,7 @@ VERBS: dict[str, Callable[[str], object]] = {
     "fork": fork,
     "daemon": lambda path: fork(path, daemon=True),
     "come-back": lambda path: fork(path, come_back=True),
+    "raise-back": raise_back,
     "close": close_everything,
     "garble": garble,
     "push": lambda topic: app.push(topic, "pushed") and None,

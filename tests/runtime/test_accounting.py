@@ -13,7 +13,7 @@ import pytest
 from kqworker import wire
 from kqworker.core.events import Cause, Event, Finished, WorkerDied, WorkerReady
 from kqworker.types import Ordering, Outcome, Task, Verdict
-from tests.runtime.bench import Bench, Fate, fate, segment, wait_for_file
+from tests.runtime.bench import Bench, Fate, fate, segment, wait_for_end, wait_for_file
 
 
 @pytest.fixture
@@ -72,6 +72,24 @@ def test_what_an_order_kept_from_running_is_not_taken_for_done(
 
     found = fate(task, bench.said)
     assert (found.accepted, found.charged, found.unbegun) == ([1], 3, [2, 4])
+
+
+def test_what_a_dead_worker_wrote_is_read_to_its_end_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Here the same descriptor tells the supervisor and this test of the end.
+    with Bench(method="spawn") as bench:
+        worker = bench.start()
+        # One read would not bring it all.
+        monkeypatch.setattr("kqworker.runtime.channel._room", bytearray(16))
+        task = bench.send(worker, ["fail a", "fail b", "exit 1"])
+        wait_for_end(bench.pid(worker))
+
+        died = bench.died(worker)
+
+        assert bench.said[-1] is died
+        found = fate(task, bench.said)
+        assert (list(found.outcomes), found.charged) == ([0, 1], 2)
 
 
 @pytest.mark.parametrize("verb", ["close", "garble"])
