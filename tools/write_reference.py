@@ -14,6 +14,7 @@ import click
 
 from kqworker.cli import program
 from kqworker.exits import Exit
+from kqworker.kafka.properties import consumer_properties, producer_properties
 from kqworker.settings import SETTINGS, Setting, show_setting
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -54,6 +55,12 @@ kafka:
 or as a variable, with `_` for `.` (and `__` for `_`): `KQWORKER_KAFKA_SASL_PASSWORD`. Each property counts on its own: a
 password from the environment joins the rest from a file. Secrets are masked wherever kqworker shows them. The properties:
 [librdkafka's CONFIGURATION.md](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md).
+
+Where you set nothing, kqworker sets these; what is not named here is librdkafka's default. With `group.protocol=consumer`
+the broker decides `session.timeout.ms` and the assignment.
+
+| property | consumers | producer |
+|---|---|---|
 """
 
 COMMANDS_INTRO = """\
@@ -76,7 +83,16 @@ MEANINGS = {
 
 def settings_page() -> str:
     """Return docs/reference/settings.md."""
-    return SETTINGS_INTRO + "".join(_row(setting) for setting in SETTINGS.values()) + KAFKA
+    rows = "".join(_row(setting) for setting in SETTINGS.values())
+    return SETTINGS_INTRO + rows + KAFKA + _kafka_rows()
+
+
+def _kafka_rows() -> str:
+    # Each setting of ours that stands for a property has its own row above.
+    ours = {"bootstrap.servers", "group.id", "auto.offset.reset"}
+    consumer, producer = consumer_properties("b:1", "g"), producer_properties("b:1")
+    names = sorted((consumer.keys() | producer.keys()) - ours)
+    return "".join(f"| `{n}` | {consumer.get(n, '')} | {producer.get(n, '')} |\n" for n in names)
 
 
 def _row(setting: Setting) -> str:
