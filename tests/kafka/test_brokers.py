@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from tests.kafka import checker
 from tests.kafka.cluster import Cluster
 from tests.kafka.feed import Feed
+from tests.kafka.fixtures import NewTopic
 from tests.kafka.journal import Key, ended, read
-from tests.kafka.records import commits, consume
+from tests.kafka.records import commits, consume, produce
 from tests.kafka.supervisors import Supervise, Supervisor
 
 PARTITIONS = 12
@@ -22,6 +25,8 @@ MOST = 100_000
 RATE = 400
 # A broker may take so long until another has taken its place, and clients know.
 FAILOVER = 60.0
+# Drain, commit and dismiss have 5 s each, and so have the closing of sink and source.
+STOPPED = 25.0
 
 
 class Load:
@@ -46,8 +51,7 @@ class Load:
 
     def committed(self) -> dict[int, int]:
         """How far the group has committed."""
-        told = self.cluster.committed(self.supervise.group, self.topic)
-        return {partition: committed.offset for partition, committed in told.items()}
+        return committed(self.cluster, self.supervise.group, self.topic)
 
     def goes_on(self, count: int = 1000) -> None:
         """Return when so many more are handled."""
@@ -164,3 +168,131 @@ def test_brokers_that_are_all_frozen_for_a_while_lose_nothing(
         load.lasts(seconds)
         kafka3.repair()
         load.goes_on()
+
+
+@pytest.mark.parametrize("left", ["all committed", "commits due"])
+def test_a_stop_ends_in_its_time_while_brokers_are_frozen(
+    kafka3: Cluster, supervise: Supervise, left: str
+) -> None:
+    topic = kafka3.new_topic(2)
+    produce(kafka3, topic, [b"ok"] * 200, partitions=2)
+    interval = "60" if left == "commits due" else "0.2"
+    options = ("--shutdown-timeout", "5", "--commit-interval", interval)
+    supervisor = supervise(kafka3, topic, *options).handled(200)
+    if left == "all committed":
+        wanted = kafka3.end_offsets(topic)
+        supervisor.until(lambda: committed(kafka3, supervise.group, topic) == wanted, "committed")
+    for index in range(3):
+        kafka3.freeze(index)
+
+    code = supervisor.stop(STOPPED)
+
+    if left == "all committed":
+        assert code == 0, supervisor
+    else:
+        assert code == 4, supervisor
+    assert "Traceback" not in supervisor.output
+
+
+def test_a_deleted_topic_leaves_the_others_at_work(kafka: Cluster, supervise: Supervise) -> None:
+    name = uuid.uuid4().hex[:12]
+    gone, stays = (kafka.create_topic(f"{name}.{end}", 2) for end in ("gone", "stays"))
+    produce(kafka, gone, [b"ok"] * 500, partitions=2)
+    produce(kafka, stays, [b"ok"] * 500, partitions=2)
+    fast = ("-X", "topic.metadata.refresh.interval.ms=500", "-X", "heartbeat.interval.ms=500")
+    supervisor = supervise(kafka, f"^{name}\\..*", *fast).handled(1000)
+    admin = AdminClient(kafka.client)
+    for asked in admin.delete_topics([gone]).values():
+        asked.result(FAILOVER)
+    more = produce(kafka, stays, [b"ok"] * 500, partitions=2)
+    supervisor.handled(1500)
+
+    assert supervisor.stop() == 0, supervisor
+    attempts = read(supervise.journal)
+    assert len(attempts) == 1500
+    assert set(more) <= set(checker.done(attempts))
+    checker.all_is_committed(kafka.committed(supervise.group, stays), kafka.end_offsets(stays))
+
+
+@pytest.fixture
+def cut_off(kafka: Cluster, topic: NewTopic, supervise: Supervise) -> str:
+    """A topic of which the group has committed 10, but the first 50 of 100 are gone."""
+    name = topic()
+    produce(kafka, name, [b"ok"] * 100)
+    set_committed(kafka, supervise.group, name, 10)
+    admin = AdminClient(kafka.client)
+    for asked in admin.delete_records([TopicPartition(name, 0, 50)]).values():
+        asked.result(FAILOVER)
+    return name
+
+
+def test_out_of_range_offsets_go_on_at_the_earliest(
+    kafka: Cluster, supervise: Supervise, cut_off: str
+) -> None:
+    supervisor = supervise(kafka, cut_off, "--offset", "earliest", "--until-caught-up")
+
+    assert supervisor.wait() == 0, supervisor
+    assert sorted(checker.done(read(supervise.journal))) == [
+        Key(cut_off, 0, offset) for offset in range(50, 100)
+    ]
+    assert committed(kafka, supervise.group, cut_off) == {0: 100}
+
+
+def test_out_of_range_offsets_go_on_at_the_latest(
+    kafka: Cluster, supervise: Supervise, cut_off: str
+) -> None:
+    supervisor = supervise(kafka, cut_off, "--offset", "latest").ready()
+    more: list[Key] = []
+
+    def one_came() -> int:
+        # Nothing says when it has found the end; what came before that is not for it.
+        more.extend(produce(kafka, cut_off, [b"ok"]))
+        return supervisor.reader.follow().begun
+
+    supervisor.until(one_came, "a message behind the end")
+    ends = kafka.end_offsets(cut_off)
+    supervisor.until(lambda: committed(kafka, supervise.group, cut_off) == ends, "committed")
+
+    assert supervisor.stop() == 0, supervisor
+    handled = sorted(checker.done(read(supervise.journal)))
+    assert handled == more[-len(handled) :]
+
+
+def test_out_of_range_offsets_are_an_error_where_they_were_asked_to_be(
+    kafka: Cluster, supervise: Supervise, cut_off: str
+) -> None:
+    supervisor = supervise(kafka, cut_off, "--offset", "error")
+
+    assert supervisor.wait() == 3, supervisor
+    assert cut_off in supervisor.output.rpartition("error: ")[2]
+    assert "Traceback" not in supervisor.output
+    assert read(supervise.journal) == []
+    assert committed(kafka, supervise.group, cut_off) == {0: 10}
+
+
+def test_a_topic_made_anew_while_nobody_looked_is_read_from_its_start(
+    kafka: Cluster, topic: NewTopic, supervise: Supervise
+) -> None:
+    name = topic()
+    # As if it had been longer: what the group had committed is beyond its end.
+    produced = produce(kafka, name, [b"ok"] * 20)
+    set_committed(kafka, supervise.group, name, 100)
+
+    supervisor = supervise(kafka, name).handled(20)
+
+    supervisor.until(lambda: committed(kafka, supervise.group, name) == {0: 20}, "committed")
+    assert supervisor.stop() == 0, supervisor
+    checker.nothing_is_lost(produced, read(supervise.journal))
+
+
+def committed(cluster: Cluster, group: str, topic: str) -> dict[int, int]:
+    """How far a group has committed each partition."""
+    told = cluster.committed(group, topic)
+    return {partition: committed.offset for partition, committed in told.items()}
+
+
+def set_committed(cluster: Cluster, group: str, topic: str, offset: int) -> None:
+    """Commit for a group that has no members."""
+    consumer = Consumer({**cluster.client, "group.id": group, "log_level": 0})
+    consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+    consumer.close()
