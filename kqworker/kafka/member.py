@@ -323,7 +323,7 @@ class Member:
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         revoked = tuple(map(ours, partitions))
         self._forget_first(revoked)
-        if self._closing_at is None and revoked:
+        if revoked:
             self._mailbox.put(Revoked(self.number, revoked, self._drain_seconds))
             self._await_release(consumer, revoked)
         self._let_go(consumer, partitions)
@@ -332,11 +332,11 @@ class Member:
         lost = tuple(map(ours, partitions))
         self._forget_first(lost)
         self._let_go(consumer, partitions)
-        if lost and self._closing_at is None:
+        if lost:
             self._mailbox.put(Lost(self.number, lost))
 
     def _await_release(self, consumer: Consumer, revoked: tuple[TopicPartition, ...]) -> None:
-        """Serve commands until the core has drained, or the time is over."""
+        """Serve commands until the core has drained, the time is over or the end has begun."""
         deadline = time.monotonic() + self._drain_seconds + ANSWER_SECONDS
         while self._closing_at is None:
             with self._condition:
@@ -367,7 +367,9 @@ class Member:
             consumer.unassign()
         self._mailbox.put(*self._ledger.end(gone))
         self.owned = frozenset(self._ledger.owned)
-        self._pauses.forget(consumer, gone)
+        # A pause outlives the assignment: they would come back without messages.
+        self._pauses.resume(gone)
+        self._pauses.apply(consumer, self.owned)
 
     def _forget_first(self, gone: Iterable[TopicPartition]) -> None:
         first = self._first

@@ -31,7 +31,7 @@ class Pauses:
         self._by_command.update(partitions)
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
-        """Note what the core has resumed."""
+        """Note what the core has resumed, or what has gone."""
         self._by_command.difference_update(partitions)
 
     def apply(self, consumer: Consumer, owned: Set[TopicPartition]) -> None:
@@ -42,10 +42,3 @@ class Pauses:
         if end := self._paused - wanted:
             consumer.resume(theirs(end))
         self._paused = wanted
-
-    def forget(self, consumer: Consumer, gone: Set[TopicPartition]) -> None:
-        """Resume partitions that have gone: a pause outlives an assignment."""
-        self._by_command -= gone
-        if end := self._paused & gone:
-            consumer.resume(theirs(end))
-            self._paused -= end

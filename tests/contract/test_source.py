@@ -258,12 +258,13 @@ def test_a_commit_for_what_nobody_owns_is_refused(broker: Broker, opened: Opened
     assert owner.answers() == [Committed({foreign: 1}, NOT_OWNED)]
 
 
-def test_a_commit_just_before_the_end_still_counts(broker: Broker, opened: Opened) -> None:
+def test_what_is_committed_just_before_the_end_still_counts(broker: Broker, opened: Opened) -> None:
     topic, group = broker.new_topic(), new_group()
     produce(broker, topic, {p: numbered(10) for p in ALL})
     owner = opened(topic, group)
     run(lambda: len(owner.values) == 40, owner)
-    owner.commit("end")
+    for metadata in "first", "second", "end":
+        owner.commit(metadata)
     assert owner.source.close(TIMEOUT)
 
     assert committed(broker, group, topic) == {p: Mark(10, "end") for p in ALL}

@@ -12,7 +12,16 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker.core.commands import Commit, Mark, Release
-from kqworker.core.events import Assigned, Committed, Event, Fetched, Lost, Revoked, Start
+from kqworker.core.events import (
+    Assigned,
+    Committed,
+    Event,
+    Fetched,
+    Lost,
+    Positions,
+    Revoked,
+    Start,
+)
 from kqworker.kafka import commits, member
 from kqworker.kafka.ledger import NOT_OWNED
 from kqworker.kafka.source import KafkaSource
@@ -133,14 +142,20 @@ def revoke(*partitions: TopicPartition) -> Step:
     return lambda me: me.on_revoke(me, parts)
 
 
-def test_a_message_in_hand_when_its_partition_is_revoked_is_dropped(bench: Bench) -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_a_message_in_hand_when_its_partition_is_revoked_is_dropped(
+    bench: Bench, again: bool
+) -> None:
     bench.assign(TP, OTHER)
 
-    def revoked_meanwhile(me: Scripted) -> list[Message]:
+    def moved_meanwhile(me: Scripted) -> list[Message]:
         revoke(TP)(me)
+        # It may even have come back: then it begins where the group says.
+        if again:
+            me.on_assign(me, [KafkaPartition(*TP)])
         return [message(5, OTHER)]
 
-    bench.consumer.consumes.put(revoked_meanwhile)
+    bench.consumer.consumes.put(moved_meanwhile)
     bench.poll(lambda _: message(0))
     bench.wait(Revoked)
     bench.source.execute(Release(0, (TP,), {}))
@@ -269,3 +284,31 @@ def test_a_thread_that_fails_is_a_fatal_error(
     assert "broken" in str(bench.source.fatal)
     assert bench.source.close(TIMEOUT)
     assert "a fetch thread failed" in caplog.text
+
+
+def test_messages_of_what_is_not_owned_are_not_handed_over(bench: Bench) -> None:
+    bench.assign(TP)
+    bench.consumer.consumes.put(lambda _: [message(0), message(1, OTHER)])
+    bench.poll(lambda _: message(0, OTHER))
+    bench.wait(Fetched)
+
+    assert bench.taken() == [(TP, [0])]
+    assert bench.source.fatal is None
+
+
+def test_a_position_beyond_the_last_message_is_told_once_and_may_be_committed(
+    bench: Bench,
+) -> None:
+    bench.assign(TP, OTHER)
+
+    def read_to_the_end(me: Scripted) -> Message:
+        me.positions = {TP: 5, OTHER: 1}
+        return message(0, OTHER)
+
+    bench.poll(lambda _: message(0))
+    bench.poll(read_to_the_end)
+    bench.wait(Positions)
+    bench.source.execute(Commit({TP: Mark(5, ""), OTHER: Mark(1, "")}))
+
+    assert bench.wait(Committed) == [Committed({TP: 5, OTHER: 1})]
+    assert bench.wait(Positions) == [Positions({TP: 5})]
