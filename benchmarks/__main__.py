@@ -11,7 +11,7 @@ import sys
 
 from benchmarks import ground
 
-NAMES = ("cpu", "throughput", "latency")
+NAMES = ("cpu", "throughput", "latency", "bad_handlers")
 
 
 def main() -> int:
