@@ -19,7 +19,7 @@ INTRO = """\
 # State tables
 
 The core has two state machines, and both are tables. `tools/diagrams.py` makes this page from them, and a
-test compares it with the code.
+test compares it with the code. The simulator reaches every row (`test_every_row_of_every_state_table_is_reached`).
 """
 
 POOL = """
