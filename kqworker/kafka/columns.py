@@ -8,6 +8,7 @@ Tested by tests/kafka_unit/test_columns.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from itertools import compress, pairwise
 from operator import le, ne, or_
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from kqworker.types import Headers
 
 T = TypeVar("T")
+
+logger = logging.getLogger("kqworker.kafka")
 
 
 def to_records(messages: Sequence[Message]) -> list[Records]:
@@ -41,7 +44,7 @@ def to_records(messages: Sequence[Message]) -> list[Records]:
     offsets: list[int] = list(map(Message.offset, messages))  # type: ignore[arg-type]
     values = list(map(Message.value, messages))
     keys = list(map(Message.key, messages))
-    headers: list[Headers | None] = list(map(Message.headers, messages))  # type: ignore[arg-type]
+    headers = _headers(messages)
     timestamps = [
         time if kind != TIMESTAMP_NOT_AVAILABLE else -1
         for kind, time in map(Message.timestamp, messages)
@@ -67,6 +70,34 @@ def to_records(messages: Sequence[Message]) -> list[Records]:
             )
         )
     return records
+
+
+def _headers(messages: Sequence[Message]) -> list[Headers | None]:
+    """Return the headers of each message; None, and a warning, where they cannot be read.
+
+    confluent_kafka cannot represent a header whose name is not UTF-8, which other clients
+    can write: it raises. One such record must not stop its partition for ever.
+    """
+    column: list[Headers | None] = []
+    rest = map(Message.headers, messages)
+    while True:
+        try:
+            # Keeps what came before the error. A message is not asked twice: the second
+            # time it returns a list with a hole in it, and touching that is a segfault.
+            column.extend(rest)  # type: ignore[arg-type]
+            return column
+        except SystemError:
+            bad = messages[len(column)]
+            logger.error(
+                "a record comes without its headers: a header's name is not UTF-8",
+                extra={
+                    "event": "headers_unreadable",
+                    "topic": bad.topic(),
+                    "partition": bad.partition(),
+                    "offset": bad.offset(),
+                },
+            )
+            column.append(None)
 
 
 def _runs(

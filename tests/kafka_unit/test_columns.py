@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_NOT_AVAILABLE, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kqworker.kafka import columns
 from kqworker.kafka.columns import to_records
 from kqworker.types import TopicPartition, payload_size
 
@@ -91,3 +93,29 @@ def test_offsets_that_go_back_begin_a_run_of_their_own() -> None:
     records = to_records([message(("t", 0, at, None, b"", None, 0)) for at in offsets])
 
     assert [list(run.offsets) for run in records] == [[5, 9], [7, 8], [8]]
+
+
+def test_a_record_with_unreadable_headers_comes_without_them_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unreadable(Message):
+        """As confluent_kafka does for a header's name that is not UTF-8: it raises, once."""
+
+        @staticmethod
+        def headers(message: Message) -> object:  # type: ignore[override]
+            if message.offset() != 1:
+                return Message.headers(message)
+            assert message.offset() not in asked, "the second time is a segfault"
+            asked.add(message.offset())
+            raise SystemError("returned a result with an exception set")
+
+    asked: set[int | None] = set()
+    monkeypatch.setattr(columns, "Message", Unreadable)
+    sent = [message(("t", 0, offset, None, b"v", [("h", b"1")], 0)) for offset in range(3)]
+
+    (records,) = to_records(sent)
+
+    assert records.offsets == range(3)
+    assert records.headers == [[("h", b"1")], None, [("h", b"1")]]
+    (line,) = caplog.records
+    assert (line.topic, line.partition, line.offset) == ("t", 0, 1)  # type: ignore[attr-defined]
