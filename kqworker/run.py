@@ -14,7 +14,7 @@ import platform
 import random
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,13 +31,14 @@ from kqworker.core.supervisor import Limits, Supervisor
 from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker
+from kqworker.kafka.behind import Behind
 from kqworker.kafka.properties import librdkafka_version, producer_properties, protocol
 from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
 from kqworker.reload import FileWatch
 from kqworker.runtime.loop import Loop, Signals
 from kqworker.runtime.process import ProcessWorkers, WorkerSpec
-from kqworker.types import Failure
+from kqworker.types import Failure, TopicPartition
 from kqworker.watch import Banner, HandlerLine, Summary, Watch
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class _Run:
         self._left: list[str] = []
         self._interrupts = 0
         self._stopping = False
-        self._targets_told = False
+        self._behind: Behind | None = None
         self._fatal: BrokerError | None = None
 
     def run(self) -> Exit:
@@ -258,14 +259,27 @@ class _Run:
         if self._ready_at is None and snapshot.workers_ready and self._joined(snapshot, found):
             self._ready_at = time.monotonic()
             self._watch.ready(self._ready_at - self._began)
-        if self._settings.until_caught_up and not self._targets_told:
-            self._targets_told = True
-            events.append(e.CatchUp(found.targets))
+        if self._settings.until_caught_up:
+            events += self._catch_up(snapshot, found.targets)
         if source.fatal is not None and self._fatal is None:
             self._fatal = source.fatal
             self._watch.stopping(f"Kafka refuses: {source.fatal}")
             events.append(e.StopRequested(self._settings.shutdown_timeout))
         return events
+
+    def _catch_up(
+        self, snapshot: Snapshot, targets: Mapping[TopicPartition, int]
+    ) -> Iterable[e.Event]:
+        """Say what is to be handled before the end, and later what others have handled of it."""
+        if self._behind is None:
+            self._behind = Behind(self._plan.admin, self._plan.group, targets)
+            return (e.CatchUp(targets),)
+        if snapshot.remaining:
+            return ()
+        # What is left is in partitions that are not ours, or on their way from one to another.
+        known = self._behind.left
+        self._behind.ask()
+        return (e.CatchUp(known),)
 
     def _joined(self, snapshot: Snapshot, found: preflight.Found) -> bool:
         # A member of a larger group may well be given nothing.

@@ -7,7 +7,7 @@ Tested by tests/core/test_ending.py and by every run in tests/sim.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from kqworker.core.commands import End
 from kqworker.core.epochs import Epochs
@@ -15,9 +15,6 @@ from kqworker.types import Failure, TopicPartition
 
 COMMIT_SECONDS = 5.0
 DISMISS_SECONDS = 5.0
-# Partitions that this supervisor was never given belong to others of the group, unless
-# the group is still being made up: wait so long without a change before believing it.
-PATIENCE = 10.0
 
 
 class Phase(enum.Enum):
@@ -50,8 +47,6 @@ class Ending:
         self.visited: set[tuple[Phase, Phase]] = set()
         self._expired = False
         self._targets: Mapping[TopicPartition, int] | None = None
-        self._seen: set[TopicPartition] = set()
-        self._changed = 0.0
 
     def begin(self, end: End, failure: Failure | None, grace: float, now: float) -> bool:
         """Start the end, or hurry it on; return whether it is the start.
@@ -90,30 +85,22 @@ class Ending:
 
     # -- catching up
 
-    def catch_up(self, targets: Mapping[TopicPartition, int], now: float) -> None:
-        """End once everything below `targets` is finished, in what is owned."""
+    def catch_up(self, targets: Mapping[TopicPartition, int]) -> None:
+        """End once everything below `targets` is finished; newer targets replace them."""
         self._targets = targets
-        self._changed = now
-
-    def owned(self, partitions: Iterable[TopicPartition], now: float) -> None:
-        """Note partitions that were given to this supervisor."""
-        self._seen.update(partitions)
-        self._changed = now
-
-    def moved(self, now: float) -> None:
-        """Note that partitions were taken away."""
-        self._changed = now
 
     def remaining(self, epochs: Epochs) -> int | None:
         """Return the offsets still to be finished; None without a target or partitions."""
-        if self._targets is None or (self._targets and not self._seen):
+        if self._targets is None or (self._targets and not len(epochs)):
             return None
         return epochs.remaining(self._targets)
 
-    def caught_up(self, epochs: Epochs, now: float) -> bool:
-        """Return whether the targets are reached, as far as they are this supervisor's."""
+    def caught_up(self, epochs: Epochs) -> bool:
+        """Return whether all targets are reached.
+
+        A target in a partition that is not owned never is: nobody here knows what has
+        become of it. It may be on its way from one member to another.
+        """
         if self._targets is None or self.phase is not Phase.RUNNING:
             return False
-        if epochs.remaining(self._targets) > 0:
-            return False
-        return self._seen.issuperset(self._targets) or now >= self._changed + PATIENCE
+        return all(epochs.reached(p, target) for p, target in self._targets.items())

@@ -202,11 +202,16 @@ class Epochs:
         """Return whether every epoch's mark is committed."""
         return all(e.asked is None and e.mark() in (None, e.committed) for e in self)
 
+    def reached(self, partition: TopicPartition, target: int) -> bool:
+        """Return whether a partition is owned, and all below `target` in it is finished."""
+        epoch = self._epochs.get(partition)
+        return epoch is not None and (epoch.offsets.watermark or 0) >= target
+
     def remaining(self, targets: Mapping[TopicPartition, int]) -> int:
         """Return the offsets below `targets` that are not finished, in what is owned."""
         left = 0
         for partition, target in targets.items():
             epoch = self._epochs.get(partition)
-            if epoch is not None and target > 0:
+            if epoch is not None:
                 left += max(0, target - (epoch.offsets.watermark or 0))
         return left

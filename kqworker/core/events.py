@@ -204,7 +204,12 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """Stop once everything below these offsets is finished, in what is owned then."""
+    """Stop once everything below these offsets is finished; a later one replaces them.
+
+    Attributes:
+        targets: By partition. One that is not owned is waited for: whoever learns that
+            another supervisor has finished it leaves it out of a later event.
+    """
 
     targets: Mapping[TopicPartition, int]
 

@@ -25,7 +25,7 @@ class Snapshot:
         partitions: Partitions owned.
         stalled: Messages whose dead letter or output cannot be delivered at present.
         remaining: With `CatchUp`, offsets still to be finished in what is owned;
-            None without it, or before the first assignment.
+            None without it, or while nothing is owned.
     """
 
     handled: int = 0

@@ -112,12 +112,11 @@ class Supervisor:
             case e.Delivered():
                 self._messages.delivered(event, now)
             case e.Assigned():
-                self._assigned(event, now)
+                self._assigned(event)
             case e.Revoked():
                 self._revoked(event, now)
             case e.Lost():
                 self._lost(event.partitions)
-                self._ending.moved(now)
             case e.WorkerReady():
                 self._crew.ready(event)
             case e.BootFailed():
@@ -130,7 +129,7 @@ class Supervisor:
             case e.Replace():
                 self._crew.replace(now)
             case e.CatchUp():
-                self._ending.catch_up(event.targets, now)
+                self._ending.catch_up(event.targets)
             case e.StopRequested():
                 self._stop(c.End.CLEAN, None, event.grace, now)
             case _:
@@ -195,14 +194,14 @@ class Supervisor:
             if running and now >= self._next_balance:
                 self._next_balance = now + self._limits.commit_interval
                 self._out += self._messages.flow.balance(list(self._epochs))
-        if self._ending.caught_up(self._epochs, now):
+        if self._ending.caught_up(self._epochs):
             self._stop(c.End.CLEAN, None, self._limits.grace, now)
         while self._advance_end(now):
             pass
 
     # -- partitions
 
-    def _assigned(self, event: e.Assigned, now: float) -> None:
+    def _assigned(self, event: e.Assigned) -> None:
         # What is assigned again without a revoke in between was lost unheard.
         self._lost(event.partitions)
         begun = []
@@ -214,7 +213,6 @@ class Supervisor:
                 self._out.append(report)
         if self._ending.phase is not Phase.RUNNING:
             self._messages.drain(begun)
-        self._ending.owned(event.partitions, now)
 
     def _lost(self, partitions: Iterable[TopicPartition]) -> None:
         ended = self._epochs.end(partitions)
@@ -228,7 +226,6 @@ class Supervisor:
         self._crew.recall(epochs)
         deadline = now + max(0.0, event.seconds)
         self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
-        self._ending.moved(now)
 
     def _give_back(self, now: float, wait: bool) -> None:
         """Release what is drained, or has waited long enough; all of it without `wait`."""
