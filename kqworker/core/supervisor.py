@@ -80,13 +80,14 @@ class Supervisor:
         self._out = self._messages.out
         self._drains: list[Drain] = []
         self._next_commit = 0.0
-        self._next_balance = 0.0
+        self._balanced = 0.0
 
     # -- the interface
 
     def start(self, now: float) -> list[c.Command]:
         """Return the first commands: start the workers."""
-        self._next_commit = self._next_balance = now + self._limits.commit_interval
+        self._next_commit = now + self._limits.commit_interval
+        self._balanced = now
         for _ in range(self._limits.workers):
             self._crew.start(now)
         return self._take_out()
@@ -191,8 +192,8 @@ class Supervisor:
             self._next_commit = now + self._limits.commit_interval
             self._commit()
             # A commit out of turn is no occasion: nobody gets on in no time.
-            if running and now >= self._next_balance:
-                self._next_balance = now + self._limits.commit_interval
+            if running and now >= self._balanced + self._limits.commit_interval / 2:
+                self._balanced = now
                 self._out += self._messages.flow.balance(list(self._epochs))
         if self._ending.caught_up(self._epochs):
             self._stop(c.End.CLEAN, None, self._limits.grace, now)
