@@ -213,13 +213,16 @@ class Crew:
             charge = Failure("WorkerCrashed", f"the worker died on it: {event.text}")
         for flight in worker.flights:
             self._settle_dead(flight, event, charge, now)
+        text = event.text
+        if worker.state is State.CONDEMNED and not worker.ready:
+            text = f"it was not ready within {self._boot_seconds:g} s (startup_timeout)"
         self.pool.signal(worker, Signal.DIED)
         if limited or worker.expected:
             if not self._closing:
                 self.pool.restarts += 1
                 self._starts.append(now)
             return None
-        failure = Failure("WorkerDied", event.text)
+        failure = Failure("WorkerDied", text)
         # All die with the forkserver: that is one misfortune and no row of crashes.
         return self._replace_dead(worker, failure, now, wait=event.cause is not e.Cause.STOPPED)
 

@@ -83,12 +83,14 @@ class Pool:
     Args:
         size: Workers wanted, at least 1.
         crashes: So many deaths in a row without one message handled end the run.
-        boots: So many deaths in a row before a worker was ready end it, too.
+        boots: So many deaths in a row before a worker was ready end it, too. Both are at
+            least four rounds of all workers: what one misfortune ends, of the forkserver or
+            of what a start hook connects to, ends them all at once.
     """
 
     def __init__(self, size: int, crashes: int = 20, boots: int = 5) -> None:
         self._crashes = max(crashes, 4 * size)
-        self._boots = boots
+        self._boots = max(boots, 4 * size)
         self._workers: dict[int, Worker] = {}
         self._next = 0
         self._deaths = 0

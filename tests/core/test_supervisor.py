@@ -163,6 +163,28 @@ def test_all_workers_come_back_at_once_after_the_forkserver_died() -> None:
     assert the(supervisor.seen[-1:], c.StartWorker) == c.StartWorker(24)
 
 
+def test_one_misfortune_that_keeps_all_workers_from_booting_is_no_crash_loop() -> None:
+    supervisor = running(workers=8)
+    for first in (1, 9):  # the second time before any of them is ready again
+        for worker in range(first, first + 8):
+            supervisor.die(worker, cause=e.Cause.STOPPED)
+    for worker in range(17, 17 + 23):
+        supervisor.tick(supervisor.now + 10.0)
+        supervisor.on(e.BootFailed(worker, BOOM))
+    assert c.Fetching(False) not in supervisor.seen  # with which a stop begins
+
+    supervisor.tick(supervisor.now + 10.0)
+    assert c.Fetching(False) in supervisor.on(e.BootFailed(40, BOOM))
+
+
+def test_a_worker_that_takes_too_long_to_boot_is_told_so() -> None:
+    supervisor = Supervised(boot_seconds=3.0)
+    assert c.KillWorker(1) in supervisor.tick(3.0)
+
+    report = the(supervisor.die(1, cause=e.Cause.KILLED), c.Report)
+    assert report.failure is not None and "not ready within 3 s" in report.failure.text
+
+
 def test_a_second_task_goes_past_a_worker_that_is_on_a_long_one() -> None:
     slow, fast = policy(topic="slow"), policy(topic="fast")
     supervisor = Supervised(slow, fast, workers=2)
