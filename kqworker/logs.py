@@ -10,25 +10,77 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import sys
 import time
-from typing import Literal
+from typing import Final, Literal
 
 ROOT = "kqworker"
+
+# A reader of the log that stops reading must not stop the work: a full pipe blocks whoever
+# writes, signals and all. So long is waited for it, once; then lines are dropped.
+WAIT_SECONDS: Final = 1.0
+# A pipe that can be written to takes 4,096 bytes without blocking, which these
+# characters are at most.
+PIECE: Final = 1024
 
 # What every record has; anything else came as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic for checkers only
-    """Told from an app's own handlers by its type; writes to what stderr is at the time."""
+    """Told from an app's own handlers by its type; writes to what stderr is at the time.
+
+    Drops lines, and later says how many, while nobody takes them.
+    """
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
+        self._dropped = 0
+        self._cut = False  # in the middle of a line
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
-        super().emit(record)
+        if self.stream is None:  # closed before the start
+            return
+        try:
+            if self._dropped and self._takes(0.0):
+                dropped, self._dropped = self._dropped, 0
+                text = f"{dropped} log lines dropped: nobody read them"
+                self._write(
+                    logging.makeLogRecord(
+                        {
+                            "name": __name__,
+                            "levelno": logging.WARNING,
+                            "levelname": "WARNING",
+                            "msg": text,
+                            "event": "log_stalled",
+                        }
+                    )
+                )
+            self._write(record)
+        except Exception:  # as in every handler of logging: a log must not end the work
+            self.handleError(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        text = ("\n" if self._cut else "") + self.format(record) + self.terminator
+        for start in range(0, len(text), PIECE):
+            if not self._takes(0.0 if self._dropped else WAIT_SECONDS):
+                self._dropped += 1
+                return
+            self.stream.write(text[start : start + PIECE])
+            self.flush()
+            self._cut = start + PIECE < len(text)
+
+    def _takes(self, seconds: float) -> bool:
+        """Return whether the stream takes a piece, within so many seconds."""
+        try:
+            poll = select.poll()
+            poll.register(self.stream.fileno(), select.POLLOUT)
+        except (OSError, ValueError):
+            return True  # no file at all
+        # A reader that has gone, too: the write will tell.
+        return bool(poll.poll(seconds * 1000))
 
 
 def configure(level: str, format: Literal["text", "json"] | str) -> None:

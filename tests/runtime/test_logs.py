@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -124,3 +126,27 @@ def test_an_app_that_has_set_up_logging_keeps_it(
 def test_what_does_not_exist_is_refused(level: str, format: str) -> None:
     with pytest.raises(ValueError, match="no log"):
         logs.configure(level, format)
+
+
+def test_a_log_that_nobody_reads_holds_nobody_up_and_says_later_what_was_dropped(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(root, monkeypatch)
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr("sys.stderr", stream)
+        logs.configure("info", "text")
+        began = time.monotonic()
+        for number in range(200):  # more than any pipe holds
+            logger.info("%d %s", number, "x" * 10_000)
+        assert time.monotonic() - began < 5 * logs.WAIT_SECONDS
+
+        os.set_blocking(reader, False)
+        held = pipe.read()
+        assert held.startswith(b"20") and len(held) < 1_000_000
+        logger.info("read again")
+        cut, told, line = pipe.read().decode().splitlines()
+        assert "read again" in line
+        taken = held.count(b"INFO") - 1  # the last was cut off
+        assert f"{200 - taken} log lines dropped" in told and "event=log_stalled" in told
+        assert cut == ""
