@@ -36,7 +36,7 @@ test-others: .venv/.installed-for-tests
 test-%: .venv-%/.installed-for-tests
 	KQWORKER_SIM_SEEDS=500 .venv-$*/bin/python -m pytest $(WITHOUT_KAFKA)
 
-# What needs neither processes nor a broker: the fast half, for every change.
+# What is fast and needs no Kafka, for every change.
 UNIT = tests/core tests/wire tests/sim tests/app tests/settings tests/docs tests/typing
 
 check: .venv/.installed-for-tests

@@ -8,13 +8,14 @@ Tested by tests/e2e and tests/kafka.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import platform
 import random
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -184,7 +185,7 @@ class _Run:
             core = Supervisor(plan.policies, self._limits(), random.Random())
             # Signals are caught while there is work to drain; before and after it Ctrl-C
             # ends whatever wait there is.
-            with Signals((signal.SIGINT, signal.SIGTERM)) as signals:
+            with _rare_collections(), Signals((signal.SIGINT, signal.SIGTERM)) as signals:
                 loop = Loop(
                     core, source, sink, workers, Monotonic(), self._report, signals, self._on_signal
                 )
@@ -343,6 +344,20 @@ class _Run:
                 f"workers keep dying and handle nothing; the last one: {_told(stopped.failure)}"
             )
         return end
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for cycles rarely: every message allocates, none of them makes a cycle.
+
+    It is the supervisor's dearest line otherwise: 0.97 against 0.81 µs of CPU a message.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _told(failure: Failure) -> str:
