@@ -34,6 +34,9 @@ _FINAL = {
     # The answer to auto.offset.reset=error.
     KafkaError._AUTO_OFFSET_RESET,
 }
+# How brokers say that two members have one name; a fatal error has no code of its own.
+_SAME_NAME = ("same group.instance.id", "instance ID is still used")
+_OWN_NAME = "each member of a group needs a group.instance.id of its own"
 # Nobody needs to hear of these.
 _SILENT = {KafkaError._PARTITION_EOF}
 
@@ -95,4 +98,6 @@ class Faults:
                     self._fail(f"topic {topic!r} does not exist")
 
     def _fail(self, text: str) -> None:
+        if any(words in text for words in _SAME_NAME):
+            text = f"{text.removeprefix('Fatal error: ')} ({_OWN_NAME})"
         self._mailbox.fail(BrokerError(text))

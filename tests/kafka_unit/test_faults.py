@@ -54,6 +54,22 @@ def test_what_only_people_can_mend_is_fatal(mailbox: Mailbox, code: int) -> None
     assert str(mailbox.fatal) == "t: the reason"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Fatal error: Broker: Static consumer fenced by other consumer with same group.instance.id",
+        "Broker: The instance ID is still used by another member in the consumer group",
+    ],
+)
+def test_two_members_of_one_name_are_told_what_to_do(mailbox: Mailbox, said: str) -> None:
+    Faults(mailbox).on_error(KafkaError(KafkaError._FATAL, said, True))
+
+    assert str(mailbox.fatal) == (
+        said.removeprefix("Fatal error: ")
+        + " (each member of a group needs a group.instance.id of its own)"
+    )
+
+
 def test_a_fatal_error_is_fatal(mailbox: Mailbox) -> None:
     Faults(mailbox).on_error(KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", True))
 
