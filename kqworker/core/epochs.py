@@ -29,6 +29,7 @@ class Epoch:
         live: False once the partition was given back or lost.
         draining: The partition is to be given back: nothing new of it is begun.
         attempts: Attempts that open messages have had, by offset; only where any failed.
+        tried: The last offset that a former owner has attempted in vain; -1 for none.
         held: Messages of it in memory; `held_bytes` their keys and values.
         busy: Those of them that a worker has, or whose delivery is awaited.
         used: Characters of the map at the last look; more than the budget if it did not fit.
@@ -53,11 +54,18 @@ class Epoch:
         "partition",
         "paused",
         "seen",
+        "tried",
         "used",
     )
 
     def __init__(
-        self, number: int, member: int, partition: TopicPartition, handler: int, start: Start
+        self,
+        number: int,
+        member: int,
+        partition: TopicPartition,
+        handler: int,
+        start: Start,
+        found: Completion,
     ) -> None:
         self.number = number
         self.member = member
@@ -76,12 +84,11 @@ class Epoch:
         self.full = False  # at the last look of `Epochs.due`
         self.asked: Mark | None = None
         self.committed: Mark | None = None
-        found = Completion()
         if start.offset is not None:
-            found = decode(start.metadata, start.offset) or found
             self.committed = Mark(start.offset, start.metadata)
         self.offsets = Offsets(start.offset, found.done)
         self.attempts: dict[int, int] = dict(found.attempts)
+        self.tried = max(self.attempts, default=-1)
 
     def mark(self) -> Mark | None:
         """Return how far this epoch may be committed; None while nothing is known.
@@ -92,19 +99,26 @@ class Epoch:
         watermark = self.offsets.watermark
         if watermark is None:
             return None
+        # A message that compaction has removed meanwhile is never finished.
+        self.attempts = {o: had for o, had in self.attempts.items() if o >= watermark}
         completion = Completion(tuple(self.offsets.runs_done()), self.attempts)
         text = encode(watermark, completion, self.budget)
         self.used = self.budget + 1 if text is None else len(text)
         return Mark(watermark, text or "")
 
-    def finish(self, records: Records) -> None:
-        """Count messages as done for good; `records` holds just them."""
+    def finish(self, records: Records, tried: bool) -> None:
+        """Count messages as done for good.
+
+        Args:
+            records: Just them.
+            tried: Any of them may have had attempts before.
+        """
         self.offsets.finish(records.offsets)
         count = len(records.values)
         self.held -= count
         self.held_bytes -= records.size
         self.finished += count
-        if self.attempts:
+        if tried:
             for offset in records.offsets:
                 self.attempts.pop(offset, None)
 
@@ -130,11 +144,13 @@ class Epochs:
         self, member: int, partition: TopicPartition, handler: int, start: Start
     ) -> tuple[Epoch, Report | None]:
         """Open a new epoch; also return what is to be said of a map that was dropped."""
+        found: Completion | None = Completion()
+        if start.offset is not None:
+            found = decode(start.metadata, start.offset)
         self._number += 1
-        epoch = Epoch(self._number, member, partition, handler, start)
+        epoch = Epoch(self._number, member, partition, handler, start, found or Completion())
         self._epochs[partition] = epoch
-        ignored = start.offset is not None and decode(start.metadata, start.offset) is None
-        if not ignored:
+        if found is not None:
             return epoch, None
         failure = Failure("CompletionMap", f"unreadable metadata at offset {start.offset}")
         return epoch, Report(Note.MAP_IGNORED, partition=partition, failure=failure)

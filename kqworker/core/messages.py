@@ -64,7 +64,7 @@ class Messages:
                     continue
                 records = records.pick(kept)
             self.flow.add(epoch, len(records), records.size)
-            if epoch.attempts:
+            if records.offsets[0] <= epoch.tried:
                 self._push_tried(epoch, records)
             else:
                 queue = self._queues[epoch.handler]
@@ -162,7 +162,7 @@ class Messages:
             self._settle_each(flight, now, waiting)
         else:
             for epoch, segment in flight.parts:
-                self._accept(epoch, segment.records)
+                self._accept(epoch, segment.records, segment.attempt)
         queue = self._queues[flight.task.handler]
         for lane in flight.lanes:
             if lane not in waiting:
@@ -200,19 +200,19 @@ class Messages:
                         back.append(span)
                         self._later(due, lane)
             if accepted:
-                self._accept(epoch, records.pick(accepted))
+                self._accept(epoch, records.pick(accepted), segment.attempt)
             base += len(records)
         queue.give_back(back)
 
-    def _accept(self, epoch: Epoch, records: Records) -> None:
+    def _accept(self, epoch: Epoch, records: Records, attempt: int) -> None:
         if epoch.live:
-            self._finish(epoch, records)
+            self._finish(epoch, records, attempt > 1)
             self.handled += len(records.values)
 
-    def _finish(self, epoch: Epoch, records: Records) -> None:
+    def _finish(self, epoch: Epoch, records: Records, tried: bool = True) -> None:
         count = len(records.values)
         epoch.busy -= count
-        epoch.finish(records)
+        epoch.finish(records, tried)
         self.flow.remove(count, records.size)
 
     def _follow(
