@@ -7,6 +7,7 @@ that `--help` answers at once. Tested by tests/cli.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -98,4 +99,24 @@ for command in (run, dev, demo, push, check, handlers, config, init, broker):
 
 def main() -> NoReturn:
     """Run the command line; the entry point of `kqworker`."""
+    _fill_standard_streams()
     program.main()
+
+
+def _fill_standard_streams() -> None:
+    """Open what was closed for us, as by `2>&-`, to nowhere.
+
+    Python leaves None in its place, and the next descriptor that is opened, a broker's
+    connection perhaps, becomes what C code takes for standard error.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(fd, True)
+    # Open for good: what they stand for is.
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)

@@ -37,6 +37,21 @@ def test_help_loads_nothing_heavy() -> None:
     assert "--workers" in done.stdout
 
 
+@pytest.mark.parametrize("closed", ["2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_streams_change_no_exit_code_and_are_nobody_elses(closed: str) -> None:
+    code = (
+        "import os, sys\n"
+        "from kqworker.cli import main\n"
+        "sys.argv[1:] = ['rnu']\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n"
+        "    os._exit(end.code if os.pipe()[0] > 2 else 100)"
+    )
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-P", "-c", code]
+
+    assert subprocess.run(command, timeout=60).returncode == 2
+
+
 def test_the_version_is_said(kqworker: Run) -> None:
     ended = kqworker("--version")
 
