@@ -113,9 +113,9 @@ class Feed:
             with Producer(self._settings) as producer:
                 for number in range(len(self._values)):
                     if number % self._chunk == 0:
-                        producer.poll(BREATH)
+                        self._breathe(producer)
                         while not self._over() and self._must_wait(number):
-                            producer.poll(BREATH)
+                            self._breathe(producer)
                     if self._over():
                         break
                     self._produce(producer, number)
@@ -124,6 +124,11 @@ class Feed:
                 producer.flush(PATIENCE)
         except BaseException as error:  # of a thread nobody else would hear of
             self._failures.append(error)
+
+    def _breathe(self, producer: Producer) -> None:
+        # poll() alone comes back at once when something was delivered.
+        self._stop.wait(BREATH)
+        producer.poll(0)
 
     def _over(self) -> bool:
         return self._stop.is_set() or self._enough.is_set()
