@@ -317,8 +317,8 @@ class _Run:
     def _finish(self, stopped: c.Stopped, core: Supervisor, workers: ProcessWorkers) -> Exit:
         if stopped.end is c.End.BOOT_FAILED and stopped.failure is not None:
             raise ConfigError(f"workers cannot start: {_told(stopped.failure)}")
-        if stopped.end is c.End.ABANDONED and not self._left:
-            self._left.append("what was finished last: Kafka did not confirm its commit")
+        if stopped.end is c.End.ABANDONED and stopped.failure is not None and not self._left:
+            self._left.append(stopped.failure.text)
         snapshot = core.snapshot()
         end = EXITS[stopped.end]
         if self._fatal is not None:

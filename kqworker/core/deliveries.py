@@ -9,7 +9,7 @@ Tested by tests/core/test_deliveries.py and by every run in tests/sim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from kqworker.core.commands import Produce
 from kqworker.core.epochs import Epoch
@@ -80,9 +80,11 @@ class Deliveries:
         """Forget a ticket: its record is in the log, or nobody waits any more."""
         self._tickets.pop(ticket.number, None)
 
-    def awaited(self) -> bool:
-        """Return whether a message of an epoch that lives waits for any of them."""
-        return any(t.pending.epoch.live and t.pending.waits for t in self._tickets.values())
+    def awaiting(self) -> Iterator[Pending]:
+        """Yield the messages of epochs that live that wait for them, once a record."""
+        for ticket in self._tickets.values():
+            if ticket.pending.epoch.live and ticket.pending.waits:
+                yield ticket.pending
 
     def stalled(self) -> int:
         """Return how many records have failed and are to be tried again."""

@@ -63,10 +63,11 @@ class Ending:
             self.deadline = min(self.deadline, now + grace)
         return False
 
-    def abandoned(self) -> None:
-        """Note that work was left undone."""
+    def abandoned(self, what: str) -> None:
+        """Note that work was left undone; `what` is told where no message can be named."""
         if self.end is End.CLEAN:
             self.end = End.ABANDONED
+            self.failure = Failure("Abandoned", what)
 
     def advance(self, now: float) -> None:
         """Go to the next phase."""

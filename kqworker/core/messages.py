@@ -258,7 +258,7 @@ class Messages:
     @property
     def delivering(self) -> bool:
         """Whether a message of a present epoch waits for its records."""
-        return self._deliveries.awaited()
+        return any(self._deliveries.awaiting())
 
     @property
     def stalled(self) -> int:
@@ -288,6 +288,14 @@ class Messages:
             pending.waits = 0
             epoch.attempts[pending.records.offsets[0]] = pending.attempt
             self._dispose(epoch, pending.records, pending.attempt, event.failure)
+
+    def abandon(self) -> None:
+        """Name the messages that are left because their records cannot be delivered."""
+        failure = Failure("Undelivered", "its outputs or its dead letter were not delivered")
+        for pending in dict.fromkeys(self._deliveries.awaiting()):
+            self._report(
+                Note.ABANDONED, pending.epoch, pending.records, 0, pending.attempt, failure
+            )
 
     def _delivered_all(self, pending: Pending) -> None:
         epoch = pending.epoch

@@ -289,17 +289,18 @@ class Supervisor:
                 if crew.flying or self._messages.delivering:
                     if not late:
                         return False
-                    ending.abandoned()
+                    ending.abandoned("what workers were handed and had not begun")
                     crew.kill_all()
                     if crew.flying:
                         return False
+                    self._messages.abandon()
                 self._give_back(now, wait=False)
                 self._commit()
             case Phase.COMMITTING:
                 if not self._epochs.settled():
                     if not late:
                         return False
-                    ending.abandoned()
+                    ending.abandoned("what was finished last: Kafka did not confirm its commit")
                 crew.dismiss_all(now)
             case Phase.DISMISSING:
                 if len(crew.pool):
