@@ -66,7 +66,7 @@ class PollingSource:
         ]
         for run in records:
             self._ledger.reach(run.partition, run.offsets[-1] + 1)
-        self.put(Fetched(records))
+        self.put(Fetched(records, 0))
         return True
 
     def answer(self) -> None:

@@ -26,6 +26,7 @@ class Epoch:
 
     Attributes:
         number: Ascends over all epochs of a supervisor.
+        member: Whose it is: what another member fetches of it, or loses, is not this one's.
         live: False once the partition was given back or lost.
         draining: The partition is to be given back: nothing new of it is begun.
         attempts: Attempts that open messages have had, by offset; only where any failed.
@@ -139,6 +140,11 @@ class Epochs:
     def get(self, partition: TopicPartition) -> Epoch | None:
         """Return the present epoch of a partition; None if it is not owned."""
         return self._epochs.get(partition)
+
+    def of(self, member: int, partition: TopicPartition) -> Epoch | None:
+        """Return the present epoch of a partition if it is this member's, else None."""
+        epoch = self._epochs.get(partition)
+        return epoch if epoch is not None and epoch.member == member else None
 
     def begin(
         self, member: int, partition: TopicPartition, handler: int, start: Start

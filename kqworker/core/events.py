@@ -49,7 +49,10 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Partitions were taken away without asking: another member may have them already."""
+    """Partitions were taken away without asking: another may have them already.
+
+    That other may be a member of the same supervisor, and its `Assigned` may come first.
+    """
 
     member: int
     partitions: tuple[TopicPartition, ...]
@@ -57,9 +60,16 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Messages arrived; each partition's in the order of their offsets."""
+    """Messages arrived; each partition's in the order of their offsets.
+
+    Attributes:
+        records: The messages.
+        member: Who fetched them. One that has not yet learned that a partition is another
+            member's may still fetch it, from where it was itself.
+    """
 
     records: Sequence[Records]
+    member: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +78,14 @@ class Positions:
 
     Kafka's own position: compaction and transaction markers leave it beyond the last
     message + 1, and only a commit of it brings the lag to zero.
+
+    Attributes:
+        offsets: The positions.
+        member: Whose they are.
     """
 
     offsets: Mapping[TopicPartition, int]
+    member: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Messages:
     def fetched(self, event: Fetched) -> None:
         """Take in messages; what is not owned, or was finished before, is passed over."""
         for records in event.records:
-            epoch = self.epochs.get(records.partition)
+            epoch = self.epochs.of(event.member, records.partition)
             if epoch is None or epoch.draining:
                 continue
             kept = epoch.offsets.admit(records.offsets)

@@ -117,7 +117,8 @@ class Supervisor:
             case e.Revoked():
                 self._revoked(event, now)
             case e.Lost():
-                self._lost(event.partitions)
+                # Another member may have been given some of them before this one was heard.
+                self._lost(p for p in event.partitions if self._epochs.of(event.member, p))
             case e.WorkerReady():
                 self._crew.ready(event)
             case e.BootFailed():
@@ -222,7 +223,8 @@ class Supervisor:
         self._crew.recall(ended)
 
     def _revoked(self, event: e.Revoked, now: float) -> None:
-        epochs = [ep for p in event.partitions if (ep := self._epochs.get(p)) is not None]
+        member = event.member
+        epochs = [ep for p in event.partitions if (ep := self._epochs.of(member, p)) is not None]
         self._messages.drain(epochs)
         self._crew.recall(epochs)
         deadline = now + max(0.0, event.seconds)
@@ -246,7 +248,7 @@ class Supervisor:
 
     def _positions(self, event: e.Positions) -> None:
         for partition, position in event.offsets.items():
-            epoch = self._epochs.get(partition)
+            epoch = self._epochs.of(event.member, partition)
             # What an epoch that drains has passed over is below this position, and open.
             if epoch is not None and not epoch.draining:
                 epoch.offsets.advance(position)

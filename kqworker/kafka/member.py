@@ -214,7 +214,7 @@ class Member:
                 continue  # revoked in the meantime: its next owner reads it
             reached = self._ledger.reached(run.partition)
             if reached is not None and run.offsets[0] < reached:
-                self._mailbox.put(Fetched(records))
+                self._mailbox.put(Fetched(records, self.number))
                 records = []
                 self._start_again(run.partition)
             self._ledger.reach(run.partition, run.offsets[-1] + 1)
@@ -229,7 +229,7 @@ class Member:
         self._unseen = True
         with self._condition:
             self._untaken += 1
-        self._mailbox.put(Fetched(records))
+        self._mailbox.put(Fetched(records, self.number))
 
     def _start_again(self, partition: TopicPartition) -> None:
         """Begin a new epoch: the log was cut off or made anew, and offsets come again."""
@@ -396,4 +396,4 @@ class Member:
         self.lag = lag
         self._faults.look(self._consumer)
         if changed:
-            self._mailbox.put(Positions(changed))
+            self._mailbox.put(Positions(changed, self.number))

@@ -59,6 +59,7 @@ class Supervised:
         self.core = Supervisor(policies or (policy(),), Limits(**limits), Random(1))  # type: ignore[arg-type]
         self.now = 0.0
         self.seen: list[c.Command] = []
+        self.members: dict[TopicPartition, int] = {}
         self._note(self.core.start(self.now))
 
     def _note(self, commands: list[c.Command]) -> list[c.Command]:
@@ -102,10 +103,15 @@ class Supervised:
         member: int = 0,
     ) -> list[c.Command]:
         starts = dict.fromkeys(partitions or (TP,), e.Start(start, metadata))
+        self.members.update(dict.fromkeys(starts, member))
         return self.on(e.Assigned(member, starts))
 
     def fetch(self, *offsets: int, **columns: object) -> list[c.Command]:
-        return self.on(e.Fetched((records(*offsets, **columns),)))  # type: ignore[arg-type]
+        fetched = records(*offsets, **columns)  # type: ignore[arg-type]
+        return self.on(e.Fetched((fetched,), self.members[fetched.partition]))
+
+    def position(self, offset: int, partition: TopicPartition = TP) -> list[c.Command]:
+        return self.on(e.Positions({partition: offset}, self.members[partition]))
 
     def accept(self, task: Task, *, worker: int = 1, **answer: object) -> list[c.Command]:
         """The worker is done with a task; whatever is not said otherwise was accepted."""

@@ -311,4 +311,4 @@ def test_a_position_beyond_the_last_message_is_told_once_and_may_be_committed(
     bench.source.execute(Commit({TP: Mark(5, ""), OTHER: Mark(1, "")}))
 
     assert bench.wait(Committed) == [Committed({TP: 5, OTHER: 1})]
-    assert bench.wait(Positions) == [Positions({TP: 5})]
+    assert bench.wait(Positions) == [Positions({TP: 5}, 0)]

@@ -87,6 +87,8 @@ class Member:
         self.paused: set[TopicPartition] = set()
         self.fetching = True
         self.waiting: tuple[TopicPartition, ...] | None = None
+        self._under_way: dict[TopicPartition, tuple[c.Mark, Assigned]] = {}
+        self._next: dict[TopicPartition, c.Mark] = {}
         self._scheduled = False
         self._untaken = False  # a batch that the supervisor has not heard of: no second one
         self._last = 0.0
@@ -142,9 +144,11 @@ class Member:
         if batch:
             self._untaken = True
             self._last = max(self._last, self.life.soon())
-            self.life.world.at(self.life, self._last, self._taken, e.Fetched(tuple(batch)))
+            self.life.world.at(
+                self.life, self._last, self._taken, e.Fetched(tuple(batch), self.number)
+            )
         if positions:
-            self.put(e.Positions(positions))
+            self.put(e.Positions(positions, self.number))
         self.wake()
 
     # -- rebalances
@@ -166,6 +170,8 @@ class Member:
                     start = e.Start(None)
             log = life.world.logs[partition]
             group.owners[partition] = self
+            self.assigned.pop(partition, None)
+            self.paused.discard(partition)
             offset = committed.offset if committed else None
             self.assigned[partition] = Assigned(log, offset, start.offset)
             starts[partition] = start
@@ -177,18 +183,24 @@ class Member:
         self.waiting = partitions
         self.put(e.Revoked(self.number, partitions, seconds))
 
-    def lose(self, partitions: tuple[TopicPartition, ...], heard: bool) -> None:
-        """Have partitions taken away."""
-        self._let_go(partitions)
-        if heard:
-            self.put(e.Lost(self.number, partitions))
+    def lose(self, places: Mapping[TopicPartition, Assigned | None]) -> None:
+        """Learn that places were taken away, perhaps long after another got them."""
+        lost = tuple(p for p, place in places.items() if place and self.assigned.get(p) is place)
+        self._let_go(lost)
+        if lost:
+            self.put(e.Lost(self.number, lost))
 
     def _let_go(self, partitions: Iterable[TopicPartition]) -> None:
+        owners = self.life.world.group.owners
         for partition in partitions:
-            self.assigned.pop(partition, None)
+            del self.assigned[partition]
             # A pause would outlive the assignment: the source ends it.
             self.paused.discard(partition)
-            self.life.world.group.owners[partition] = None
+            if partition in self._next:
+                offset = self._next.pop(partition).offset
+                self.put(e.Committed({partition: offset}, NOT_OWNED))
+            if owners[partition] is self:
+                owners[partition] = None
 
     # -- commands
 
@@ -197,11 +209,12 @@ class Member:
         assert partitions == command.partitions, f"{command} does not answer {partitions}"
         self.waiting = None
         world = self.life.world
+        owned = {p for p in partitions if world.group.owners[p] is self}
         for partition, mark in command.marks.items():
-            if partition in self.assigned and not self._refuses(mark):
+            if partition in owned and not self._refuses(mark):
                 world.group.committed[partition] = mark
-        self._let_go(partitions)
-        for partition in partitions:
+        self._let_go([partition for partition in partitions if partition in self.assigned])
+        for partition in owned:
             world.given_back(self.life, partition)
         self.wake()
 
@@ -214,24 +227,39 @@ class Member:
         return None
 
     def commit(self, marks: Mapping[TopicPartition, c.Mark]) -> None:
-        life = self.life
-        slow = life.faults.commit_slow and life.random.random() < life.faults.commit_slow
-        seconds = life.random.uniform(0.5, 3.0) if slow else life.random.uniform(0.001, 0.03)
-        owned = {p: (mark, self.assigned.get(p)) for p, mark in marks.items()}
-        life.later(seconds, self._commit, owned)
-
-    def _commit(self, marks: Mapping[TopicPartition, tuple[c.Mark, Assigned | None]]) -> None:
-        answers: dict[str | None, dict[TopicPartition, int]] = {}
-        for partition, (mark, assigned) in marks.items():
-            if assigned is None or self.assigned.get(partition) is not assigned:
-                error: str | None = NOT_OWNED
+        """Send marks, one commit of a partition at a time; a newer one waits, or goes alone."""
+        send = {}
+        for partition, mark in marks.items():
+            if partition not in self.assigned:
+                self.put(e.Committed({partition: mark.offset}, NOT_OWNED))
+            elif partition in self._under_way:
+                self._next[partition] = mark
             else:
-                error = self._refuses(mark)
+                send[partition] = (mark, self.assigned[partition])
+        if send:
+            self._under_way.update(send)
+            life = self.life
+            slow = life.faults.commit_slow and life.random.random() < life.faults.commit_slow
+            seconds = life.random.uniform(0.5, 3.0) if slow else life.random.uniform(0.001, 0.03)
+            life.later(seconds, self._answer, send)
+
+    def _answer(self, sent: Mapping[TopicPartition, tuple[c.Mark, Assigned]]) -> None:
+        answers: dict[str | None, dict[TopicPartition, int]] = {}
+        following = {}
+        for partition, (mark, assigned) in sent.items():
+            del self._under_way[partition]
+            error: str | None = NOT_OWNED
+            if self.life.world.group.owners[partition] is self:
+                if self.assigned.get(partition) is assigned:
+                    error = self._refuses(mark)
             if error is None:
                 self.life.world.group.committed[partition] = mark
             answers.setdefault(error, {})[partition] = mark.offset
+            if partition in self._next:
+                following[partition] = self._next.pop(partition)
         for error, offsets in answers.items():
             self.put(e.Committed(offsets, error, error == TOO_LARGE))
+        self.commit(following)
 
 
 def records_of(messages: list[Message]) -> Records:

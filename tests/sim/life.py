@@ -37,6 +37,7 @@ class Life:
         self.random = world.random
         self.faults = plan.faults
         self.over = False
+        self.deadline: float | None = None
         self.stopped: c.Stopped | None = None
         self.workers: dict[int, Worker] = {}
         scenario = world.scenario
@@ -102,6 +103,7 @@ class Life:
     def start(self) -> None:
         """Begin, and let the group give it partitions."""
         self._carry_out(None, self.supervisor.start(self.now))
+        self.deadline = self.supervisor.deadline()
         partitions = list(self.world.logs)
         self.random.shuffle(partitions)
         for index, partition in enumerate(partitions):
@@ -117,9 +119,9 @@ class Life:
             self.world.tell(event)
         self._judge(event)
         self.oracle.before(event, self.now)
-        if isinstance(event, e.Assigned):
-            self.checks.assigned(event.partitions)
+        self.checks.let_go(self.oracle.leaving_views)
         self._carry_out(event, self.supervisor.handle(event, self.now))
+        self.deadline = self.supervisor.deadline()
 
     def _carry_out(self, event: e.Event | None, commands: list[c.Command]) -> None:
         if self.world.story is not None:
@@ -169,8 +171,8 @@ class Life:
         by = self.checks.stop_by
         must(by is not None and self.now <= by, "(7) a stop takes too long", self.now, by)
         if command.end is c.End.CRASH_LOOP:
-            enough = max(20, 4 * self.world.scenario.limits.workers)
-            looped = self.bad_boots >= 5 or self.bad_deaths >= enough
+            rounds = 4 * self.world.scenario.limits.workers
+            looped = self.bad_boots >= max(5, rounds) or self.bad_deaths >= max(20, rounds)
             must(looped, "no crash loop", self.bad_boots, self.bad_deaths)
         if self._catching_up is not None and command.end is c.End.CLEAN:
             self._check_caught_up(self._catching_up)
@@ -178,13 +180,10 @@ class Life:
     # -- commands to the source and to all workers
 
     def _commit(self, command: c.Commit) -> None:
-        owners: dict[Member, dict[TopicPartition, c.Mark]] = {}
-        for partition, mark in command.marks.items():
-            # One that is owned no more is answered by any member.
-            member = self.world.group.owners[partition] or self.members[0]
-            owners.setdefault(member, {})[partition] = mark
-        for member, marks in owners.items():
-            member.commit(marks)
+        marks = dict(command.marks)
+        for member in self.members:
+            member.commit({p: marks.pop(p) for p in list(marks) if p in member.assigned})
+        self.members[0].commit(marks)  # which says that nobody owns them
 
     def _fetching(self, command: c.Fetching) -> None:
         for member in self.members:
@@ -223,13 +222,24 @@ class Life:
             self.over = True
             return
         if self.plan.end == "catch up":
-            targets = {p: log.end for p, log in self.world.logs.items()}
-            self._catching_up = targets
-            self.feed(e.CatchUp(targets))
+            self._catching_up = {p: log.end for p, log in self.world.logs.items() if log.messages}
+            self._catch_up()
             return
         if self.plan is self.world.scenario.lives[-1]:
             return  # the world says when all is done
         self.stop()
+
+    def _catch_up(self) -> None:
+        """Say what is to be reached, without what the group has committed by now."""
+        committed = self.world.group.committed
+        assert self._catching_up is not None
+        left = {
+            partition: target
+            for partition, target in self._catching_up.items()
+            if partition not in committed or committed[partition].offset < target
+        }
+        self.feed(e.CatchUp(left))
+        self.later(2.0, self._catch_up)
 
     def stop(self) -> None:
         """Ask it to stop, perhaps more than once."""
@@ -259,8 +269,8 @@ class Life:
     def _do_replace(self) -> None:
         self.feed(e.Replace())
 
-    def _some(self) -> tuple[Member, tuple[TopicPartition, ...]] | None:
-        members = [m for m in self.members if m.assigned and m.waiting is None]
+    def _some(self, waiting: bool) -> tuple[Member, tuple[TopicPartition, ...]] | None:
+        members = [m for m in self.members if m.assigned and (waiting or m.waiting is None)]
         if not members:
             return None
         member = self.random.choice(members)
@@ -268,23 +278,39 @@ class Life:
         return member, tuple(self.random.sample(owned, self.random.randint(1, len(owned))))
 
     def _do_revoke(self) -> None:
-        if some := self._some():
+        if some := self._some(waiting=False):
             some[0].revoke(some[1], self.random.choice((0.0, 0.1, 1.0, 20.0)))
 
-    def _do_lost(self, heard: bool = True) -> None:
-        if some := self._some():
-            some[0].lose(some[1], heard)
-            for partition in some[1]:
-                self.world.given_back(self, partition)
+    def _do_lost(self) -> None:
+        self._lose(self.random.choice((0.0, 0.0, 0.3, 2.0)))
 
     def _do_unheard(self) -> None:
-        self._do_lost(heard=False)
+        """Let a member be given again what it has, and somebody had meanwhile."""
+        if some := self._some(waiting=False):
+            member, partitions = some
+            for partition in partitions:
+                if self.world.group.owners[partition] is member:
+                    self.world.group.other_works(partition)
+                    member.assign((partition,))
+
+    def _lose(self, seconds: float) -> None:
+        """Take partitions away, which their member learns after some seconds."""
+        # Also in the middle of a revoke that takes too long.
+        if some := self._some(waiting=True):
+            member, partitions = some
+            owned = [p for p in partitions if self.world.group.owners[p] is member]
+            for partition in owned:
+                self.world.group.owners[partition] = None
+                self.world.given_back(self, partition)
+            self.later(seconds, member.lose, {p: member.assigned[p] for p in owned})
 
     def _give(self, member: Member, partition: TopicPartition) -> None:
         """Give a partition to a member, as soon as that has time for it."""
         if member.waiting is not None:
             self.later(0.1, self._give, member, partition)
         else:
+            # Should it not have learned yet that it was taken away:
+            member.lose({partition: member.assigned.get(partition)})
             member.assign((partition,))
 
     def give_again(self, partition: TopicPartition) -> None:

@@ -114,6 +114,7 @@ class Oracle:
         self.flights: dict[int, dict[int, Flight]] = {}  # by worker and task
         self.status: dict[int, str] = {}  # of workers: starting, ready, leaving, killed
         self.leaving: dict[int, float] = {}  # since when
+        self.replaced: set[int] = set()  # who was there when all were to be replaced
         self.tickets: dict[int, tuple[Entry, c.Produce, str]] = {}
         self.drains: dict[int, tuple[tuple[View, ...], float]] = {}  # by member: until when
         self.issuing: set[Entry] = set()
@@ -132,6 +133,11 @@ class Oracle:
         if handle is not None:
             handle(event, now)
 
+    def _of(self, member: int, partition: TopicPartition) -> View | None:
+        """The epoch of a partition, if it is this member's."""
+        view = self.views.get(partition)
+        return view if view is not None and view.member == member else None
+
     def _on_assigned(self, event: e.Assigned, now: float) -> None:
         for partition, start in event.partitions.items():
             if partition in self.views:
@@ -141,20 +147,20 @@ class Oracle:
 
     def _on_lost(self, event: e.Lost, now: float) -> None:
         for partition in event.partitions:
-            if partition in self.views:
+            if self._of(event.member, partition) is not None:
                 self.leaving_views.add(self.views.pop(partition))
 
     def _on_revoked(self, event: e.Revoked, now: float) -> None:
-        for partition in event.partitions:
-            if partition in self.views:
-                self.views[partition].draining = True
-        views = tuple(self.views[p] for p in event.partitions if p in self.views)
+        found = (self._of(event.member, partition) for partition in event.partitions)
+        views = tuple(view for view in found if view is not None)
+        for view in views:
+            view.draining = True
         self.drains[event.member] = views, now + event.seconds
         self.leaving_views.update(views)
 
     def _on_fetched(self, event: e.Fetched, now: float) -> None:
         for records in event.records:
-            view = self.views.get(records.partition)
+            view = self._of(event.member, records.partition)
             if view is None or view.draining:
                 continue
             log = self.life.world.logs[records.partition]
@@ -181,7 +187,7 @@ class Oracle:
 
     def _on_positions(self, event: e.Positions, now: float) -> None:
         for partition, position in event.offsets.items():
-            view = self.views.get(partition)
+            view = self._of(event.member, partition)
             if view is not None and not view.draining:
                 view.reached = max(view.reached or 0, position)
 
@@ -199,6 +205,9 @@ class Oracle:
     def _on_workerready(self, event: e.WorkerReady, now: float) -> None:
         if self.status.get(event.worker) == "starting":
             self.status[event.worker] = "ready"
+
+    def _on_replace(self, event: e.Replace, now: float) -> None:
+        self.replaced = set(self.status)
 
     def _on_bootfailed(self, event: e.BootFailed, now: float) -> None:
         self.status.pop(event.worker, None)

@@ -152,7 +152,12 @@ class Plan:
 
 @dataclass(slots=True)
 class Scenario:
-    """All that is drawn for a seed."""
+    """All that is drawn for a seed.
+
+    Attributes:
+        metadata_limit: The broker's, for a completion map; `metadata_budget` what the core
+            takes it for.
+    """
 
     random: Random
     policies: list[HandlerPolicy]
@@ -164,6 +169,7 @@ class Scenario:
     batch: int
     latency: float
     metadata_limit: int = 4095
+    metadata_budget: int = 4095
     speeds: list[float] = field(default_factory=list)
 
 
@@ -185,9 +191,12 @@ def draw(seed: int) -> Scenario:
         boot_seconds=random.choice((1.0, 5.0)),
         grace=random.choice((0.5, 5.0, 30.0)),
     )
-    speeds = [random.choice((0.0001, 0.002, 0.02, 0.2, 0.6)) for _ in policies]
+    speeds = [random.choice((0.0001, 0.002, 0.02, 0.2, 0.6, 3.0)) for _ in policies]
     bad = random.choice((0.0, 0.1, 0.3))
-    kinds = KINDS if random.random() < 0.9 else ("crash",)
+    kinds = KINDS
+    if random.random() < 0.05:
+        # Much that is good, and some that always kills, in the same frames.
+        speeds, bad, kinds = [0.0001] * len(policies), 0.2, ("crash",)
     logs: dict[TopicPartition, Log] = {}
     arrivals: list[tuple[float, Message, int]] = []
     for policy, speed in zip(policies, speeds, strict=True):
@@ -216,6 +225,7 @@ def draw(seed: int) -> Scenario:
         batch=random.choice((1, 5, 20)),
         latency=random.choice((0.0, 0.001, 0.03)),
         metadata_limit=random.choice((4095, 4095, 4095, 30, 14)),
+        metadata_budget=random.choice((4095, 4095, 40, 20)),
         speeds=speeds,
     )
 
@@ -288,8 +298,8 @@ def _plan(random: Random) -> Plan:
     actions = sorted((random.random() * seconds, random.choice(ACTIONS)) for _ in range(count))
     end = random.choice(("kill", "stop", "stop", "catch up"))
     graces = [(0.0, random.choice((0.0, 0.1, 1.0, 40.0)))]
-    if random.random() < 0.3:
-        graces.append((random.random() * 3.0, random.choice((0.0, 0.5, 5.0))))
+    if random.random() < 0.5:
+        graces.append((random.choice((0.01, 0.5, 3.0)), random.choice((0.0, 0.5, 5.0))))
 
     def rate(*high: float) -> float:
         return random.choice(high) if random.random() < 0.3 else 0.0

@@ -59,7 +59,7 @@ class WorkChecks:
         """Check that what is not begun is asked back where it is not to be begun."""
         oracle = self.oracle
         if isinstance(event, e.StopRequested) and not oracle.stopping:
-            having = {worker for worker, flights in oracle.flights.items() if flights}
+            having = {worker for worker, flights in oracle.flights.items() if any(flights)}
         elif oracle.leaving_views:
             having = {
                 worker
@@ -70,9 +70,8 @@ class WorkChecks:
             oracle.leaving_views.clear()
         else:
             return
-        sent = {x.worker for x in commands if isinstance(x, c.Send)}
         asked = {x.worker for x in commands if isinstance(x, c.Recall)}
-        must(having - sent <= asked, "what is not begun was not asked back", event, having, asked)
+        must(having <= asked, "what is not begun was not asked back", event, having, asked)
 
     # -- records
 
@@ -126,6 +125,7 @@ class WorkChecks:
     def _on_send(self, command: c.Send, now: float) -> None:
         oracle, worker, task = self.oracle, command.worker, command.task
         must(oracle.status.get(worker) == "ready", "sent to who is not ready", worker)
+        must(worker not in oracle.replaced, "sent to who is to be replaced", worker)
         flights = oracle.flights.setdefault(worker, {})
         must(len(flights) < 2, "a third task for a worker", worker)
         must(not self.oracle.stopping, "begun during a stop", task)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 from kqworker.core import commands as c
+from kqworker.core import epochs
 from kqworker.types import Output, Task, TopicPartition
 from tests.sim.kafka import Group
 from tests.sim.life import Life
@@ -64,7 +65,7 @@ class World:
 
     def _step(self, life: Life) -> None:
         """Let happen what comes next: an event of the world, or the supervisor's deadline."""
-        deadline = life.supervisor.deadline()
+        deadline = life.deadline
         heap = self._heap
         if heap and (deadline is None or heap[0][0] <= deadline):
             when, _, owner, call, arguments = heapq.heappop(heap)
@@ -85,6 +86,7 @@ class World:
 
     def run(self) -> None:
         """Live through all of it."""
+        epochs.METADATA_BUDGET = self.scenario.metadata_budget
         for when, message, gap in self.scenario.arrivals:
             self.at(self, when, self._append, message, gap)
         plans = self.scenario.lives

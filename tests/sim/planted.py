@@ -1,0 +1,131 @@
+"""Plants faults in the core, one at a time, and runs the simulator over each.
+
+    python -m tests.sim.planted                    all of them; fails if one survives
+    python -m tests.sim.planted NAME …             these
+    python -m tests.sim.planted --list
+
+Each fault gets a process of its own, in which the module is compiled from its changed text;
+nothing is written anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.machinery
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from tests.sim.faults import FAULTS, Fault
+
+SEEDS = 200
+SECONDS = 120.0
+CAUGHT, SURVIVED, BROKEN = 0, 3, 4
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of a fault: caught, survived, or its text is not there (any more)."""
+
+    fault: Fault
+    code: int
+    text: str
+
+
+class _Changed(importlib.machinery.SourceFileLoader):
+    """Compiles a module from its text with a fault in it."""
+
+    fault: Fault
+
+    def get_code(self, fullname: str) -> CodeType:
+        text = Path(self.path).read_text()
+        if text.count(self.fault.old) != 1:
+            raise SystemExit(BROKEN)
+        return compile(text.replace(self.fault.old, self.fault.new), self.path, "exec")
+
+
+class Planter(MetaPathFinder):
+    """Finds the faulty module before the sound one is found."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != f"kqworker.core.{self._fault.module}":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        assert spec is not None and spec.origin is not None
+        spec.loader = _Changed(fullname, spec.origin)
+        spec.loader.fault = self._fault
+        return spec
+
+
+def try_here(fault: Fault, seeds: int) -> int:
+    """Plant a fault in this process, before the core is imported, and run seeds."""
+    assert not any(name.startswith("kqworker.core") for name in sys.modules)
+    sys.meta_path.insert(0, Planter(fault))
+    from tests.sim.runner import run_one
+
+    for seed in range(seeds):
+        _, error = run_one(seed)
+        if error is not None:
+            print(f"seed {seed}: {type(error).__name__}: {str(error)[:160]}")
+            return CAUGHT
+    return SURVIVED
+
+
+def attempt(fault: Fault, seeds: int = SEEDS) -> Trial:
+    """Plant a fault in a process of its own and run seeds there."""
+    command = [sys.executable, "-m", "tests.sim.planted", "--here", fault.name, f"--seeds={seeds}"]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Trial(fault, CAUGHT, "it goes on for ever")
+    text = (done.stdout or done.stderr).strip()
+    return Trial(fault, done.returncode, text.splitlines()[-1] if text else "")
+
+
+def attempt_all(faults: Sequence[Fault], seeds: int = SEEDS) -> list[Trial]:
+    """Try faults, as many at a time as there are cores."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as executor:
+        return list(executor.map(lambda fault: attempt(fault, seeds), faults))
+
+
+def main() -> int:
+    """Do what the arguments say; return 1 if a fault survived or could not be planted."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.planted")
+    parser.add_argument("names", nargs="*", help="of faults; all of them if none is named")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--here", metavar="NAME", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    by_name = {fault.name: fault for fault in FAULTS}
+    if options.here:
+        return try_here(by_name[options.here], options.seeds)
+    chosen = [by_name[name] for name in options.names] or list(FAULTS)
+    if options.list:
+        for fault in chosen:
+            print(f"{fault.breaks!s:12} {fault.name}")
+        return 0
+    bad = 0
+    for trial in attempt_all(chosen, options.seeds):
+        what = {CAUGHT: "caught", SURVIVED: "SURVIVED", BROKEN: "CANNOT BE PLANTED"}
+        print(f"{what.get(trial.code, 'ERROR'):9} {trial.fault.name}: {trial.text}")
+        bad += trial.code != CAUGHT
+    print(f"{len(chosen) - bad} of {len(chosen)} faults caught")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
