@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.kafka.cluster import Cluster
 from tests.kafka.journal import APP, Reader
@@ -32,6 +33,10 @@ MARK = "RUN_UNDER_TEST"
 # How long anything may take that has no bound of its own, on a busy machine.
 PATIENCE = 60.0
 PAUSE = 0.005
+# Runs the figures of the long run, which take hours.
+LONG = os.environ.get("KQWORKER_LONG") == "1"
+# For a module's heavy tests: these machines may be busy, and the long run is long.
+HEAVY = pytest.mark.timeout(0 if LONG else 300)
 
 
 class Supervisor:

@@ -11,7 +11,9 @@ from tests.kafka import checker
 from tests.kafka.cluster import Cluster
 from tests.kafka.journal import read
 from tests.kafka.records import produce
-from tests.kafka.supervisors import Supervise
+from tests.kafka.supervisors import HEAVY, Supervise
+
+pytestmark = HEAVY
 
 MIB = 2**20
 BOUND = 300 * MIB

@@ -12,7 +12,9 @@ from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.journal import Key, read
 from tests.kafka.records import consume, produce
-from tests.kafka.supervisors import Supervise
+from tests.kafka.supervisors import HEAVY, Supervise
+
+pytestmark = HEAVY
 
 ATTEMPTS = 3
 RETRY = {"attempts": ATTEMPTS, "first": 0.05}

@@ -12,12 +12,15 @@ from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.journal import read
 from tests.kafka.records import commits, produce
-from tests.kafka.supervisors import Supervise
+from tests.kafka.supervisors import HEAVY, LONG, Supervise
+
+pytestmark = HEAVY
 
 # What a stop takes beside the time it was given: commit, workers' end, leaving the group.
 LEAVING = 2.0
 # A member that waits for its group's answer hears it before it leaves, for so long at most.
 JOINING = 5.0
+STOPS = 1000 if LONG else 20
 
 
 def test_ctrl_c_waits_for_what_is_running_and_commits_it(
@@ -74,15 +77,14 @@ def test_a_stop_that_runs_out_of_time_exits_4_and_names_what_was_left(
     assert {attempt.key for attempt in again.reader.attempts} == set(produced) - finished
 
 
-def test_twenty_terms_under_load_redeliver_nothing(
+def test_terms_under_load_redeliver_nothing(
     kafka: Cluster, topic: NewTopic, supervise: Supervise
 ) -> None:
     name = topic(partitions=4)
-    stops = 20
-    produced = produce(kafka, name, [b"sleep 0.002"] * 10_000, partitions=4)
+    produced = produce(kafka, name, [b"sleep 0.002"] * (500 * STOPS), partitions=4)
     # In the middle of frames, retries and the commit interval.
-    for number in range(stops):
-        supervisor = supervise(kafka, name).handled(100 + 10 * number)
+    for number in range(STOPS):
+        supervisor = supervise(kafka, name).handled(100 + 10 * (number % 20))
         told = time.monotonic()
         assert supervisor.stop() == 0, supervisor
         assert time.monotonic() - told <= LEAVING + 1.0, supervisor

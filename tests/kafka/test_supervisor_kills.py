@@ -11,10 +11,11 @@ from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.journal import Attempt, read
 from tests.kafka.records import commits, produce
-from tests.kafka.supervisors import Supervise
+from tests.kafka.supervisors import HEAVY, LONG, Supervise
 
-MESSAGES = 10_000
-KILLS = 5
+pytestmark = HEAVY
+
+MESSAGES, KILLS = (400_000, 200) if LONG else (10_000, 5)
 COMMIT_INTERVAL = 1.0  # the default
 # From a worker's end of a message to its commit at the broker: the rest of its frame
 # (10 ms), the loop's turn, the commit's way.
@@ -31,7 +32,7 @@ FURTHER = 300
         pytest.param(("-X", "group.instance.id=one"), 0.0, id="static member"),
     ],
 )
-def test_five_killed_supervisors_lose_nothing_and_repeat_what_was_not_committed(
+def test_killed_supervisors_lose_nothing_and_repeat_what_was_not_committed(
     kafka: Cluster,
     topic: NewTopic,
     supervise: Supervise,

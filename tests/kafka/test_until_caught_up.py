@@ -13,7 +13,9 @@ from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.journal import Key, read
 from tests.kafka.records import PATIENCE, produce
-from tests.kafka.supervisors import Supervise, Supervisor
+from tests.kafka.supervisors import HEAVY, Supervise, Supervisor
+
+pytestmark = HEAVY
 
 # A run with nothing to do: a start, a join, an end.
 SOON = 15.0

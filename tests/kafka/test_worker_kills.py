@@ -12,10 +12,11 @@ from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.journal import Attempt, read
 from tests.kafka.records import commits, consume, produce
-from tests.kafka.supervisors import Supervise, Supervisor
+from tests.kafka.supervisors import HEAVY, LONG, Supervise, Supervisor
 
-MESSAGES = 20_000
-KILLS = 50
+pytestmark = HEAVY
+
+MESSAGES, KILLS = (1_000_000, 1000) if LONG else (20_000, 50)
 FAILING = 20  # one in so many fails on its first attempt: 5 %
 ATTEMPTS = 3
 RETRY = {"attempts": ATTEMPTS, "first": 0.05}
@@ -34,7 +35,7 @@ def kill_one(supervisor: Supervisor) -> int:
     return victim.pid
 
 
-def test_fifty_killed_workers_lose_nothing_and_cost_one_repeat_each(
+def test_killed_workers_lose_nothing_and_cost_one_repeat_each(
     kafka: Cluster, topic: NewTopic, supervise: Supervise
 ) -> None:
     name = topic(partitions=2)
