@@ -167,7 +167,7 @@ FAULTS = (
     ),
     Fault(
         "attempts-before-a-restart-are-forgotten", 6, "messages",
-        "if epoch.attempts:", "if False:",
+        "if records.offsets[0] <= epoch.tried:", "if False:",
     ),
     Fault(
         "delay-asked-for-is-ignored", 6, "messages",
@@ -202,7 +202,7 @@ FAULTS = (
     ),
     Fault(
         "late-and-yet-not-killed", 7, "supervisor",
-        "ending.abandoned()\n                    crew.kill_all()", "ending.abandoned()",
+        "begun\")\n                    crew.kill_all()", "begun\")",
     ),
     # 8: and leaves no process
     Fault(
