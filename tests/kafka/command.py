@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,25 +60,46 @@ class Command:
     def __call__(
         self, *arguments: str, stdin: str = "", timeout: float = 60.0, **environment: str
     ) -> Ended:
-        """Run it to its end.
-
-        Args:
-            arguments: After `kqworker`.
-            stdin: What it reads.
-            timeout: Seconds; then it is killed, and the test fails.
-            environment: More variables.
-        """
-        own = {name: text for name, text in os.environ.items() if not name.startswith("KQWORKER_")}
-        # Somebody's built-in broker must not be found, and the tests' own modules must be.
-        own |= {"XDG_RUNTIME_DIR": str(self.folder), "PYTHONPATH": str(ROOT), **environment}
-        began = time.monotonic()
-        done = subprocess.run(
-            [str(PROGRAM), *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
+        """Run it to its end; as `run` has it."""
+        return run(
+            (str(PROGRAM),),
+            *arguments,
+            folder=self.folder,
+            stdin=stdin,
             timeout=timeout,
-            cwd=self.folder,
-            env=own,
+            **environment,
         )
-        return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+
+def run(
+    program: Sequence[str],
+    *arguments: str,
+    folder: Path,
+    stdin: str = "",
+    timeout: float = 60.0,
+    **environment: str,
+) -> Ended:
+    """Run a program to its end.
+
+    Args:
+        program: With its first arguments.
+        arguments: The others.
+        folder: Its current directory.
+        stdin: What it reads.
+        timeout: Seconds; then it is killed, and the test fails.
+        environment: More variables.
+    """
+    own = {name: text for name, text in os.environ.items() if not name.startswith("KQWORKER_")}
+    # Somebody's built-in broker must not be found, and the tests' own modules must be.
+    own |= {"XDG_RUNTIME_DIR": str(folder), "PYTHONPATH": str(ROOT), **environment}
+    began = time.monotonic()
+    done = subprocess.run(
+        [*program, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=folder,
+        env=own,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
