@@ -60,7 +60,8 @@ _PRODUCER = {
     "delivery.timeout.ms": "30000",
     # How long a topic may be missing before that is the answer.
     "topic.metadata.propagation.max.ms": "10000",
-    "queue.buffering.max.kbytes": "65536",
+    # A record must fit: more than message.max.bytes.
+    "queue.buffering.max.kbytes": "131072",
     # The broker decides what is too large: a dead letter is as large as what was consumed.
     # Batches stay at batch.size.
     "message.max.bytes": "104857600",

@@ -148,19 +148,18 @@ class KafkaSink:
 
     def _accepted(self, job: _Job) -> bool:
         """Hand a record to librdkafka; return False if there is no room for it now."""
-        output = job.output
         try:
-            self._producer.produce(
-                output.topic,
-                output.value,
-                output.key,
-                -1 if output.partition is None else output.partition,
-                on_delivery=job.answered,
-                timestamp=output.timestamp or 0,
-                headers=list(output.headers),
-            )
+            try:
+                self._produce(job)
+            except BufferError:
+                if len(self._producer):
+                    return False
+                # Either the queue has just become empty, or it is too small for this one.
+                self._produce(job)
         except BufferError:
-            return False
+            # It would wait for ever, and all others behind it.
+            text = "the record is larger than queue.buffering.max.kbytes"
+            job.answered(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, text), None)
         except KafkaException as raised:
             error: KafkaError = raised.args[0]
             if error.code() == KafkaError._FATAL:
@@ -172,6 +171,18 @@ class KafkaSink:
             # A NUL in the topic's name, a partition beyond 32 bits.
             job.answered(KafkaError(KafkaError._INVALID_ARG, str(raised)), None)
         return True
+
+    def _produce(self, job: _Job) -> None:
+        output = job.output
+        self._producer.produce(
+            output.topic,
+            output.value,
+            output.key,
+            -1 if output.partition is None else output.partition,
+            on_delivery=job.answered,
+            timestamp=output.timestamp or 0,
+            headers=list(output.headers),
+        )
 
     # In the thread, but for what produce() answers at once
 

@@ -100,6 +100,19 @@ def test_a_full_queue_blocks_nobody_and_loses_nothing(broker: DevBroker) -> None
     assert sink.close(TIMEOUT)
 
 
+def test_a_record_that_no_queue_can_hold_fails_and_holds_up_no_other(broker: DevBroker) -> None:
+    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.kbytes": "1"})
+    sink.produce(Produce(1, Output("out", bytes(5_000))))
+    sink.produce(Produce(2, Output("out", b"2")))
+
+    answers = {event.ticket: event for event in deliveries(sink, 2)}  # type: ignore[union-attr]
+    assert answers[2] == Delivered(2)
+    assert isinstance(answers[1], Delivered) and not answers[1].retriable
+    assert answers[1].failure is not None
+    assert "queue.buffering.max.kbytes" in answers[1].failure.text
+    assert sink.close(TIMEOUT)
+
+
 def test_send_waits_for_room_in_the_queue(broker: DevBroker) -> None:
     sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
     sent = [sink.send(Output("out", b"1", partition=0)) for _ in range(200)]
