@@ -107,6 +107,10 @@ class Epoch:
         self.used = self.budget + 1 if text is None else len(text)
         return Mark(watermark, text or "")
 
+    def unsettled(self) -> bool:
+        """Return whether something of it is finished, and its commit not confirmed."""
+        return self.asked is not None or self.mark() not in (None, self.committed)
+
     def finish(self, records: Records, tried: bool) -> None:
         """Count messages as done for good.
 
@@ -222,7 +226,7 @@ class Epochs:
 
     def settled(self) -> bool:
         """Return whether every epoch's mark is committed."""
-        return all(e.asked is None and e.mark() in (None, e.committed) for e in self)
+        return not any(epoch.unsettled() for epoch in self)
 
     def reached(self, partition: TopicPartition, target: int) -> bool:
         """Return whether a partition is owned, and all below `target` in it is finished."""

@@ -221,6 +221,11 @@ class Supervisor:
         self._messages.ended(ended)
         # What runs for nothing may end; what is not begun is not begun for nothing.
         self._crew.recall(ended)
+        if self._ending.phase in (Phase.DRAINING, Phase.COMMITTING) and any(
+            epoch.busy or epoch.unsettled() for epoch in ended
+        ):
+            # While it runs that is the group's matter; at the end somebody is told.
+            self._ending.abandoned("what was done last: its partitions were lost uncommitted")
 
     def _revoked(self, event: e.Revoked, now: float) -> None:
         member = event.member
@@ -294,7 +299,9 @@ class Supervisor:
                     ending.abandoned("what workers were handed and had not begun")
                     crew.kill_all()
                     if crew.flying:
-                        return False
+                        if not ending.hopeless:
+                            return False
+                        crew.give_up()
                     self._messages.abandon()
                 self._give_back(now, wait=False)
                 self._commit()
@@ -308,7 +315,8 @@ class Supervisor:
                 if len(crew.pool):
                     if late:
                         crew.kill_all()
-                    return False
+                    if not ending.hopeless:
+                        return False
                 self._out.append(c.Stopped(ending.end, ending.failure))
             case _:
                 assert_never(ending.phase)

@@ -142,6 +142,31 @@ def test_what_is_revoked_at_the_end_of_a_stop_is_given_back_at_once() -> None:
     the(supervisor.revoke(seconds=100.0), c.Release)
 
 
+def test_partitions_that_are_lost_with_work_uncommitted_make_an_end_unclean() -> None:
+    supervisor = running(commit_interval=60.0)
+    supervisor.fetch(0)
+    supervisor.accept(supervisor.seen_task())
+    supervisor.stop()
+    supervisor.on(e.Lost(0, (TP,)))
+
+    commands = supervisor.die(1, cause=e.Cause.STOPPED)
+
+    stopped = the(commands, c.Stopped)
+    assert stopped.end is c.End.ABANDONED
+    assert stopped.failure is not None
+    assert "lost uncommitted" in stopped.failure.text
+
+
+def test_partitions_that_are_lost_when_all_is_committed_leave_an_end_clean() -> None:
+    supervisor = running(commit_interval=60.0)
+    supervisor.fetch(0)
+    supervisor.accept(supervisor.seen_task())
+    supervisor.committed(the(supervisor.stop(), c.Commit))
+    supervisor.on(e.Lost(0, (TP,)))
+
+    assert the(supervisor.die(1, cause=e.Cause.STOPPED), c.Stopped).end is c.End.CLEAN
+
+
 def test_a_delivery_of_a_lost_epoch_does_not_hold_up_a_stop() -> None:
     supervisor = running()
     supervisor.fetch(0)

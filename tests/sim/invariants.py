@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tests.sim.life import Life
 
 
+# Until all whom a stop kills are dead.
+KILL_SECONDS = 0.3
+
+
 class Invariants(WorkChecks):
     """The checks of one supervisor's life."""
 
@@ -44,14 +48,19 @@ class Invariants(WorkChecks):
         for command in commands:
             getattr(self, "_on_" + type(command).__name__.lower())(command, now)
         oracle = self.oracle
-        must(not any(x.unissued for x in oracle.issuing), "a record was not produced", event)
+        must(not any(x.unissued for x in oracle.issuing), "(6) a record was not produced", event)
         oracle.issuing.clear()
         self.check_said(event, commands)
         if isinstance(event, e.StopRequested):
             self._begin_stop(now, event.grace)
+        if isinstance(event, e.Lost) and self.stop_by is not None:
+            # What is lost during the end cannot be committed any more.
+            self.excused = True
         if self._grace_ends is not None and now >= self._grace_ends:
             # It may still be done while the end waits for commits; the end is unclean then, too.
             self.excused = self.excused or bool(busy_of(oracle, tuple(oracle.views.values())))
+            killed = now <= self._grace_ends + KILL_SECONDS or not any(oracle.flights.values())
+            must(killed, "(7) work goes on behind the grace", now, self._grace_ends)
         for views, by in oracle.drains.values():
             must(now <= by + SLACK, "a revoke was not answered in time", now, by)
             must(busy_of(oracle, views), "drained, but not given back", views)
@@ -243,7 +252,7 @@ class Invariants(WorkChecks):
                 view.asked is not None or view.failed or busy_of(oracle, (view,))
                 for view in oracle.views.values()
             )
-            must(left or self.excused, "nothing was abandoned", oracle.views)
+            must(left or self.excused, "(9) nothing was abandoned", oracle.views)
         if command.end is not c.End.CLEAN:
             return
         for view in oracle.views.values():
