@@ -126,11 +126,6 @@ class _FieldsAdapter(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
-def make_context(handler: Handling, segment: Segment, i: int, deadline: float | None) -> Context:
-    """Return the context for message `i` of a segment."""
-    return Context(handler, segment, i, deadline)
-
-
 class CollectedDelivery(Delivery):
     """A push inside a worker: it stays pending as long as the handler can look at it."""
 

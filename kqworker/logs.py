@@ -13,7 +13,7 @@ import logging
 import select
 import sys
 import time
-from typing import Final, Literal
+from typing import Final
 
 ROOT = "kqworker"
 
@@ -83,7 +83,7 @@ class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic fo
         return bool(poll.poll(seconds * 1000))
 
 
-def configure(level: str, format: Literal["text", "json"] | str) -> None:
+def configure(level: str, format: str) -> None:
     """Set up the log of this process; calling it again replaces what it has set up.
 
     Args:

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 import cloudpickle
 
 import kqworker
-from kqworker import preflight
-from kqworker.config import cpus
+from kqworker import config, preflight
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.snapshot import Snapshot
@@ -38,7 +37,8 @@ from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
 from kqworker.reload import FileWatch
 from kqworker.runtime.loop import Loop, Signals
-from kqworker.runtime.process import ProcessWorkers, WorkerSpec
+from kqworker.runtime.process import ProcessWorkers
+from kqworker.runtime.spec import WorkerSpec
 from kqworker.types import Failure, TopicPartition
 from kqworker.watch import Banner, HandlerLine, Summary, Watch
 
@@ -137,8 +137,6 @@ def open_sink(app: App) -> KafkaSink:
     Raises:
         ConfigError: There are no brokers, or something is wrong with the settings.
     """
-    from kqworker import config
-
     settings = config.load({}).resolve(config.of_app(app)).settings
     if settings.brokers is None:
         found = devbroker.running()
@@ -161,7 +159,7 @@ class _Run:
         self._reference = reference
         self._watch = watch
         self._plan = preflight.plan(app, settings)
-        self._workers = settings.workers if isinstance(settings.workers, int) else cpus()
+        self._workers = settings.workers if isinstance(settings.workers, int) else config.cpus()
         self._began = time.monotonic()
         self._ready_at: float | None = None
         self._left: list[str] = []
@@ -209,6 +207,7 @@ class _Run:
             log_format=settings.log_format,
             # What the forkserver has imported stays as it was.
             preload=settings.preload and not settings.reload,
+            declared=self._app.policies(),
         )
 
     def _limits(self) -> Limits:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
+CODES = {"red": "31", "green": "32", "cyan": "36", "bold": "1"}
 
 
 def coloured(stream: TextIO) -> bool:
@@ -40,7 +40,7 @@ def fail(text: str) -> None:
         say(line if line.startswith("       ") else f"       {line}")
 
 
-def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows as lines with aligned columns.
 
     >>> table([("a", "bb"), ("ccc", "d")])
@@ -48,7 +48,7 @@ def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        (indent + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))).rstrip()
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
 

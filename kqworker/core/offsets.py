@@ -78,13 +78,6 @@ class Offsets:
         """How many messages were delivered and are not finished."""
         return self._count
 
-    @property
-    def span(self) -> int:
-        """How far the position is ahead of the watermark, in offsets."""
-        if not self._count or self._position is None:
-            return 0
-        return self._position - self._starts[self._head]
-
     def admit(self, offsets: Sequence[int]) -> list[int] | None:
         """Open what was delivered, but for what was seen or finished before.
 

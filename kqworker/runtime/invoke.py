@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
-from kqworker.context import Context, make_context, take_outputs
+from kqworker.context import Context, take_outputs
 from kqworker.errors import Reject, RetryLater
 from kqworker.handler import Handler
 from kqworker.runtime.channel import SupervisorGone
@@ -124,7 +124,7 @@ class Invoker:
 
         def context(i: int) -> Context:
             deadline = None if limit is None else monotonic() + limit
-            return make_context(handler, segment, i, deadline)
+            return Context(handler, segment, i, deadline)
 
         call = handler.bind(segment, context)
         if not handler.is_async:

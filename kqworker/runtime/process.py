@@ -28,7 +28,7 @@ from kqworker.core.events import Cause, Event, Finished, Observed, WorkerDied
 from kqworker.runtime import worker
 from kqworker.runtime.child import Child
 from kqworker.runtime.reap import describe_exit, kill_session
-from kqworker.runtime.spec import WorkerSpec as WorkerSpec
+from kqworker.runtime.spec import WorkerSpec
 from kqworker.runtime.start import Descriptor, Starter
 from kqworker.types import Failure, Outcome, Task, Verdict
 from kqworker.wire import FrameTooLarge, encode_stop, encode_task
@@ -172,11 +172,9 @@ class ProcessWorkers:
 
     def _write(self, child: Child, frame: bytearray) -> None:
         channel = child.channel
-        if channel.pending:
-            channel.send(frame)
-            return
+        waited = channel.pending
         channel.send(frame)
-        if channel.pending and not channel.ended:
+        if channel.pending and not waited and not channel.ended:
             both = selectors.EVENT_READ | selectors.EVENT_WRITE
             self._selector.modify(channel, both, ("channel", child))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from kqworker.app import App
-from kqworker.context import Context, make_context
+from kqworker.context import Context
 from kqworker.handler import Handler
 from kqworker.types import Headers, Records, Segment, TopicPartition
 
@@ -41,6 +41,6 @@ def given(function: Any, *values: bytes | None, **columns: Any) -> Any:
     messages = segment(*values, **columns)
 
     def context(i: int) -> Context:
-        return make_context(handler, messages, i, None)
+        return Context(handler, messages, i, None)
 
     return handler.bind(messages, context)(len(values) - 1)

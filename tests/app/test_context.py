@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from kqworker import App, Context
-from kqworker.context import collecting, make_context, take_outputs
+from kqworker.context import collecting, take_outputs
 from tests.app.segments import made, segment
 
 
@@ -25,7 +25,7 @@ def handle(value: str) -> None: ...
 
 
 def test_a_context_knows_the_message_and_its_attempt() -> None:
-    context = make_context(made(handle), segment(b"a", b"b", attempt=3), 1, 12.5)
+    context = Context(made(handle), segment(b"a", b"b", attempt=3), 1, 12.5)
 
     assert (context.topic, context.partition, context.offset) == ("orders", 2, 11)
     assert (context.attempt, context.deadline) == (3, 12.5)
@@ -40,7 +40,7 @@ def test_a_context_has_only_what_is_built() -> None:
 def test_the_logger_adds_the_coordinates_to_the_fields_of_the_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    context = make_context(made(handle, name="h"), segment(b"a", attempt=2), 0, None)
+    context = Context(made(handle, name="h"), segment(b"a", attempt=2), 0, None)
 
     with caplog.at_level(logging.INFO, "kqworker.handler"):
         context.logger.info("seen %d", 1, extra={"order": 7})
@@ -55,7 +55,7 @@ def test_the_logger_adds_the_coordinates_to_the_fields_of_the_call(
 def test_pushes_of_a_worker_are_collected_in_order_and_taken_once() -> None:
     app = App("test")
     handler = app.handler(topic="orders")(handle)
-    context = make_context(handler, segment(b"a"), 0, None)
+    context = Context(handler, segment(b"a"), 0, None)
 
     context.push("a", "1", key="k", headers={"h": b"2"}, partition=4)
     app.push("b", "2")

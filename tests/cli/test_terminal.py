@@ -105,4 +105,4 @@ def test_a_duration_is_short(seconds: float, shown: str) -> None:
 
 
 def test_a_table_has_aligned_columns_and_no_trailing_spaces() -> None:
-    assert table([("a", "b"), ("long", "")], indent=" ") == [" a     b", " long"]
+    assert table([("a", "b"), ("long", "")]) == ["a     b", "long"]

@@ -91,7 +91,6 @@ class Pair:
         assert offsets.position == model.position
         assert offsets.watermark == model.watermark
         assert offsets.open_count == len(model.open)
-        assert offsets.span == (model.position or 0) - (model.watermark or 0)
         assert offsets.runs_done() == model.runs_done()
 
 
@@ -220,9 +219,9 @@ def test_offsets_agree_with_sets_over_long_histories(seed: int) -> None:
 
 def test_nothing_is_known_before_the_first_delivery_without_a_committed_offset() -> None:
     offsets = Offsets()
-    assert (offsets.position, offsets.watermark, offsets.span) == (None, None, 0)
+    assert (offsets.position, offsets.watermark) == (None, None)
     offsets.admit([40, 41])
-    assert (offsets.position, offsets.watermark, offsets.span) == (42, 40, 2)
+    assert (offsets.position, offsets.watermark) == (42, 40)
 
 
 def test_watermark_waits_for_the_oldest_open_offset() -> None:
