@@ -62,13 +62,17 @@ FAULTS = (
     ),
     # 2: commits never go back within an epoch
     Fault(
-        "what-comes-twice-is-opened-again", 2, "offsets",
+        "what-comes-twice-is-opened-again", 4, "offsets",
         "position = first if self._position is None else self._position", "position = first",
     ),
     Fault(
-        "position-goes-back", 2, "offsets",
-        "if self._position is not None and position <= self._position:\n            return",
-        "pass",
+        "full-map-falls-back", 2, "epochs",
+        'return Mark(watermark, text or "")',
+        'return Mark(0, "") if text is None else Mark(watermark, text)',
+    ),
+    Fault(
+        "finished-runs-come-back", 2, "offsets",
+        "del self._starts[: self._head]\n            del self._stops[: self._head]\n", "",
     ),
     Fault(
         "failed-commit-is-taken-back", 2, "epochs",
@@ -170,7 +174,7 @@ FAULTS = (
         "if records.offsets[0] <= epoch.tried:", "if False:",
     ),
     Fault(
-        "delay-asked-for-is-ignored", 6, "messages",
+        "delay-asked-for-is-ignored", "Send", "messages",
         "delay = outcome.delay\n", "delay = None\n",
     ),
     Fault(
@@ -393,7 +397,7 @@ FAULTS = (
     ),
     Fault(
         "caught-up-too-early", "Stopped", "epochs",
-        "left += max(0, target - (epoch.offsets.watermark or 0))",
-        "left += max(0, target - (epoch.offsets.position or 0))",
+        "return epoch is not None and (epoch.offsets.watermark or 0) >= target",
+        "return epoch is not None and (epoch.offsets.position or 0) >= target",
     ),
 )  # fmt: skip

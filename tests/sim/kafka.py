@@ -248,10 +248,9 @@ class Member:
         following = {}
         for partition, (mark, assigned) in sent.items():
             del self._under_way[partition]
-            error: str | None = NOT_OWNED
-            if self.life.world.group.owners[partition] is self:
-                if self.assigned.get(partition) is assigned:
-                    error = self._refuses(mark)
+            still = self.assigned.get(partition) is assigned
+            owned = still and self.life.world.group.owners[partition] is self
+            error = self._refuses(mark) if owned else NOT_OWNED
             if error is None:
                 self.life.world.group.committed[partition] = mark
             answers.setdefault(error, {})[partition] = mark.offset

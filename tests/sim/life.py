@@ -281,6 +281,12 @@ class Life:
         if some := self._some(waiting=False):
             some[0].revoke(some[1], self.random.choice((0.0, 0.1, 1.0, 20.0)))
 
+    def _do_fenced(self) -> None:
+        """Take partitions away while they are being given back."""
+        if some := self._some(waiting=False):
+            some[0].revoke(some[1], 20.0)
+            self.later(0.05, self._lose_from, *some, 0.0)
+
     def _do_lost(self) -> None:
         self._lose(self.random.choice((0.0, 0.0, 0.3, 2.0)))
 
@@ -297,12 +303,16 @@ class Life:
         """Take partitions away, which their member learns after some seconds."""
         # Also in the middle of a revoke that takes too long.
         if some := self._some(waiting=True):
-            member, partitions = some
-            owned = [p for p in partitions if self.world.group.owners[p] is member]
-            for partition in owned:
-                self.world.group.owners[partition] = None
-                self.world.given_back(self, partition)
-            self.later(seconds, member.lose, {p: member.assigned[p] for p in owned})
+            self._lose_from(*some, seconds)
+
+    def _lose_from(
+        self, member: Member, partitions: tuple[TopicPartition, ...], seconds: float
+    ) -> None:
+        owned = [p for p in partitions if self.world.group.owners[p] is member]
+        for partition in owned:
+            self.world.group.owners[partition] = None
+            self.world.given_back(self, partition)
+        self.later(seconds, member.lose, {p: member.assigned[p] for p in owned})
 
     def _give(self, member: Member, partition: TopicPartition) -> None:
         """Give a partition to a member, as soon as that has time for it."""

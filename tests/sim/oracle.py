@@ -28,8 +28,14 @@ class Violation(AssertionError):
     """The supervisor broke a promise."""
 
 
+# Only violations that begin so are raised, all by default: planted faults are judged by the
+# invariant that they break alone, so that none hides behind the others.
+judged = ""
+
+
 def must(true: object, text: str, *about: object) -> None:
-    if not true:
+    """Raise `Violation` with a text, unless what must be true is."""
+    if not true and text.startswith(judged):
         raise Violation(f"{text}: {', '.join(map(repr, about))}")
 
 

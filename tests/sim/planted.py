@@ -26,17 +26,36 @@ from tests.sim.faults import FAULTS, Fault
 
 SEEDS = 200
 SECONDS = 120.0
-CAUGHT, SURVIVED, BROKEN = 0, 3, 4
+CAUGHT, CAUGHT_OTHERWISE, SURVIVED, BROKEN = 0, 2, 3, 4
+WORDS = {
+    CAUGHT: "caught",
+    CAUGHT_OTHERWISE: "caught by another check",
+    SURVIVED: "SURVIVED",
+    BROKEN: "CANNOT BE PLANTED",
+}
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of a fault: caught, survived, or its text is not there (any more)."""
+    """What came of a fault: caught, survived, or its text is not there (any more).
+
+    Attributes:
+        code: CAUGHT by the check of the invariant that it breaks, or CAUGHT_OTHERWISE.
+    """
 
     fault: Fault
     code: int
     text: str
+
+    @property
+    def caught(self) -> bool:
+        """Whether any check saw it."""
+        return self.code in (CAUGHT, CAUGHT_OTHERWISE)
+
+    def __str__(self) -> str:
+        what = WORDS.get(self.code, "ERROR")
+        return f"{self.fault.breaks!s:10} {self.fault.name}: {what}; {self.text}"
 
 
 class _Changed(importlib.machinery.SourceFileLoader):
@@ -70,16 +89,23 @@ class Planter(MetaPathFinder):
 
 
 def try_here(fault: Fault, seeds: int) -> int:
-    """Plant a fault in this process, before the core is imported, and run seeds."""
+    """Plant a fault in this process, before the core is imported, and run seeds.
+
+    What breaks an invariant must be seen by the check of that invariant, if any sees it.
+    """
     assert not any(name.startswith("kqworker.core") for name in sys.modules)
     sys.meta_path.insert(0, Planter(fault))
+    from tests.sim import oracle
     from tests.sim.runner import run_one
 
-    for seed in range(seeds):
-        _, error = run_one(seed)
-        if error is not None:
-            print(f"seed {seed}: {type(error).__name__}: {str(error)[:160]}")
-            return CAUGHT
+    own = isinstance(fault.breaks, int)
+    for judged in [f"({fault.breaks})", ""] if own else [""]:
+        oracle.judged = judged
+        for seed in range(seeds):
+            _, error = run_one(seed)
+            if isinstance(error, oracle.Violation) or (error is not None and not judged):
+                print(f"seed {seed}: {type(error).__name__}: {str(error)[:160]}")
+                return CAUGHT if judged or not own else CAUGHT_OTHERWISE
     return SURVIVED
 
 
@@ -120,9 +146,8 @@ def main() -> int:
         return 0
     bad = 0
     for trial in attempt_all(chosen, options.seeds):
-        what = {CAUGHT: "caught", SURVIVED: "SURVIVED", BROKEN: "CANNOT BE PLANTED"}
-        print(f"{what.get(trial.code, 'ERROR'):9} {trial.fault.name}: {trial.text}")
-        bad += trial.code != CAUGHT
+        print(f"{trial}")
+        bad += not trial.caught
     print(f"{len(chosen) - bad} of {len(chosen)} faults caught")
     return int(bad > 0)
 

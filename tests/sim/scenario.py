@@ -175,7 +175,7 @@ class Scenario:
 
 ACTIONS = (
     "worker", "worker", "worker", "forkserver", "revoke", "revoke", "revoke", "lost", "unheard",
-    "replace", "replace",
+    "replace", "replace", "fenced",
 )  # fmt: skip
 
 
@@ -276,6 +276,7 @@ def _fill(
     if random.random() < 0.1:
         message.headers = (("trace", b"1"), ("kqworker-attempts", b"9"))
     if random.random() >= bad:
+        message.outputs = int(random.random() < bad / 2)
         return
     kind = random.choice(kinds)
     if kind == "hang" and message.policy.time_limit is None:
@@ -299,10 +300,10 @@ def _plan(random: Random) -> Plan:
     end = random.choice(("kill", "stop", "stop", "catch up"))
     graces = [(0.0, random.choice((0.0, 0.1, 1.0, 40.0)))]
     if random.random() < 0.5:
-        graces.append((random.choice((0.01, 0.5, 3.0)), random.choice((0.0, 0.5, 5.0))))
+        graces.append((random.choice((0.0, 0.01, 0.3, 3.0)), random.choice((0.0, 0.0, 0.5, 5.0))))
 
     def rate(*high: float) -> float:
-        return random.choice(high) if random.random() < 0.3 else 0.0
+        return random.choice(high) if random.random() < 0.35 else 0.0
 
     faults = Faults(
         kill=rate(0.02, 0.1, 0.3),
