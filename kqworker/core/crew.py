@@ -326,3 +326,11 @@ class Crew:
         """End everybody."""
         for worker in list(self.pool):
             self.kill(worker)
+
+    def give_up(self) -> None:
+        """Say what is left to workers that were killed and do not end."""
+        for worker in self.pool:
+            for flight in worker.flights:
+                text = "its worker was killed and does not end"
+                event = e.WorkerDied(worker.id, e.Cause.KILLED, None, 0, text)
+                self._report(c.Note.ABANDONED, flight, 0, event)

@@ -15,6 +15,9 @@ from kqworker.types import Failure, TopicPartition
 
 COMMIT_SECONDS = 5.0
 DISMISS_SECONDS = 5.0
+# A killed worker is waited for so long at the end: one that hangs in the kernel, on a
+# disk that has gone, outlasts SIGKILL.
+DEATH_SECONDS = 5.0
 
 
 class Phase(enum.Enum):
@@ -45,7 +48,7 @@ class Ending:
         self.failure: Failure | None = None
         self.deadline: float | None = None
         self.visited: set[tuple[Phase, Phase]] = set()
-        self._expired = False
+        self._overdue = 0  # 1: the time of the phase is used up; 2: that for deaths, too
         self._targets: Mapping[TopicPartition, int] | None = None
 
     def begin(self, end: End, failure: Failure | None, grace: float, now: float) -> bool:
@@ -59,7 +62,8 @@ class Ending:
         if self.phase is Phase.RUNNING:
             self._enter(Phase.DRAINING, now + grace)
             return True
-        if self.phase in (Phase.DRAINING, Phase.DISMISSING) and self.deadline is not None:
+        hasty = self.phase in (Phase.DRAINING, Phase.DISMISSING) and not self._overdue
+        if hasty and self.deadline is not None:
             self.deadline = min(self.deadline, now + grace)
         return False
 
@@ -76,13 +80,19 @@ class Ending:
 
     def _enter(self, phase: Phase, deadline: float | None) -> None:
         self.visited.add((self.phase, phase))
-        self.phase, self.deadline, self._expired = phase, deadline, False
+        self.phase, self.deadline, self._overdue = phase, deadline, 0
 
     def late(self, now: float) -> bool:
         """Return whether the present phase has used up its time."""
         if self.deadline is not None and now >= self.deadline:
-            self.deadline, self._expired = None, True
-        return self._expired
+            self._overdue += 1
+            self.deadline = now + DEATH_SECONDS if self._overdue == 1 else None
+        return self._overdue > 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether workers that were killed when the phase was late have not ended since."""
+        return self._overdue > 1
 
     # -- catching up
 

@@ -47,7 +47,7 @@ def test_a_commit_that_is_not_confirmed_is_said() -> None:
     supervisor.fetch(0)
     supervisor.accept(supervisor.seen_task())
     supervisor.stop()
-    supervisor.tick(supervisor.now + 100.0)
+    supervisor.tick(supervisor.now + 6.0)
 
     stopped = the(supervisor.die(1, cause=e.Cause.STOPPED), c.Stopped)
 
@@ -68,3 +68,17 @@ def test_a_task_that_was_not_begun_names_nothing_and_says_so() -> None:
     assert stopped.end is c.End.ABANDONED
     assert stopped.failure is not None
     assert stopped.failure.text == "what workers were handed and had not begun"
+
+
+def test_a_worker_that_outlasts_its_kill_does_not_hold_up_the_end() -> None:
+    supervisor = running()
+    supervisor.fetch(0)
+    assert c.KillWorker(1) in supervisor.stop(grace=0.0)
+    # A second Ctrl-C leaves the kill its time.
+    assert supervisor.stop(grace=0.0) == []
+
+    commands = supervisor.tick(60.0)
+
+    assert left(commands) == [(0, "WorkerDied")]
+    assert the(commands, c.Stopped).end is c.End.ABANDONED
+    assert supervisor.core.deadline() is None
