@@ -193,7 +193,8 @@ def run(
     from kqworker.kafka.properties import consumer_properties
     from kqworker.kafka.source import KafkaSource
     from kqworker.runtime.loop import Loop, Signals
-    from kqworker.runtime.process import ProcessWorkers, WorkerSpec
+    from kqworker.runtime.process import ProcessWorkers
+    from kqworker.runtime.spec import WorkerSpec
 
     group = f"{topic}-{shape}-{time.monotonic_ns()}"
     properties = consumer_properties(brokers, group)

@@ -15,7 +15,8 @@ from pathlib import Path
 from kqworker import App
 from kqworker.core.commands import Send, StartWorker
 from kqworker.core.events import Finished, WorkerReady
-from kqworker.runtime.process import ProcessWorkers, WorkerSpec
+from kqworker.runtime.process import ProcessWorkers
+from kqworker.runtime.spec import WorkerSpec
 from kqworker.types import Ordering, Records, Segment, Task, TopicPartition
 
 WORKERS = 2

@@ -21,7 +21,8 @@ import psutil
 from kqworker import App
 from kqworker.core.commands import StartWorker
 from kqworker.core.events import WorkerReady
-from kqworker.runtime.process import ProcessWorkers, WorkerSpec
+from kqworker.runtime.process import ProcessWorkers
+from kqworker.runtime.spec import WorkerSpec
 
 app = App("starts")
 # What an app loads at its import: a table of some tens of megabytes.
