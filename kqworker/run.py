@@ -314,15 +314,13 @@ class _Run:
     # -- after
 
     def _finish(self, stopped: c.Stopped, core: Supervisor, workers: ProcessWorkers) -> Exit:
-        if stopped.end is c.End.BOOT_FAILED and stopped.failure is not None:
-            raise ConfigError(f"workers cannot start: {_told(stopped.failure)}")
         if stopped.end is c.End.ABANDONED and stopped.failure is not None and not self._left:
             self._left.append(stopped.failure.text)
         snapshot = core.snapshot()
         end = EXITS[stopped.end]
         if self._fatal is not None:
-            raise self._fatal
-        if end is Exit.CLEAN and self._settings.until_caught_up and snapshot.failed:
+            end = Exit.BROKER
+        elif end is Exit.CLEAN and self._settings.until_caught_up and snapshot.failed:
             end = Exit.MESSAGES_FAILED
         seconds = time.monotonic() - (self._ready_at or self._began)
         cpu = workers.cpu_seconds
@@ -338,6 +336,10 @@ class _Run:
                 exit=end,
             )
         )
+        if stopped.end is c.End.BOOT_FAILED and stopped.failure is not None:
+            raise ConfigError(f"workers cannot start: {_told(stopped.failure)}")
+        if self._fatal is not None:
+            raise self._fatal
         if stopped.end is c.End.CRASH_LOOP and stopped.failure is not None:
             raise WorkerLost(
                 f"workers keep dying and handle nothing; the last one: {_told(stopped.failure)}"

@@ -175,6 +175,24 @@ def test_an_app_that_workers_cannot_import_ends_the_run_with_2(
     assert ended.err.endswith("ImportError: only here\n")
 
 
+def test_the_status_line_has_gone_when_an_error_is_told(shop: Path, broker: DevBroker) -> None:
+    hook = (
+        '@app.on_worker_start\ndef late():\n    time.sleep(1)\n    raise ValueError("no model")\n'
+    )
+    (shop / "app.py").write_text("import time\n" + APP + hook)
+
+    with started("run", "app:app", "-w", "1", terminal=True) as run:
+        run.wait_for("ValueError: no model")
+        assert run.process.wait(20) == 2
+
+    status, _, error = run.err.partition("error:")
+    assert "workers busy" in status
+    # Drawn, then removed for the summary, and not drawn again.
+    removed = status.rindex("\x1b[J")
+    assert "0 handled · 0 failed" in status[removed:]
+    assert "workers busy" not in status[removed:] + error
+
+
 def test_ctrl_c_ends_the_wait_for_a_broker(shop: Path) -> None:
     # Nobody listens on port 1 of loopback.
     with started("run", "app:app", "-b", "127.0.0.1:1") as run:
