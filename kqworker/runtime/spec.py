@@ -1,16 +1,20 @@
 """What a worker must know to boot, and how it gets its app from that.
 
 How an import fails, and in which words, is `kqworker.loading`'s. Knows nothing of
-channels. Tested by tests/runtime/test_boot.py.
+channels. Tested by tests/runtime/test_boot.py and test_changed_app.py.
 """
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kqworker.app import App
+from kqworker.core.policy import HandlerPolicy
 from kqworker.errors import ConfigError
+from kqworker.handler import Handler
 from kqworker.loading import load_app
 
 
@@ -28,6 +32,8 @@ class WorkerSpec:
         log_format: "text" or "json".
         preload: Import the app's module once, in the forkserver, so that all workers
             share what it loads. Off where the app may change while it runs.
+        declared: The handlers as the supervisor imported them: it names them by their place
+            in here. Empty for those of the app, as it is.
     """
 
     reference: str | None = None
@@ -37,6 +43,7 @@ class WorkerSpec:
     log_level: str = "info"
     log_format: str = "text"
     preload: bool = True
+    declared: tuple[HandlerPolicy, ...] = ()
 
     @property
     def module(self) -> str:
@@ -60,3 +67,37 @@ def load(spec: WorkerSpec) -> App:
     if not isinstance(found, App):
         raise ConfigError(f"what was pickled is a {type(found).__name__}, not an App")
     return found
+
+
+# Any: each handler has a result of its own.
+def arranged(app: App, declared: Sequence[HandlerPolicy]) -> Sequence[Handler[..., Any]]:
+    """Return an app's handlers as the supervisor counts them.
+
+    The app may have changed on disk since the supervisor imported it, and then a place
+    says nothing. A topic does: an app has one handler for it.
+
+    Raises:
+        ConfigError: A topic that is consumed has no handler any more.
+    """
+    if not declared:
+        return app.handlers
+    handlers = {handler.topic: handler for handler in app.handlers}
+    gone = [policy.topic for policy in declared if policy.topic not in handlers]
+    if gone:
+        raise ConfigError(
+            f"the app has changed, and has no handler of topic {', '.join(map(repr, gone))} any "
+            "more: put it back, or stop kqworker and start it again"
+        )
+    return [handlers[policy.topic] for policy in declared]
+
+
+def changes(app: App, declared: Sequence[HandlerPolicy]) -> str | None:
+    """Return which handlers differ from what the supervisor goes by; None if none does."""
+    known = {policy.topic: policy for policy in declared}
+    differ = [policy.topic for policy in app.policies() if known.get(policy.topic) != policy]
+    if not declared or not differ:
+        return None
+    return (
+        f"the handlers of {', '.join(map(repr, differ))} are new or declared otherwise than when "
+        "kqworker was started: their code counts at once, the rest after a new start"
+    )

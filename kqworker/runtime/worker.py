@@ -28,10 +28,10 @@ from kqworker.errors import ConfigError
 from kqworker.runtime import preload
 from kqworker.runtime.channel import SupervisorGone, WorkerChannel
 from kqworker.runtime.failures import TRACEBACK_SIZE, cut, describe
-from kqworker.runtime.invoke import Invoker
+from kqworker.runtime.invoke import AnyHandler, Invoker
 from kqworker.runtime.orphans import die_with_parent, supervisor_lives, watch_supervisor
 from kqworker.runtime.slot import WorkerSlot
-from kqworker.runtime.spec import WorkerSpec, load
+from kqworker.runtime.spec import WorkerSpec, arranged, changes, load
 from kqworker.types import Failure
 from kqworker.wire import Stop, encode_boot_failed, encode_ready
 
@@ -55,18 +55,24 @@ def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:
     slot = WorkerSlot(slot_fd)
     os.register_at_fork(after_in_child=lambda: _not_the_worker(channel, slot))
     coroutines = Coroutines()
-    app = _boot(spec, channel, coroutines)
-    if app is not None:
+    booted = _boot(spec, channel, coroutines)
+    if booted is not None:
+        app, handlers = booted
         with contextlib.suppress(SupervisorGone):
-            _serve(app, channel, slot, coroutines)
+            _serve(handlers, channel, slot, coroutines)
         _run_stop_hooks(app.stop_hooks, coroutines)
     coroutines.close()
     # multiprocessing leaves them out, before Python 3.13: they are the app's own clean-up.
     atexit._run_exitfuncs()
 
 
-def _serve(app: App, channel: WorkerChannel, slot: WorkerSlot, coroutines: Coroutines) -> None:
-    invoker = Invoker(app.handlers, slot, channel, coroutines.run)
+def _serve(
+    handlers: Sequence[AnyHandler],
+    channel: WorkerChannel,
+    slot: WorkerSlot,
+    coroutines: Coroutines,
+) -> None:
+    invoker = Invoker(handlers, slot, channel, coroutines.run)
     slot.spent()
     channel.send(encode_ready(os.getpid()))
     while True:
@@ -120,14 +126,20 @@ def _not_the_worker(channel: WorkerChannel, slot: WorkerSlot) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _boot(spec: WorkerSpec, channel: WorkerChannel, coroutines: Coroutines) -> App | None:
-    """Return the app, ready for messages; None if that failed, and was told."""
+def _boot(
+    spec: WorkerSpec, channel: WorkerChannel, coroutines: Coroutines
+) -> tuple[App, Sequence[AnyHandler]] | None:
+    """Return the app and its handlers, ready for messages; None if that failed, and was told."""
     try:
         refusal = preload.refused(spec)
         if refusal is not None:
             raise ConfigError(refusal)
         app = load(spec)
+        handlers = arranged(app, spec.declared)
         logs.configure(spec.log_level, spec.log_format)
+        changed = changes(app, spec.declared)
+        if changed is not None:
+            _logger.warning("%s", changed, extra={"event": "handlers_changed"})
         collecting(True)
         for hook in app.start_hooks:
             _run_hook(hook, coroutines)
@@ -135,7 +147,7 @@ def _boot(spec: WorkerSpec, channel: WorkerChannel, coroutines: Coroutines) -> A
         with contextlib.suppress(SupervisorGone):
             channel.send(encode_boot_failed(_boot_failure(error)))
         return None
-    return app
+    return app, handlers
 
 
 def _boot_failure(error: BaseException) -> Failure:
