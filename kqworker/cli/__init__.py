@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ from kqworker.cli.looking import check, config, handlers
 from kqworker.cli.pushing import push
 from kqworker.cli.running import dev, run
 from kqworker.cli.terminal import fail
-from kqworker.errors import BrokerError, ConfigError, KQWorkerError, WorkerLost
+from kqworker.errors import BrokerError, BugError, ConfigError, KQWorkerError, WorkerLost
 from kqworker.exits import Exit
 
 
@@ -55,6 +56,9 @@ class Program(click.Group):
             # Asked to stop before it was done: never 0.
             code = Exit.ABANDONED
         except KQWorkerError as error:
+            if isinstance(error, BugError):
+                # It is to be reported, and its text alone says little.
+                traceback.print_exc()
             fail(str(error))
             code = exit_of(error)
         sys.exit(int(code or 0))

@@ -101,8 +101,13 @@ def test_every_error_has_its_exit_code(error: BaseException, code: Exit) -> None
     result = CliRunner().invoke(group, ["fails"])
 
     assert result.exit_code == code
-    assert "Traceback" not in result.output
-    if not isinstance(error, click.Abort | KeyboardInterrupt):
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        assert result.output.strip() == ""
+    elif isinstance(error, BugError):
+        # Whoever reports it needs to say where it was.
+        assert result.stderr.startswith("Traceback (most recent call last):\n")
+        assert result.stderr.endswith("BugError: x\nerror: x\n")
+    else:
         assert result.stderr == "error: x\n"
 
 
