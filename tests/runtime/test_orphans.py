@@ -83,3 +83,15 @@ def test_ctrl_c_in_the_terminal_reaches_the_supervisor_only() -> None:
     with supervisor("forkserver", "sleep 600") as (pid, pids):
         for each in pids[:2]:
             assert os.getsid(each) == each != os.getsid(pid)
+
+
+def test_a_supervisor_leaves_although_its_frozen_forkserver_reports_no_end() -> None:
+    script = SUPERVISOR.format(method="forkserver", verb="hang", first="import os, signal")
+    script = script.replace("time.sleep(600)", "os.kill(pids[-1], signal.SIGSTOP); sys.exit(3)")
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.returncode == 3, done.stderr
+    for pid in done.stdout.split():
+        wait_for_end(int(pid), 1.0)
