@@ -479,9 +479,11 @@ def test_members_share_the_partitions_and_each_commits_its_own(
         return sorted(owned.values()) == [0, 0, 1, 1] and len(owner.taken) == 40
 
     run(settled, owner)
+    # A revoke on the way may have committed some already, and was answered for that.
+    before = len(owner.answers())
     owner.commit("shared")
     done = {TopicPartition(topic, p) for p in ALL}
-    run(lambda: done <= {p for a in owner.answers() for p in a.offsets}, owner)
+    run(lambda: done <= {p for a in owner.answers()[before:] for p in a.offsets}, owner)
 
     assert committed(broker, group, topic) == dict.fromkeys(ALL, Mark(10, "shared"))
     assert owner.source.lag() == {} or set(owner.source.lag()) <= done
