@@ -66,7 +66,11 @@ class Queue(Protocol):
         ...
 
     def give_back(self, spans: Sequence[Span]) -> None:
-        """Put taken messages back in front, in their order; before `release`."""
+        """Put taken messages back in front, in their order; before `release`.
+
+        Args:
+            spans: Each of messages of one lane.
+        """
         ...
 
     def lane_of(self, epoch: Epoch, records: Records, index: int) -> Lane | None:
@@ -204,12 +208,10 @@ class Lanes:
     def give_back(self, spans: Sequence[Span]) -> None:
         """Put taken messages back in front of their lanes, in their order."""
         for span in reversed(spans):
-            for i in range(span.stop - 1, span.start - 1, -1) if self._by_key else (span.start,):
-                part = span._replace(start=i, stop=i + 1) if self._by_key else span
-                lane = self.lane_of(span.epoch, span.records, i)
-                if lane is not None:
-                    lane.spans.appendleft(part)
-                    lane.count += part.stop - part.start
+            lane = self.lane_of(span.epoch, span.records, span.start)
+            if lane is not None:
+                lane.spans.appendleft(span)
+                lane.count += span.stop - span.start
 
     def lane_of(self, epoch: Epoch, records: Records, index: int) -> Lane | None:
         """Return the lane of a message; None if its epoch was dropped."""

@@ -106,7 +106,7 @@ FAULTS = (
     ),
     Fault(
         "given-back-behind-the-others", 4, "lanes",
-        "lane.spans.appendleft(part)", "lane.spans.append(part)",
+        "lane.spans.appendleft(span)", "lane.spans.append(span)",
     ),
     Fault(
         "keys-are-sent-out-of-order", 4, "lanes",
