@@ -177,13 +177,14 @@ class _Run:
             stack.callback(workers.close, CLOSE_SECONDS)
             sink = KafkaSink(plan.producer)
             stack.callback(sink.close, CLOSE_SECONDS)
-            source = KafkaSource(plan.consumers, plan.topics, settings.shutdown_timeout)
-            stack.callback(source.close, CLOSE_SECONDS)
-            self._watch.started(self._banner(found, workers.method))
             core = Supervisor(plan.policies, self._limits(), random.Random())
-            # Signals are caught while there is work to drain; before and after it Ctrl-C
-            # ends whatever wait there is.
+            # Signals are caught from the banner on, which says that there is something to
+            # drain, and as long as there is; before and after Ctrl-C ends whatever wait
+            # there is.
             with _rare_collections(), Signals((signal.SIGINT, signal.SIGTERM)) as signals:
+                source = KafkaSource(plan.consumers, plan.topics, settings.shutdown_timeout)
+                stack.callback(source.close, CLOSE_SECONDS)
+                self._watch.started(self._banner(found, workers.method))
                 loop = Loop(
                     core, source, sink, workers, Monotonic(), self._report, signals, self._on_signal
                 )
