@@ -5,6 +5,8 @@ Pure. Tested by tests/core/test_deadletter.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kqworker.types import Failure, Output, Records
 
 PREFIX = "kqworker-"
@@ -39,3 +41,12 @@ def dead_letter(
         key=records.keys[index] if records.keys is not None else None,
         headers=tuple(headers),
     )
+
+
+def shortened(letter: Output) -> Output:
+    """Return a dead letter without its error's text and traceback.
+
+    What was added to a record may be what makes it too large for its topic.
+    """
+    long = {PREFIX + "error-text", PREFIX + "error-traceback"}
+    return replace(letter, headers=tuple(h for h in letter.headers if h[0] not in long))

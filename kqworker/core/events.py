@@ -111,11 +111,13 @@ class Delivered:
         ticket: The number that the command gave.
         failure: None where the record is in the log.
         retriable: Whether producing it again may succeed.
+        too_large: It failed because it is larger than its topic takes.
     """
 
     ticket: int
     failure: Failure | None = None
     retriable: bool = True
+    too_large: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from kqworker.core.batching import FRAME_BYTES, Pace
 from kqworker.core.commands import Command, Note, Produce, Report
-from kqworker.core.deadletter import dead_letter
+from kqworker.core.deadletter import dead_letter, shortened
 from kqworker.core.deliveries import Deliveries, Pending, Ticket
 from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.events import Delivered, Fetched
@@ -280,6 +280,8 @@ class Messages:
             if pending.waits == 0:
                 self._delivered_all(pending)
         elif event.retriable or pending.dead is not None:
+            if event.too_large:
+                ticket.output = shortened(ticket.output)
             self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, event.failure)
             self._later(now + ticket.delay(), ticket)
         else:

@@ -54,6 +54,8 @@ FINAL = frozenset(
     }
 )
 
+TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
 Answered = Callable[[KafkaError | None, Message | None], None]
 
 
@@ -191,7 +193,8 @@ class KafkaSink:
             self._delivered.append(Delivered(ticket))
             return
         failure = Failure(f"KafkaError.{error.name()}", error.str())
-        self._delivered.append(Delivered(ticket, failure, error.code() not in FINAL))
+        code = error.code()
+        self._delivered.append(Delivered(ticket, failure, code not in FINAL, code in TOO_LARGE))
 
     def _post(self) -> None:
         if self._delivered:

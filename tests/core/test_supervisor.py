@@ -281,3 +281,18 @@ def test_a_second_request_to_stop_leaves_the_last_commits_their_time() -> None:
     assert supervisor.stop(grace=0.0) == []
     assert supervisor.committed(commit) == [c.StopWorker(1)]
     assert the(supervisor.die(1, cause=e.Cause.STOPPED), c.Stopped).end is c.End.CLEAN
+
+
+def test_a_dead_letter_that_is_too_large_comes_again_without_what_made_it_long() -> None:
+    supervisor = running(policy(retry=Retry(attempts=1), dead_letter="letters"))
+    supervisor.fetch(0)
+    first = the(supervisor.fail(supervisor.seen_task()), c.Produce)
+    long = {"kqworker-error-text", "kqworker-error-traceback"}
+    assert long < {name for name, _ in first.output.headers}
+
+    commands = supervisor.delivered(first.ticket, BOOM, retriable=False, too_large=True)
+    assert notes(commands) == [c.Note.STALLED]
+    again = the(supervisor.tick(1.0), c.Produce)
+
+    assert (again.ticket, again.output.value) == (first.ticket, first.output.value)
+    assert again.output.headers == tuple(h for h in first.output.headers if h[0] not in long)
