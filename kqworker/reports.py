@@ -19,6 +19,10 @@ LINES: dict[Note, tuple[int, str]] = {
     Note.STALLED: (logging.ERROR, "partition stalled: a record cannot be delivered"),
     Note.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),
     Note.WORKER_DIED: (logging.WARNING, "worker died"),
+    Note.BROKEN: (
+        logging.ERROR,
+        "the app cannot be started any more: nothing is handled until its next change",
+    ),
     Note.MAP_IGNORED: (
         logging.WARNING,
         "completion map unreadable: what finished above the committed offset is handled again",
@@ -52,8 +56,11 @@ def log(report: Report) -> None:
     text = words.format(delay=report.delay)
     if report.failure is not None:
         text += f": {report.failure.type}"
-        if report.failure.text:
-            text += f": {report.failure.text}"
-        if report.failure.traceback:
-            fields["traceback"] = report.failure.traceback
+        # The first line: so that what follows it, the fields, is still read as theirs.
+        why, *rest = report.failure.text.splitlines() or [""]
+        if why:
+            text += f": {why}"
+        traceback = report.failure.traceback or "\n".join(rest)
+        if traceback:
+            fields["traceback"] = traceback
     logger.log(level, "%s", text, extra=fields)

@@ -220,6 +220,7 @@ class _Run:
             commit_interval=settings.commit_interval,
             boot_seconds=settings.startup_timeout,
             grace=settings.shutdown_timeout,
+            reloads=settings.reload,
         )
 
     def _banner(self, found: preflight.Found, method: str) -> Banner:

@@ -139,6 +139,7 @@ class Note(enum.Enum):
     STALLED = "stalled"  # a dead letter or an output cannot be delivered
     TIME_LIMIT = "time limit"
     WORKER_DIED = "worker died"
+    BROKEN = "app broken"  # no worker can start until the app has changed again
     MAP_IGNORED = "completion map ignored"
     MAP_FULL = "completion map full"
     COMMIT_FAILED = "commit failed"

@@ -30,6 +30,7 @@ class Crew:
         policies: The handlers, in the app's order.
         size: Workers wanted, at least 1.
         boot_seconds: Seconds that a worker may take to start.
+        reloads: Whether a worker that cannot boot waits for the next `replace`.
         messages: Where work comes from and goes back to.
     """
 
@@ -38,10 +39,13 @@ class Crew:
         policies: Sequence[HandlerPolicy],
         size: int,
         boot_seconds: float,
+        reloads: bool,
         messages: Messages,
     ) -> None:
         self._policies = policies
         self._boot_seconds = boot_seconds
+        self._reloads = reloads
+        self._broken = 0  # workers that wait for the next change
         self._messages = messages
         self._out = messages.out
         self._starts: list[float] = []
@@ -197,6 +201,12 @@ class Crew:
         self.pool.signal(worker, Signal.DIED)
         if not self._ready_once:
             return c.End.BOOT_FAILED, event.failure
+        if self._reloads and not self._closing:
+            # Somebody is editing: it may well be mended by the next change.
+            if not self._broken:
+                self._out.append(c.Report(c.Note.BROKEN, failure=event.failure))
+            self._broken += 1
+            return None
         return self._replace_dead(worker, event.failure, now)
 
     def died(self, event: e.WorkerDied, now: float) -> Doom | None:
@@ -285,6 +295,8 @@ class Crew:
             elif worker.state is State.STARTING:
                 worker.expected = True
                 self.kill(worker)
+        self._starts += [now] * self._broken
+        self._broken = 0
 
     def dismiss(self, worker: Worker, now: float) -> None:
         """Let an idle worker go."""

@@ -41,6 +41,8 @@ class Limits:
         commit_interval: Seconds between commits.
         boot_seconds: Seconds that a worker may take to start.
         grace: Seconds that a stop may take which the core itself decides on.
+        reloads: Whether a worker that cannot boot waits for the next `Replace`, once one
+            has: the app is being edited.
     """
 
     workers: int = 1
@@ -49,6 +51,7 @@ class Limits:
     commit_interval: float = 1.0
     boot_seconds: float = 60.0
     grace: float = 30.0
+    reloads: bool = False
 
 
 @dataclass(slots=True)
@@ -74,7 +77,9 @@ class Supervisor:
         self._limits = limits
         self._routes = Routes(policies)
         self._messages = Messages(policies, Flow(limits.messages, limits.size), random)
-        self._crew = Crew(policies, limits.workers, limits.boot_seconds, self._messages)
+        self._crew = Crew(
+            policies, limits.workers, limits.boot_seconds, limits.reloads, self._messages
+        )
         self._epochs = self._messages.epochs
         self._ending = Ending()
         self._out = self._messages.out

@@ -59,3 +59,19 @@ def test_braces_and_percents_of_a_failure_stay_as_they_are(
     reports.log(Report(Note.GAVE_UP, failure=Failure("E", "{x} %s 100%")))
 
     assert caplog.records[0].getMessage().endswith(": E: {x} %s 100%")
+
+
+def test_a_text_of_several_lines_keeps_one_before_the_fields(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    text = (
+        "module 'app' cannot be imported:\n  File \"app.py\", line 1\nSyntaxError: invalid syntax"
+    )
+    reports.log(Report(Note.BROKEN, failure=Failure("ConfigError", text)))
+    reports.log(Report(Note.GAVE_UP, failure=Failure("E", "a\nb", "Traceback …\nE: a\nb")))
+
+    imported, failed = caplog.records
+    assert imported.getMessage().endswith("ConfigError: module 'app' cannot be imported:")
+    assert imported.__dict__["traceback"] == '  File "app.py", line 1\nSyntaxError: invalid syntax'
+    assert failed.getMessage().endswith(": E: a")
+    assert failed.__dict__["traceback"] == "Traceback …\nE: a\nb"

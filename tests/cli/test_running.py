@@ -136,6 +136,22 @@ def test_dev_runs_the_new_code_after_a_change(shop: Path, kqworker: Run) -> None
         assert dev.end(signal.SIGINT) == 0
 
 
+def test_dev_waits_for_a_broken_app_to_be_mended(shop: Path, kqworker: Run) -> None:
+    with started("dev", "app:app", "-w", "2") as dev:
+        dev.wait_for("ready in")
+        assert dev.process.stdout is not None
+
+        (shop / "app.py").write_text(APP + "def broken(:\n")
+        dev.wait_for("SyntaxError: invalid syntax")
+        kqworker("push", "test", "a")
+        (shop / "app.py").write_text(APP.replace("first", "mended"))
+
+        assert dev.process.stdout.readline() == b"mended a\n"
+        assert dev.end(signal.SIGINT) == 0
+
+    assert dev.err.count("the app cannot be started any more") == 1
+
+
 def test_a_terminal_gets_a_banner_a_live_line_and_a_summary(shop: Path) -> None:
     with started("dev", "app:app", "-w", "1", terminal=True) as dev:
         dev.wait_for("Ctrl-C drains")

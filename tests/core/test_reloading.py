@@ -1,0 +1,60 @@
+"""Workers of an app that is being edited: one that cannot boot waits for the next change."""
+
+from __future__ import annotations
+
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.types import Failure
+from tests.core.supervised import BOOM, Supervised, the, those
+
+SYNTAX = Failure("ConfigError", "module 'app' cannot be imported")
+
+
+def edited(workers: int = 2) -> Supervised:
+    """A supervisor whose workers were ready, and are being replaced."""
+    supervisor = Supervised(workers=workers, reloads=True)
+    supervisor.boot(*range(1, workers + 1))
+    supervisor.on(e.Replace())
+    for worker in range(1, workers + 1):
+        supervisor.die(worker, cause=e.Cause.STOPPED)
+    return supervisor
+
+
+def test_workers_that_cannot_boot_after_a_change_are_told_once_and_wait() -> None:
+    supervisor = edited()
+    commands = supervisor.on(e.BootFailed(3, SYNTAX)) + supervisor.on(e.BootFailed(4, SYNTAX))
+
+    assert the(commands, c.Report) == c.Report(c.Note.BROKEN, failure=SYNTAX)
+    assert not those(supervisor.tick(supervisor.now + 600.0), c.StartWorker)
+    assert c.Fetching(False) not in supervisor.seen  # with which a stop begins
+
+
+def test_the_next_change_starts_the_workers_that_wait() -> None:
+    supervisor = edited()
+    for worker in (3, 4):
+        supervisor.on(e.BootFailed(worker, SYNTAX))
+
+    assert those(supervisor.on(e.Replace()), c.StartWorker) == [c.StartWorker(5), c.StartWorker(6)]
+
+
+def test_each_change_that_is_broken_is_told() -> None:
+    supervisor = edited(workers=1)
+    for worker in range(3, 40):
+        supervisor.on(e.BootFailed(worker - 1, SYNTAX))
+        assert those(supervisor.on(e.Replace()), c.StartWorker) == [c.StartWorker(worker)]
+
+    reports = those(supervisor.seen, c.Report)
+    assert [report.note for report in reports] == [c.Note.BROKEN] * 37
+
+
+def test_a_stop_does_not_wait_for_a_change() -> None:
+    supervisor = edited(workers=1)
+    supervisor.on(e.BootFailed(2, SYNTAX))
+
+    assert the(supervisor.stop(grace=10.0), c.Stopped).end is c.End.CLEAN
+
+
+def test_an_app_that_is_broken_at_the_start_ends_the_run_though_it_would_be_reloaded() -> None:
+    supervisor = Supervised(reloads=True)
+
+    assert the(supervisor.on(e.BootFailed(1, BOOM)), c.Stopped).end is c.End.BOOT_FAILED
