@@ -49,6 +49,7 @@ def test_a_gigabyte_behind_slow_handlers_leaves_the_supervisor_small(
 
     supervisor.until(seen, f"{HANDLED} handled")
 
+    print(f"the supervisor had {supervisor.peak_memory / MIB:.0f} MiB at most")
     assert supervisor.peak_memory < BOUND, f"{supervisor.peak_memory / MIB:.0f} MiB"
     assert supervisor.stop() == 0, supervisor
     attempts = read(supervise.journal)

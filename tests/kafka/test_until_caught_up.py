@@ -80,7 +80,7 @@ def test_what_comes_after_the_start_does_not_keep_it(
     name = topic()
     produced = produce(kafka, name, [b"sleep 0.5"] * 4 + [b"ok"] * 100)
     supervisor = supervise(kafka, name, "--until-caught-up").begun(1)
-    later = produce(kafka, name, [b"sleep 1"] * 50)
+    later = produce(kafka, name, [b"sleep 0.2"] * 50)
 
     # What is at work when the end comes is drained; the rest stays for the next run.
     assert supervisor.wait() == 0, supervisor
