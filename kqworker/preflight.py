@@ -7,6 +7,7 @@ Tested by tests/cli/test_preflight.py and tests/kafka.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -182,7 +183,8 @@ def chosen(known: Sequence[str], settings: Settings) -> tuple[str, ...]:
     """Return those of the handlers' topics that `topics` and `exclude_topics` leave.
 
     Raises:
-        ConfigError: A topic is no handler's, or none is left.
+        ConfigError: A topic is no handler's, none is left, or one that is left out comes in
+            by the pattern of another.
     """
     for topic in (*settings.topics, *settings.exclude_topics):
         if topic not in known:
@@ -198,6 +200,15 @@ def chosen(known: Sequence[str], settings: Settings) -> tuple[str, ...]:
     )
     if not topics:
         raise ConfigError("--topics and --exclude-topics leave no handler to run")
+    patterns = [topic for topic in topics if topic.startswith("^")]
+    for topic in known:
+        # The group would be given it, and the topic is its own handler's.
+        taking = [pattern for pattern in patterns if re.match(pattern, topic)]
+        if taking and topic not in topics:
+            raise ConfigError(
+                f"topic {topic!r} is left out, but {taking[0]!r} takes it in: "
+                "run both of these handlers, or none"
+            )
     return topics
 
 

@@ -78,6 +78,21 @@ def test_a_choice_that_cannot_be_is_an_error(
     assert str(caught.value).startswith(error)
 
 
+@pytest.mark.parametrize("choice", [{"topics": ("^logs",)}, {"exclude_topics": ("logs.a",)}])
+def test_a_topic_that_is_left_out_does_not_come_in_by_a_pattern(
+    choice: dict[str, tuple[str, ...]],
+) -> None:
+    overlapping = App("overlapping")
+    overlapping.handler(topic="logs.a")(one.function)
+    overlapping.handler(topic="^logs")(two.function)
+
+    with pytest.raises(ConfigError, match=r"^topic 'logs.a' is left out, but '\^logs' takes it"):
+        preflight.plan(overlapping, replace(ELSEWHERE, **choice))
+    assert preflight.plan(overlapping, ELSEWHERE).topics == ("logs.a", "^logs")
+    alone = preflight.plan(overlapping, replace(ELSEWHERE, exclude_topics=("^logs",)))
+    assert alone.topics == ("logs.a",)
+
+
 def test_without_brokers_there_is_no_connection() -> None:
     with pytest.raises(ConfigError, match=r"^no brokers: give --brokers, KQWORKER_BROKERS"):
         preflight.connection(Settings())
