@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.core.ending import COMMIT_SECONDS, DISMISS_SECONDS
+from kqworker.core.ending import COMMIT_SECONDS, DEATH_SECONDS, DISMISS_SECONDS
 from kqworker.types import TopicPartition
 from tests.sim.oracle import Oracle, View, coverage, must
 from tests.sim.work import SLACK, WorkChecks, busy_of
@@ -53,14 +53,14 @@ class Invariants(WorkChecks):
         self.check_said(event, commands)
         if isinstance(event, e.StopRequested):
             self._begin_stop(now, event.grace)
-        if isinstance(event, e.Lost) and self.stop_by is not None:
-            # What is lost during the end cannot be committed any more.
-            self.excused = True
         if self._grace_ends is not None and now >= self._grace_ends:
             # It may still be done while the end waits for commits; the end is unclean then, too.
             self.excused = self.excused or bool(busy_of(oracle, tuple(oracle.views.values())))
-            killed = now <= self._grace_ends + KILL_SECONDS or not any(oracle.flights.values())
-            must(killed, "(7) work goes on behind the grace", now, self._grace_ends)
+            working = [
+                w for w, flights in oracle.flights.items() if flights and w not in oracle.undead
+            ]
+            late = now > self._grace_ends + KILL_SECONDS
+            must(not (late and working), "(7) work goes on behind the grace", now, working)
         for views, by in oracle.drains.values():
             must(now <= by + SLACK, "a revoke was not answered in time", now, by)
             must(busy_of(oracle, views), "drained, but not given back", views)
@@ -98,8 +98,9 @@ class Invariants(WorkChecks):
             self._check_mark(self.owned(partition), mark)
         for view in views:
             mark = command.marks.get(view.partition)
-            if mark is None:
-                mark = self.life.world.group.committed.get(view.partition)
+            group = self.life.world.group
+            if mark is None and group.owners[view.partition] is self.life.members[view.member]:
+                mark = group.committed.get(view.partition)
             self._check_covered(view, mark)
             del oracle.views[view.partition]
         self._forget_pauses(view.partition for view in views)
@@ -176,7 +177,10 @@ class Invariants(WorkChecks):
     def let_go(self, views: Iterable[View]) -> None:
         """The source ends pauses with the assignment."""
         owned = self.oracle.views
-        self._forget_pauses(v.partition for v in views if owned.get(v.partition) is not v)
+        gone = [view for view in views if owned.get(view.partition) is not view]
+        self._forget_pauses(view.partition for view in gone)
+        # What was done of them last cannot be committed any more: that is no clean end.
+        self.excused = self.excused or (self.oracle.stopping and bool(gone))
 
     def _forget_pauses(self, partitions: Iterable[TopicPartition]) -> None:
         gone = self._paused.intersection(partitions)
@@ -233,6 +237,8 @@ class Invariants(WorkChecks):
         for view in self.oracle.views.values():
             view.draining = True
         by = now + grace + COMMIT_SECONDS + DISMISS_SECONDS + SLACK
+        if self.life.plan.faults.undead:
+            by += 2 * DEATH_SECONDS  # behind the grace, and at the end
         self.stop_by = by if self.stop_by is None else min(by, self.stop_by)
         end = now + grace
         self._grace_ends = end if self._grace_ends is None else min(end, self._grace_ends)
@@ -244,7 +250,9 @@ class Invariants(WorkChecks):
 
     def _on_stopped(self, command: c.Stopped, now: float) -> None:
         oracle, life = self.oracle, self.life
-        must(not oracle.status, "(8) stopped with workers alive", oracle.status)
+        left = {worker: oracle.killed.get(worker, now) for worker in oracle.status}
+        waited = all(now >= killed + DEATH_SECONDS for killed in left.values())
+        must(waited and left.keys() <= oracle.undead, "(8) stopped with workers alive", left)
         must(not oracle.drains, "stopped without giving back what was revoked", oracle.drains)
         life.check_end(command)
         if command.end is c.End.ABANDONED:
@@ -261,6 +269,6 @@ class Invariants(WorkChecks):
                 "a clean stop abandons",
                 view.open,
             )
-            member = life.members[view.member]
-            if view.partition in member.assigned:
+            # One that was taken away unheard is for its new owner to commit.
+            if life.world.group.owners[view.partition] is life.members[view.member]:
                 self._check_covered(view, life.world.group.committed.get(view.partition))

@@ -305,4 +305,5 @@ class Sink:
             message.denied = message.denied or not letter
         else:
             life.world.landed(output)
-        life.post(e.Delivered(command.ticket, failure, retriable))
+        too_large = not retriable and random.random() < 0.5
+        life.post(e.Delivered(command.ticket, failure, retriable, too_large))

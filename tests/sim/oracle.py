@@ -120,6 +120,8 @@ class Oracle:
         self.flights: dict[int, dict[int, Flight]] = {}  # by worker and task
         self.status: dict[int, str] = {}  # of workers: starting, ready, leaving, killed
         self.leaving: dict[int, float] = {}  # since when
+        self.killed: dict[int, float] = {}  # when, whatever they did
+        self.undead: set[int] = set()  # who does not die of it, for long
         self.replaced: set[int] = set()  # who was there when all were to be replaced
         self.tickets: dict[int, tuple[Entry, c.Produce, str]] = {}
         self.drains: dict[int, tuple[tuple[View, ...], float]] = {}  # by member: until when

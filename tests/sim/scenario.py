@@ -5,7 +5,7 @@ Draws everything that is fixed before the time begins. Knows nothing of events o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from kqworker.core.policy import HandlerPolicy
@@ -128,6 +128,7 @@ class Faults:
     commit_slow: float = 0.0
     boot: float = 0.0  # a worker hangs, dies or fails while it boots
     hooks: float = 0.0  # stop hooks hang, or die
+    undead: float = 0.0  # who is killed is not seen to end, for long
     garbage: float = 0.0  # somebody else has written metadata
     unknown: float = 0.0  # the committed offset was not to be had
 
@@ -193,10 +194,12 @@ def draw(seed: int) -> Scenario:
     )
     speeds = [random.choice((0.0001, 0.002, 0.02, 0.2, 0.6, 3.0)) for _ in policies]
     bad = random.choice((0.0, 0.1, 0.3))
-    kinds = KINDS
-    if random.random() < 0.05:
-        # Much that is good, and some that always kills, in the same frames.
-        speeds, bad, kinds = [0.0001] * len(policies), 0.2, ("crash",)
+    kinds, counts, spreads = KINDS, (0, 4, 12, 30), (0.0, 2.0, 10.0)
+    if random.random() < 0.03:
+        # Much that is good, and some that kills, in the same large frames.
+        speeds, bad, kinds = [0.0001] * len(policies), 0.25, ("crash",)
+        limits = replace(limits, workers=1, messages=1000, size=1 << 20)
+        counts, spreads = (40,), (0.0,)
     logs: dict[TopicPartition, Log] = {}
     arrivals: list[tuple[float, Message, int]] = []
     for policy, speed in zip(policies, speeds, strict=True):
@@ -205,8 +208,8 @@ def draw(seed: int) -> Scenario:
         for number in range(random.choice((1, 2, 3))):
             partition = TopicPartition(policy.topic.strip("^"), number)
             logs[partition] = Log(partition, random.choice((0, 0, 50)))
-            spread = random.choice((0.0, 2.0, 10.0))
-            for _ in range(random.choice((0, 4, 12, 30))):
+            spread = random.choice(spreads)
+            for _ in range(random.choice(counts)):
                 message = Message(partition, 0, policy)
                 _fill(random, message, speed, keyed, bad, kinds)
                 gap = random.randint(1, 4) if random.random() < gappy else 0
@@ -314,6 +317,7 @@ def _plan(random: Random) -> Plan:
         commit_slow=rate(0.5),
         boot=rate(0.2, 0.5),
         hooks=rate(0.5),
+        undead=rate(0.0, 0.0, 0.3),
         garbage=rate(0.3),
         unknown=rate(0.3),
     )

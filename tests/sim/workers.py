@@ -118,7 +118,12 @@ class Worker:
             on and self.task and (self.task.id, self.index) == (command.task, command.index)
         ):
             return  # it has moved on just before
-        seconds = self.life.random.uniform(0.0, 0.05)
+        life = self.life
+        seconds = life.random.uniform(0.0, 0.05)
+        if life.faults.undead and not self.doomed and life.random.random() < life.faults.undead:
+            # It hangs in the kernel.
+            seconds = life.random.uniform(4.0, 30.0)
+            life.oracle.undead.add(self.number)
         self.die(e.Cause.KILLED, seconds, charged=command.task is not None)
 
     def stop(self) -> None:

@@ -18,7 +18,7 @@ from tests.sim.oracle import Violation, must
 from tests.sim.scenario import LETTERS, Faults, Log, Message, Plan, Scenario, draw
 
 # All must be over after so many virtual seconds in calm, and so many lives.
-PATIENCE = 400.0
+PATIENCE = 1500.0
 LIVES = 60
 
 
