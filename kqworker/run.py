@@ -276,9 +276,9 @@ class _Run:
         if self._behind is None:
             self._behind = Behind(self._plan.admin, self._plan.group, targets)
             return (e.CatchUp(targets),)
-        if snapshot.remaining:
+        if snapshot.remaining or not snapshot.elsewhere:
             return ()
-        # What is left is in partitions that are not ours, or on their way from one to another.
+        # All that is left is with others of the group, or on its way from one to another.
         known = self._behind.left
         self._behind.ask()
         return (e.CatchUp(known),)

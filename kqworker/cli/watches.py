@@ -121,6 +121,7 @@ class TerminalWatch:
             fraction, left = self._progress.update(snapshot.remaining, self._clock())
             parts.append(f"{bar(fraction, 20)} {fraction:.0%}")
             parts.append(f"{duration(left)} left" if left is not None else "")
+        parts.append(waiting(snapshot))
         if snapshot.stalled:
             # First, so that a narrow terminal does not cut it off.
             parts.append(self._paint(f"{snapshot.stalled:,} undeliverable", "red"))
@@ -196,6 +197,8 @@ class PlainWatch:
         line = " · ".join(counts(snapshot, rate, self._workers))
         if snapshot.remaining is not None:
             line += f" · {snapshot.remaining:,} to go"
+        if waiting(snapshot):
+            line += f" · {waiting(snapshot)}"
         if snapshot.stalled:
             line += f" · {snapshot.stalled:,} undeliverable"
         self._log(line, "status", **asdict(snapshot))
@@ -242,6 +245,14 @@ def counts(snapshot: Snapshot, rate: float, workers: int) -> list[str]:
     if snapshot.restarts:
         parts.append(f"{snapshot.restarts:,} restarts")
     return parts
+
+
+def waiting(snapshot: Snapshot) -> str:
+    """Return what keeps a run from ending that has nothing to do, or nothing."""
+    if snapshot.remaining or not snapshot.elsewhere:
+        return ""
+    s = "s" if snapshot.elsewhere > 1 else ""
+    return f"waiting for {snapshot.elsewhere:,} partition{s}"
 
 
 def summary_line(summary: Summary) -> str:

@@ -106,6 +106,10 @@ class Ending:
             return None
         return epochs.remaining(self._targets)
 
+    def elsewhere(self, epochs: Epochs) -> int:
+        """Return how many of the targets are in partitions that are not owned."""
+        return sum(epochs.get(partition) is None for partition in self._targets or ())
+
     def caught_up(self, epochs: Epochs) -> bool:
         """Return whether all targets are reached.
 

@@ -26,6 +26,7 @@ class Snapshot:
         stalled: Messages whose dead letter or output cannot be delivered at present.
         remaining: With `CatchUp`, offsets still to be finished in what is owned;
             None without it, or while nothing is owned.
+        elsewhere: With `CatchUp`, partitions to be finished that are not owned.
     """
 
     handled: int = 0
@@ -40,3 +41,4 @@ class Snapshot:
     partitions: int = 0
     stalled: int = 0
     remaining: int | None = None
+    elsewhere: int = 0

@@ -171,6 +171,7 @@ class Supervisor:
             partitions=len(self._epochs),
             stalled=messages.stalled,
             remaining=self._ending.remaining(self._epochs),
+            elsewhere=self._ending.elsewhere(self._epochs),
         )
 
     def visited(self) -> Mapping[str, frozenset[object]]:

@@ -150,6 +150,28 @@ def test_until_caught_up_shows_a_bar_and_the_time_left() -> None:
     assert " 25% · 30s left · 250 handled" in status
 
 
+@pytest.mark.parametrize(
+    ("remaining", "elsewhere", "words"),
+    [
+        (None, 12, "waiting for 12 partitions"),
+        (0, 1, "waiting for 1 partition"),
+        (0, 0, ""),
+        (7, 2, ""),
+    ],
+)
+def test_what_keeps_a_run_without_work_from_ending_is_shown(
+    remaining: int | None, elsewhere: int, words: str
+) -> None:
+    watch, stream, _ = terminal(until_caught_up=True)
+    watch.started(BANNER)
+
+    watch.tick(Snapshot(remaining=remaining, elsewhere=elsewhere))
+
+    status = stream.getvalue().splitlines()[-1]
+    assert words in status
+    assert ("waiting" in status) == bool(words)
+
+
 def test_what_was_abandoned_is_named() -> None:
     watch, stream, _ = terminal()
 
@@ -170,7 +192,7 @@ def test_a_pipe_gets_a_summary_every_ten_seconds(caplog: pytest.LogCaptureFixtur
 
     for _ in range(100):
         time.now += 0.2
-        watch.tick(Snapshot(handled=50, workers_ready=4, remaining=9, stalled=1))
+        watch.tick(Snapshot(handled=50, workers_ready=4, remaining=9, stalled=1, elsewhere=2))
 
     assert [record.__dict__["event"] for record in caplog.records] == ["status", "status"]
     assert caplog.records[0].getMessage() == (
@@ -178,6 +200,10 @@ def test_a_pipe_gets_a_summary_every_ten_seconds(caplog: pytest.LogCaptureFixtur
     )
     assert caplog.records[0].__dict__["handled"] == 50
     assert caplog.records[0].__dict__["remaining"] == 9
+    caplog.clear()
+    time.now += 10
+    watch.tick(Snapshot(remaining=0, elsewhere=2))
+    assert caplog.records[0].getMessage().endswith(" · 0 to go · waiting for 2 partitions")
 
 
 def test_a_pipe_gets_banner_drain_and_summary_as_log_lines(

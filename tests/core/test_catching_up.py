@@ -71,6 +71,7 @@ def test_a_group_that_takes_long_to_give_partitions_has_not_caught_up() -> None:
 def test_what_others_have_finished_is_left_out_by_newer_targets() -> None:
     supervisor = done(0)
     assert not stops(supervisor.on(e.CatchUp({TP: 1, OTHER: 5})))
+    assert supervisor.core.snapshot().elsewhere == 1
 
     assert stops(supervisor.on(e.CatchUp({TP: 1})))
 
