@@ -1,8 +1,9 @@
 """The commits of one member: sent without waiting, or waited for when an epoch ends.
 
-Decides how a commit's answer becomes an event, and which failures are tried again at the
-end of an epoch. What may be committed at all is ledger.py's. Called on the member's thread
-only. Tested by tests/contract/test_source.py.
+Decides how a commit's answer becomes an event, which failures are tried again at the end
+of an epoch, and whom a failure is about that librdkafka tells of all. What may be committed
+is ledger.py's. Called on the member's thread only.
+Tested by tests/kafka_unit/test_commits.py and tests/contract/test_source.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker.core.commands import Mark
 from kqworker.core.events import Committed
-from kqworker.kafka.ledger import Ledger
+from kqworker.kafka.ledger import Ledger, Marks
 from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.partitions import ours
 from kqworker.types import TopicPartition
@@ -29,6 +30,10 @@ _PASSING = {
     KafkaError.STALE_MEMBER_EPOCH,
     KafkaError.REQUEST_TIMED_OUT,
 }
+# What the broker says of single partitions. librdkafka says it of all that were committed
+# with them, although those are committed: whom it is about shows one by one.
+_OF_TOPICS = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}
+_OF_PARTITIONS = {KafkaError.OFFSET_METADATA_TOO_LARGE}
 
 
 class Commits:
@@ -53,6 +58,13 @@ class Commits:
         self, consumer: Consumer, error: KafkaError | None, partitions: list[KafkaPartition]
     ) -> None:
         """Take the broker's answer, and send what has waited for it."""
+        marks = {ours(p): Mark(p.offset, p.metadata or "") for p in partitions}
+        parts = _apart(error, marks)
+        if len(parts) > 1:
+            again = {p: mark for p, mark in marks.items() if self._ledger.under_way(p, mark)}
+            for part in parts:
+                self._send(consumer, {p: again[p] for p in part if p in again})
+            partitions = [p for p in partitions if ours(p) not in again]
         following = {}
         for p in partitions:
             ok = error is None and p.error is None
@@ -78,22 +90,31 @@ class Commits:
         send, answers = self._ledger.last(marks, partitions)
         self._mailbox.put(*answers)
         for left in reversed(range(LAST_TRIES)):
-            if not send:
-                return
-            offsets = _offsets(send)
-            error = None
-            try:
-                offsets = consumer.commit(offsets=offsets, asynchronous=False)
-            except KafkaException as raised:
-                error = raised.args[0]
-            again = {}
-            for p in offsets:
-                failed = error or p.error
-                self._ledger.settle(ours(p), send[ours(p)], failed is None)
-                if left and failed is not None and failed.code() in _PASSING:
-                    again[ours(p)] = send[ours(p)]
-            self._mailbox.put(*_events(error, [p for p in offsets if ours(p) not in again]))
-            send = again
+            send = self._wait(consumer, send, retry=left > 0)
+
+    def _wait(self, consumer: Consumer, marks: Marks, retry: bool) -> Marks:
+        """Commit, and tell the answer; return what is to be tried again."""
+        if not marks:
+            return {}
+        offsets = _offsets(marks)
+        error = None
+        try:
+            offsets = consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as raised:
+            error = raised.args[0]
+        again: Marks = {}
+        parts = _apart(error, marks)
+        if len(parts) > 1:
+            for part in parts:
+                again |= self._wait(consumer, part, retry)
+            return again
+        for p in offsets:
+            failed = error or p.error
+            self._ledger.settle(ours(p), marks[ours(p)], failed is None)
+            if retry and failed is not None and failed.code() in _PASSING:
+                again[ours(p)] = marks[ours(p)]
+        self._mailbox.put(*_events(error, [p for p in offsets if ours(p) not in again]))
+        return again
 
     def _send(self, consumer: Consumer, marks: Mapping[TopicPartition, Mark]) -> None:
         if not marks:
@@ -107,6 +128,17 @@ class Commits:
 
 def _offsets(marks: Mapping[TopicPartition, Mark]) -> list[KafkaPartition]:
     return [KafkaPartition(*p, mark.offset, mark.metadata) for p, mark in marks.items()]
+
+
+def _apart(error: KafkaError | None, marks: Marks) -> list[Marks]:
+    """Return the marks as they are to be committed again to see whom the error is about."""
+    by_topic = error is not None and error.code() in _OF_TOPICS
+    if error is None or not (by_topic or error.code() in _OF_PARTITIONS):
+        return [marks]
+    parts: dict[object, Marks] = {}
+    for p, mark in marks.items():
+        parts.setdefault(p.topic if by_topic else p, {})[p] = mark
+    return list(parts.values())
 
 
 def _events(error: KafkaError | None, partitions: Iterable[KafkaPartition]) -> list[Committed]:

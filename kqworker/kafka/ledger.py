@@ -121,6 +121,11 @@ class Ledger:
         if ok and partition in self._epochs:
             self._epochs[partition].committed = mark
 
+    def under_way(self, partition: TopicPartition, mark: Mark) -> bool:
+        """Return whether this is what `ask` gave last, in the present epoch."""
+        present = self._epochs.get(partition)
+        return present is not None and self._sent.get(partition) == (present, mark)
+
     def answered(self, partition: TopicPartition, mark: Mark, ok: bool) -> Mark | None:
         """Take the broker's answer to what `ask` gave; return what is to be sent next.
 
