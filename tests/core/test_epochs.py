@@ -1,0 +1,268 @@
+"""How far an epoch may be committed, what the broker's answers change, and what is fenced."""
+
+from __future__ import annotations
+
+import pytest
+
+from kqworker.core.commands import Mark, Note, Report
+from kqworker.core.completion import Completion, decode, encode
+from kqworker.core.epochs import METADATA_BUDGET, Epoch, Epochs
+from kqworker.core.events import Committed, Start
+from kqworker.types import Failure
+from tests.core.supervised import OTHER, TP, records
+
+
+ORIGIN = Start(0)
+
+
+def begun(start: Start = ORIGIN, *, epochs: Epochs | None = None) -> Epoch:
+    epoch, report = (Epochs() if epochs is None else epochs).begin(0, TP, 0, start)
+    assert report is None
+    return epoch
+
+
+def admit(epoch: Epoch, *offsets: int) -> None:
+    epoch.offsets.admit(offsets)
+    epoch.held += len(offsets)
+    epoch.held_bytes += 10 * len(offsets)
+
+
+def finish(epoch: Epoch, *offsets: int, tried: bool = False) -> None:
+    epoch.finish(records(*offsets), tried)
+
+
+def scattered(epoch: Epoch, count: int) -> None:
+    """Finish every other message, which makes a map of `count` runs."""
+    admit(epoch, *range(2 * count))
+    finish(epoch, *range(1, 2 * count, 2))
+
+
+@pytest.fixture
+def epochs() -> Epochs:
+    return Epochs()
+
+
+@pytest.fixture
+def epoch(epochs: Epochs) -> Epoch:
+    return begun(epochs=epochs)
+
+
+# -- marks
+
+
+def test_nothing_can_be_committed_before_anything_is_known(epochs: Epochs) -> None:
+    epoch = begun(Start(None), epochs=epochs)
+    assert epoch.mark() is None
+    assert not epoch.unsettled()
+    assert epochs.ask() == ({}, [])
+
+    admit(epoch, 7)
+    assert epochs.ask() == ({TP: Mark(7, "")}, [])
+
+
+def test_a_mark_says_what_is_finished_above_the_watermark(epoch: Epoch) -> None:
+    admit(epoch, 0, 1, 2, 3)
+    finish(epoch, 0, 2)
+
+    mark = epoch.mark()
+
+    assert mark is not None and mark.offset == 1
+    assert decode(mark.metadata, 1) == Completion(done=((2, 3),))
+    assert epoch.used == len(mark.metadata)
+
+
+def test_a_successor_begins_where_the_mark_says(epoch: Epoch) -> None:
+    admit(epoch, 0, 1, 2, 3)
+    finish(epoch, 0, 2)
+    epoch.attempts[1] = 2
+    mark = epoch.mark()
+    assert mark is not None
+
+    successor = begun(Start(*mark))
+
+    assert successor.offsets.admit(range(1, 4)) == [0, 2]
+    assert (successor.attempts, successor.tried) == ({1: 2}, 1)
+    assert not begun(Start(*mark)).unsettled()
+
+
+def test_where_nobody_tried_anything_no_offset_is_suspect(epoch: Epoch) -> None:
+    assert epoch.tried == -1
+
+
+def test_what_is_finished_is_no_longer_held_nor_its_attempts_kept(epoch: Epoch) -> None:
+    admit(epoch, 0, 1)
+    epoch.attempts = {0: 1, 1: 2}
+    finish(epoch, 0, tried=True)
+    assert (epoch.held, epoch.held_bytes, epoch.finished) == (1, 10, 1)
+    assert epoch.attempts == {1: 2}
+
+
+def test_a_map_that_does_not_fit_is_left_out_as_a_whole(epoch: Epoch) -> None:
+    scattered(epoch, 10)
+    epoch.budget = 5
+    assert epoch.mark() == Mark(0, "")
+    assert epoch.used == 6
+
+
+# -- commits
+
+
+def test_what_is_committed_already_is_not_asked_for(epochs: Epochs, epoch: Epoch) -> None:
+    assert epochs.ask() == ({}, [])
+    assert epochs.settled()
+
+
+def test_one_commit_of_a_partition_is_under_way_at_a_time(epochs: Epochs, epoch: Epoch) -> None:
+    admit(epoch, 0, 1)
+    finish(epoch, 0)
+    assert epochs.ask() == ({TP: Mark(1, "")}, [])
+    finish(epoch, 1)
+    assert epochs.ask() == ({}, [])
+    assert not epochs.settled()
+
+    assert epochs.answered(Committed({TP: 1})) == []
+    assert epochs.ask() == ({TP: Mark(2, "")}, [])
+    epochs.answered(Committed({TP: 2}))
+    assert epochs.settled()
+
+
+def test_the_commit_of_one_partition_does_not_hold_up_another(epochs: Epochs, epoch: Epoch) -> None:
+    other, _ = epochs.begin(0, OTHER, 0, Start(0))
+    admit(epoch, 0)
+    finish(epoch, 0)
+    epochs.ask()
+    admit(other, 0)
+    finish(other, 0)
+    assert epochs.ask() == ({OTHER: Mark(1, "")}, [])
+
+
+def test_a_commit_that_failed_was_none(epochs: Epochs, epoch: Epoch) -> None:
+    admit(epoch, 0)
+    finish(epoch, 0)
+    first = epochs.ask()
+
+    reports = epochs.answered(Committed({TP: 1}, error="REBALANCE_IN_PROGRESS"))
+
+    failure = Failure("CommitFailed", "REBALANCE_IN_PROGRESS")
+    assert reports == [Report(Note.COMMIT_FAILED, partition=TP, offset=1, failure=failure)]
+    assert not epochs.settled()
+    assert epochs.ask() == first
+
+
+def test_a_map_that_is_too_large_for_the_broker_halves_its_budget(
+    epochs: Epochs, epoch: Epoch
+) -> None:
+    scattered(epoch, 40)
+    (marks, _) = epochs.ask()
+    size = len(marks[TP].metadata)
+    assert epoch.budget == METADATA_BUDGET
+
+    reports = epochs.answered(Committed({TP: 0}, error="too large", too_large=True))
+
+    assert [report.note for report in reports] == [Note.COMMIT_FAILED]
+    assert epoch.budget == size // 2
+    finish(epoch, 0)
+    marks, reports = epochs.ask()
+    assert marks == {TP: Mark(2, "")}
+    assert [(report.note, report.offset) for report in reports] == [(Note.MAP_FULL, 2)]
+
+
+def test_a_budget_never_vanishes(epochs: Epochs, epoch: Epoch) -> None:
+    admit(epoch, 0)
+    finish(epoch, 0)
+    epochs.ask()
+    epochs.answered(Committed({TP: 1}, error="too large", too_large=True))
+    assert epoch.budget == 1
+
+
+def test_an_answer_that_nobody_waits_for_changes_nothing(epochs: Epochs, epoch: Epoch) -> None:
+    admit(epoch, 0)
+    finish(epoch, 0)
+    assert epochs.answered(Committed({TP: 1})) == []  # not asked yet
+    epochs.ask()
+    assert epochs.answered(Committed({TP: 5, OTHER: 1}, error="of another epoch")) == []
+    assert epochs.ask() == ({}, [])  # it is under way still
+
+
+def test_a_full_map_is_said_each_time_it_begins(epochs: Epochs, epoch: Epoch) -> None:
+    scattered(epoch, 10)
+    epoch.budget = 5
+    assert [report.note for report in epochs.due([epoch])[1]] == [Note.MAP_FULL]
+    assert epochs.due([epoch]) == ({}, [])
+
+    epoch.budget = METADATA_BUDGET
+    assert epochs.due([epoch])[1] == []
+    epoch.budget = 5
+    assert [report.note for report in epochs.due([epoch])[1]] == [Note.MAP_FULL]
+
+
+# -- maps of a former owner
+
+
+def test_a_map_that_cannot_be_read_is_ignored_and_said(epochs: Epochs) -> None:
+    epoch, report = epochs.begin(0, TP, 0, Start(3, "of another program"))
+
+    assert report is not None
+    assert (report.note, report.partition) == (Note.MAP_IGNORED, TP)
+    assert report.failure is not None
+    assert report.failure.text == "unreadable metadata at offset 3"
+    assert epoch.offsets.admit(range(3, 6)) is None  # all of them are handled
+    assert epochs.ask()[0] == {TP: Mark(3, "")}  # the next owner is not to be told so again
+
+
+def test_a_map_of_no_offset_means_nothing(epochs: Epochs) -> None:
+    metadata = encode(0, Completion(attempts={0: 1}), METADATA_BUDGET)
+    assert metadata is not None
+    assert begun(Start(None, metadata), epochs=epochs).attempts == {}
+    assert begun(Start(None, "unreadable"), epochs=epochs).attempts == {}  # and not reported
+
+
+# -- epochs
+
+
+def test_an_ended_epoch_is_fenced(epochs: Epochs, epoch: Epoch) -> None:
+    assert epochs.end([TP, OTHER]) == [epoch]
+    assert not epoch.live
+    assert (epochs.get(TP), len(epochs), list(epochs)) == (None, 0, [])
+    assert epochs.end([TP]) == []
+
+
+def test_a_partition_that_comes_back_is_another_epoch(epochs: Epochs, epoch: Epoch) -> None:
+    epochs.end([TP])
+    again = begun(epochs=epochs)
+    assert again.number > epoch.number
+    assert epochs.get(TP) is again
+    assert (again.live, epoch.live) == (True, False)
+
+
+def test_an_epoch_belongs_to_one_member(epochs: Epochs, epoch: Epoch) -> None:
+    assert epochs.of(0, TP) is epoch
+    assert epochs.of(1, TP) is None
+    assert epochs.of(0, OTHER) is None
+
+
+# -- targets
+
+
+def test_a_target_is_reached_when_all_below_it_is_finished(epochs: Epochs, epoch: Epoch) -> None:
+    admit(epoch, 0, 1, 2)
+    finish(epoch, 0, 2)
+    assert epochs.reached(TP, 1)
+    assert not epochs.reached(TP, 2)
+    assert not epochs.reached(OTHER, 0)
+
+
+def test_what_remains_is_counted_in_what_is_owned(epochs: Epochs, epoch: Epoch) -> None:
+    admit(epoch, 0, 1, 2)
+    finish(epoch, 0)
+    assert epochs.remaining({TP: 10, OTHER: 5}) == 9
+    assert epochs.remaining({TP: 1}) == 0
+    assert epochs.remaining({TP: 0}) == 0  # what is more than reached makes up for nothing
+
+
+def test_of_an_unknown_start_all_remains() -> None:
+    epochs = Epochs()
+    begun(Start(None), epochs=epochs)
+    assert not epochs.reached(TP, 1)
+    assert epochs.reached(TP, 0)
+    assert epochs.remaining({TP: 4}) == 4
