@@ -16,6 +16,8 @@ class Exit(enum.IntEnum):
     CRASH = 1  # of kqworker itself
     USAGE = 2  # usage, import or configuration
     BROKER = 3  # broker, authentication or topic: at the start, or refused later
-    ABANDONED = 4  # the drain timed out, or a second Ctrl-C ended it
+    # The drain timed out, a second Ctrl-C ended it, or a signal came before
+    # --until-caught-up had.
+    ABANDONED = 4
     CRASH_LOOP = 5  # workers could not be kept alive
     MESSAGES_FAILED = 6  # finished (--until-caught-up), but messages failed

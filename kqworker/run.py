@@ -315,11 +315,25 @@ class _Run:
 
     # -- after
 
+    def _cut_short(self, snapshot: Snapshot) -> bool:
+        """Return whether it was to end by itself, and a signal was faster.
+
+        Drained or not, a job that is a step of something must not look finished then.
+        """
+        return self._settings.until_caught_up and self._stopping and snapshot.remaining != 0
+
     def _finish(self, stopped: c.Stopped, core: Supervisor, workers: ProcessWorkers) -> Exit:
         if stopped.end is c.End.ABANDONED and stopped.failure is not None and not self._left:
             self._left.append(stopped.failure.text)
         snapshot = core.snapshot()
         end = EXITS[stopped.end]
+        if end is Exit.CLEAN and self._cut_short(snapshot):
+            end = Exit.ABANDONED
+            known = snapshot.remaining is not None
+            self._left.append(
+                "what was not begun when it was told to stop"
+                + (f": {snapshot.remaining:,} to go" if known else "")
+            )
         if self._fatal is not None:
             end = Exit.BROKER
         elif end is Exit.CLEAN and self._settings.until_caught_up and snapshot.failed:

@@ -75,7 +75,8 @@ MEANINGS = {
     Exit.CRASH: "kqworker itself crashed: please report it.",
     Exit.USAGE: "Usage, import or configuration: something must be mended before a start.",
     Exit.BROKER: "The broker could not be reached, refused us, or a topic is missing, at the start.",
-    Exit.ABANDONED: "The drain timed out, or a second Ctrl-C ended it; what was left is named.",
+    Exit.ABANDONED: "The drain timed out, a second Ctrl-C ended it, or a run was told to stop before "
+    "`--until-caught-up` had; what was left is named.",
     Exit.CRASH_LOOP: "Workers could not be kept alive.",
     Exit.MESSAGES_FAILED: "Finished (`--until-caught-up`), but messages failed.",
 }

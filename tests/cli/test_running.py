@@ -222,6 +222,25 @@ def test_ctrl_c_ends_the_wait_for_a_broker(shop: Path) -> None:
         assert "Traceback" not in run.err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_before_it_has_caught_up_drains_and_ends_with_4(
+    shop: Path, broker: DevBroker, kqworker: Run, number: signal.Signals
+) -> None:
+    (shop / "app.py").write_text(APP + "    import time; time.sleep(0.5)\n")
+    kqworker("push", "test", stdin="a\n" * 1000)
+
+    with started("run", "app:app", "-w", "1", "--until-caught-up") as run:
+        assert run.process.stdout is not None
+        assert run.process.stdout.readline() == b"first a\n"
+
+        assert run.end(number) == 4
+        handled = 1 + run.process.stdout.read().count(b"first a\n")
+
+    assert f"{handled} handled · 0 failed" in run.err
+    left = f"what was not begun when it was told to stop: {1000 - handled} to go"
+    assert f"abandoned, to be delivered again: {left}" in run.err
+
+
 def test_what_a_drain_leaves_is_named_and_ends_it_with_4(
     shop: Path, broker: DevBroker, kqworker: Run
 ) -> None:

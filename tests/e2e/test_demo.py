@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -40,6 +41,23 @@ def test_the_demo_handles_every_file_of_the_standard_library() -> None:
     assert len(complexities) == 10
     assert complexities == sorted(complexities, reverse=True)
     assert "Traceback" not in done.stderr
+
+
+def test_a_demo_that_is_interrupted_ends_and_draws_no_conclusions() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "kqworker", "demo", "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stderr is not None
+        first = next(line for line in demo.stderr if "ready in" in line)
+        demo.send_signal(signal.SIGINT)
+        out, err = demo.communicate(timeout=60)
+
+    assert demo.returncode == 4, first + err
+    assert "started" not in err  # no second pass
+    assert len(out.splitlines()) == 1
 
 
 def test_the_example_is_the_job_of_the_demo() -> None:
