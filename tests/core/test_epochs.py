@@ -11,7 +11,6 @@ from kqworker.core.events import Committed, Start
 from kqworker.types import Failure
 from tests.core.supervised import OTHER, TP, records
 
-
 ORIGIN = Start(0)
 
 
