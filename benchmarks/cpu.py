@@ -10,7 +10,7 @@ from benchmarks import ground
 from benchmarks.apps import spin
 
 WORKERS = 2
-ROUNDS = 3
+ROUNDS = 5
 
 BARE = """
 import sys, time
