@@ -99,6 +99,20 @@ def _bytes(span: Span, count: int) -> int:
     return span.records.size * count // len(span.records.values)
 
 
+def _move(spans: deque[Span], taken: list[Span], count: int, size: int) -> tuple[int, int]:
+    """Move up to `count` messages of about `size` bytes; return how much of both is left."""
+    while spans and count > 0 and size > 0:
+        span = spans.popleft()
+        n = _cut(span, count, size)
+        if n < span.stop - span.start:
+            spans.appendleft(span._replace(start=span.start + n))
+            span = span._replace(stop=span.start + n)
+        taken.append(span)
+        count -= n
+        size -= _bytes(span, n)
+    return count, size
+
+
 class Unordered:
     """Any message may run at any time, oldest first."""
 
@@ -113,17 +127,9 @@ class Unordered:
 
     def take(self, count: int, size: int) -> Taken:
         """Take up to `count` messages of about `size` bytes, at least one if any is ready."""
-        taken = []
-        while self._spans and count > 0 and size > 0:
-            span = self._spans.popleft()
-            n = _cut(span, count, size)
-            if n < span.stop - span.start:
-                self._spans.appendleft(span._replace(start=span.start + n))
-                span = span._replace(stop=span.start + n)
-            taken.append(span)
-            self.ready -= n
-            count -= n
-            size -= _bytes(span, n)
+        taken: list[Span] = []
+        left, _ = _move(self._spans, taken, count, size)
+        self.ready -= count - left
         return taken, []
 
     def give_back(self, spans: Sequence[Span]) -> None:
@@ -193,16 +199,9 @@ class Lanes:
             self.ready -= lane.count
             lane.held = True
             lanes.append(lane)
-            while lane.spans and count > 0 and size > 0:
-                span = lane.spans.popleft()
-                n = _cut(span, count, size)
-                if n < span.stop - span.start:
-                    lane.spans.appendleft(span._replace(start=span.start + n))
-                    span = span._replace(stop=span.start + n)
-                taken.append(span)
-                lane.count -= n
-                count -= n
-                size -= _bytes(span, n)
+            left, size = _move(lane.spans, taken, count, size)
+            lane.count -= count - left
+            count = left
         return taken, lanes
 
     def give_back(self, spans: Sequence[Span]) -> None:
