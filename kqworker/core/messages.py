@@ -3,7 +3,7 @@ dead-lettered.
 
 Pure: no Kafka, no clock, no process. Knows nothing of workers: it hands out flights and
 takes them back. Commands gather in `out`, in the order in which they are to be done.
-Tested by tests/core/test_messages.py and by every run in tests/sim.
+Tested by tests/core/test_messages.py, test_lost_messages.py and every run in tests/sim.
 """
 
 from __future__ import annotations

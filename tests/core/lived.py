@@ -1,0 +1,108 @@
+"""Messages under test: fetched, taken and settled in the words of the tests.
+
+Time goes on by hand; each step returns the commands that it led to.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from kqworker.core.commands import Command
+from kqworker.core.completion import Completion, encode
+from kqworker.core.epochs import METADATA_BUDGET
+from kqworker.core.events import Delivered, Fetched, Start
+from kqworker.core.flight import Flight
+from kqworker.core.flow import Flow
+from kqworker.core.messages import Messages
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.retry import Retry
+from kqworker.types import Failure, Ordering, Outcome, Output, Verdict
+from tests.core.supervised import BOOM, TP, policy, records
+
+A, B = b"a", b"b"
+OUT = Output("out", b"x")
+ONCE = Retry(attempts=1)
+
+
+class Life:
+    """Messages of partition 0 under test; time goes on by hand."""
+
+    def __init__(self, *policies: HandlerPolicy, attempts: dict[int, int] | None = None) -> None:
+        self.messages = Messages(policies or (policy(),), Flow(1000, 1 << 20), Random(1))
+        metadata = encode(0, Completion(attempts=attempts or {}), METADATA_BUDGET)
+        assert metadata is not None
+        self.epoch, _ = self.messages.epochs.begin(0, TP, 0, Start(0, metadata))
+        self.now = 0.0
+
+    def out(self) -> list[Command]:
+        """The commands since the last look."""
+        commands = self.messages.out[:]
+        self.messages.out.clear()
+        return commands
+
+    def fetch(self, *offsets: int, keys: list[bytes | None] | None = None) -> list[Command]:
+        self.messages.fetched(Fetched((records(*offsets, keys=keys),), 0))
+        return self.out()
+
+    def take(self, count: int = 100) -> Flight:
+        return self.messages.take(0, count)
+
+    def settle(
+        self,
+        flight: Flight,
+        *outcomes: Outcome,
+        unbegun: tuple[int, ...] = (),
+        crashed: tuple[int, Failure] | None = None,
+    ) -> list[Command]:
+        flight.outcomes.update({outcome.index: outcome for outcome in outcomes})
+        flight.unbegun.update(unbegun)
+        self.messages.settle(flight, self.now, crashed)
+        return self.out()
+
+    def fail(self, flight: Flight, *indices: int, delay: float | None = None) -> list[Command]:
+        failed = [Outcome(i, Verdict.RELEASE, BOOM, delay) for i in indices or (0,)]
+        return self.settle(flight, *failed)
+
+    def push(self, flight: Flight, *outputs: Output) -> list[Command]:
+        return self.settle(flight, Outcome(0, Verdict.ACCEPT, outputs=outputs))
+
+    def delivered(
+        self, ticket: int, failure: Failure | None = None, *, retriable: bool = True
+    ) -> list[Command]:
+        self.messages.delivered(Delivered(ticket, failure, retriable), self.now)
+        return self.out()
+
+    def at(self, now: float) -> list[Command]:
+        self.now = now
+        self.messages.due(now)
+        return self.out()
+
+    def lose(self) -> None:
+        self.messages.ended(self.messages.epochs.end([TP]))
+
+    @property
+    def ready(self) -> int:
+        return self.messages.ready(0)
+
+    @property
+    def watermark(self) -> int | None:
+        return self.epoch.offsets.watermark
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        return self.messages.handled, self.messages.failed, self.messages.retried
+
+    def nothing_is_held(self) -> bool:
+        flow = self.messages.flow
+        return (flow.held, flow.held_bytes, self.epoch.held, self.epoch.busy) == (0, 0, 0, 0)
+
+
+def told(flight: Flight) -> list[tuple[int, int]]:
+    """Offset and attempt of each message of a flight."""
+    return [(o, s.attempt) for s in flight.task.segments for o in s.records.offsets]
+
+
+def keyed(*keys: bytes | None, ordering: Ordering = Ordering.KEY) -> Life:
+    life = Life(policy(ordering=ordering))
+    life.fetch(*range(len(keys)), keys=list(keys))
+    return life
