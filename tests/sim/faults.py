@@ -239,7 +239,8 @@ FAULTS = (
     ),
     Fault(
         "hurried-commits", 9, "ending",
-        "if self.phase in (Phase.DRAINING, Phase.DISMISSING) and", "if",
+        "hasty = self.phase in (Phase.DRAINING, Phase.DISMISSING) and not self._overdue",
+        "hasty = not self._overdue",
     ),
     # each command
     Fault(

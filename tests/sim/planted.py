@@ -24,7 +24,7 @@ from types import CodeType, ModuleType
 
 from tests.sim.faults import FAULTS, Fault
 
-SEEDS = 200
+SEEDS = 300
 SECONDS = 120.0
 CAUGHT, CAUGHT_OTHERWISE, SURVIVED, BROKEN = 0, 2, 3, 4
 WORDS = {
@@ -103,7 +103,7 @@ def try_here(fault: Fault, seeds: int) -> int:
         oracle.judged = judged
         for seed in range(seeds):
             _, error = run_one(seed)
-            if isinstance(error, oracle.Violation) or (error is not None and not judged):
+            if error is not None and str(error).startswith(judged):
                 print(f"seed {seed}: {type(error).__name__}: {str(error)[:160]}")
                 return CAUGHT if judged or not own else CAUGHT_OTHERWISE
     return SURVIVED
