@@ -77,7 +77,7 @@ def test_a_stop_that_runs_out_of_time_exits_4_and_names_what_was_left(
     assert {attempt.key for attempt in again.reader.attempts} == set(produced) - finished
 
 
-def test_terms_under_load_redeliver_nothing(
+def test_twenty_terms_under_load_redeliver_nothing(
     kafka: Cluster, topic: NewTopic, supervise: Supervise
 ) -> None:
     name = topic(partitions=4)

@@ -32,7 +32,7 @@ FURTHER = 300
         pytest.param(("-X", "group.instance.id=one"), 0.0, id="static member"),
     ],
 )
-def test_killed_supervisors_lose_nothing_and_repeat_what_was_not_committed(
+def test_five_killed_supervisors_lose_nothing_and_repeat_what_was_not_committed(
     kafka: Cluster,
     topic: NewTopic,
     supervise: Supervise,

@@ -10,7 +10,7 @@ import psutil
 from tests.kafka import checker
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
-from tests.kafka.journal import Attempt, read
+from tests.kafka.journal import read
 from tests.kafka.records import commits, consume, produce
 from tests.kafka.supervisors import HEAVY, LONG, Supervise, Supervisor
 
@@ -35,7 +35,7 @@ def kill_one(supervisor: Supervisor) -> int:
     return victim.pid
 
 
-def test_killed_workers_lose_nothing_and_cost_one_repeat_each(
+def test_fifty_killed_workers_lose_nothing_and_cost_one_repeat_each(
     kafka: Cluster, topic: NewTopic, supervise: Supervise
 ) -> None:
     name = topic(partitions=2)
@@ -66,13 +66,9 @@ def test_killed_workers_lose_nothing_and_cost_one_repeat_each(
     checker.commits_ascend(history)
     checker.commits_cover(history, produced, checker.done(attempts))
     # The kills hit workers in the middle of frames that many messages shared.
-    frames = [last_of(attempts, pid).frame for pid in killed]
-    assert statistics.median(frames) >= 16, sorted(frames)
-
-
-def last_of(attempts: list[Attempt], pid: int) -> Attempt:
-    """What a process began last."""
-    return [attempt for attempt in attempts if attempt.pid == pid][-1]
+    frames = {attempt.pid: attempt.frame for attempt in attempts if attempt.pid in killed}
+    assert len(frames) >= KILLS * 9 // 10  # some had only just come up
+    assert statistics.median(frames.values()) >= 16, sorted(frames.values())
 
 
 def test_nobody_is_charged_when_the_forkserver_is_killed(
@@ -85,8 +81,9 @@ def test_nobody_is_charged_when_the_forkserver_is_killed(
     supervisor = supervise(kafka, name, "--until-caught-up", **policy)
 
     kills = 3
-    for number in range(1, kills + 1):
-        supervisor.handled(number * 400)
+    for _ in range(kills):
+        supervisor.handled(supervisor.reader.ended + 400)
+        supervisor.until(supervisor.workers, "workers are there")
         before = supervisor.workers()
         forkserver = supervisor.forkserver()
         forkserver.send_signal(signal.SIGKILL)
