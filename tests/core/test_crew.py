@@ -76,6 +76,13 @@ def test_a_worker_with_a_short_task_gets_a_second_and_no_third() -> None:
     assert tasks(supervisor.fetch(3, partition=third)) == []
 
 
+def test_a_worker_that_is_done_with_one_of_two_tasks_gets_another() -> None:
+    supervisor = on_two_short_tasks()
+    _, first, _ = supervisor.tasks()
+    supervisor.fetch(3)  # behind the first: it waits for its lane
+    assert [offsets_of(task) for task in tasks(supervisor.accept(first, seconds=0.01))] == [[3]]
+
+
 def test_an_answer_that_comes_in_parts_is_one_answer() -> None:
     supervisor = running(policy(retry=Retry(attempts=1)))
     supervisor.fetch(0)

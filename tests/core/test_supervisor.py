@@ -11,6 +11,7 @@ from tests.core.supervised import (
     OTHER,
     TP,
     Supervised,
+    marks,
     notes,
     offsets_of,
     policy,
@@ -62,7 +63,46 @@ def test_a_former_owner_that_gives_back_what_is_anothers_gets_its_answer() -> No
     assert tasks(supervisor.fetch(0))
 
 
+def test_a_map_that_cannot_be_read_is_reported_and_nothing_is_skipped_for_it() -> None:
+    supervisor = Supervised()
+    supervisor.boot(1)
+    assert notes(supervisor.assign(start=3, metadata="unreadable")) == [c.Note.MAP_IGNORED]
+    assert [offsets_of(task) for task in tasks(supervisor.fetch(3))] == [[3]]
+
+
+def test_what_is_assigned_during_a_stop_is_not_begun() -> None:
+    supervisor = running(workers=2)
+    supervisor.fetch(0)
+    supervisor.stop()
+
+    supervisor.assign(OTHER)
+
+    assert tasks(supervisor.fetch(0, partition=OTHER)) == []
+    supervisor.accept(supervisor.seen_task())
+    assert supervisor.core.snapshot().held == 0
+
+
 # -- commits
+
+
+def test_a_position_behind_the_last_message_is_committed() -> None:
+    supervisor = running()
+    supervisor.fetch(0)
+    supervisor.accept(supervisor.seen_task())
+    supervisor.position(5)
+    assert marks(supervisor.tick(1.0)) == {TP: 5}
+
+
+def test_what_is_finished_while_a_commit_is_under_way_is_committed_at_the_next_turn() -> None:
+    supervisor = running()
+    for offset in (0, 1):
+        supervisor.fetch(offset)
+        supervisor.accept(supervisor.seen_task())
+        if offset == 0:
+            first = the(supervisor.tick(1.0), c.Commit)
+
+    assert those(supervisor.committed(first), c.Commit) == []
+    assert marks(supervisor.tick(2.0)) == {TP: 2}
 
 
 def test_a_map_that_does_not_fit_is_reported_once() -> None:
