@@ -74,11 +74,6 @@ class Ledger:
         """Return the position of what was handed over; None while there is nothing."""
         return self._epochs[partition].reached
 
-    def committed(self, partition: TopicPartition) -> int | None:
-        """Return what the broker has, as far as is known."""
-        mark = self._epochs[partition].committed
-        return None if mark is None else mark.offset
-
     def reach(self, partition: TopicPartition, position: int) -> None:
         """Note that everything below `position` was handed over."""
         self._epochs[partition].reached = position

@@ -80,7 +80,6 @@ class Member:
     ) -> None:
         self.number = number
         self.owned: frozenset[TopicPartition] = frozenset()
-        self.lag: Mapping[TopicPartition, int] = {}
         self._mailbox = mailbox
         self._faults = Faults(mailbox)
         self._cooperative = is_cooperative(properties)
@@ -379,21 +378,14 @@ class Member:
     # -- positions
 
     def _look(self) -> None:
-        """See how far partitions were read, what is not a message included, and their ends."""
+        """See how far partitions were read, what is not a message included."""
         self._unseen = False
         changed = {}
-        lag = {}
         for p in self._consumer.position(theirs(self.owned)):
             partition, reached = ours(p), self._ledger.reached(ours(p))
             if p.offset >= 0 and (reached is None or p.offset > reached):
                 self._ledger.reach(partition, p.offset)
-                changed[partition] = reached = p.offset
-            _, end = self._consumer.get_watermark_offsets(p, cached=True)
-            done = self._ledger.committed(partition)
-            done = reached if done is None else done
-            if end >= 0 and done is not None:
-                lag[partition] = max(0, end - done)
-        self.lag = lag
+                changed[partition] = p.offset
         self._faults.look(self._consumer)
         if changed:
             self._mailbox.put(Positions(changed, self.number))

@@ -91,13 +91,6 @@ class KafkaSource:
             case _:
                 assert_never(command)
 
-    def lag(self) -> dict[TopicPartition, int]:
-        """Return, of what is owned, the messages between what is committed and the end.
-
-        About a second old; partitions of which nothing is known yet are absent.
-        """
-        return {p: behind for member in self._members for p, behind in member.lag.items()}
-
     def close(self, timeout: float) -> bool:
         """Leave the group, without asking the core what to do with its partitions.
 

@@ -486,7 +486,6 @@ def test_members_share_the_partitions_and_each_commits_its_own(
     run(lambda: done <= {p for a in owner.answers()[before:] for p in a.offsets}, owner)
 
     assert committed(broker, group, topic) == dict.fromkeys(ALL, Mark(10, "shared"))
-    assert owner.source.lag() == {} or set(owner.source.lag()) <= done
 
 
 def test_a_pattern_finds_its_topics(broker: Broker, opened: Opened) -> None:
@@ -499,21 +498,6 @@ def test_a_pattern_finds_its_topics(broker: Broker, opened: Opened) -> None:
     run(lambda: len(owner.values) == 6, owner)
 
     assert {p.topic for p in owner.starts} == set(topics)
-
-
-def test_the_lag_is_what_is_not_committed(broker: Broker, opened: Opened) -> None:
-    topic = broker.new_topic()
-    produce(broker, topic, {0: numbered(10)})
-    owner = opened(topic, new_group())
-    run(lambda: len(owner.values) == 10, owner)
-    owner.commit(p0=4)
-    first = TopicPartition(topic, 0)
-
-    def known() -> bool:
-        return owner.source.lag().get(first) == 6
-
-    while not known():
-        idle(0.05, owner)
 
 
 def test_what_librdkafka_refuses_is_a_configuration_error(broker: Broker) -> None:

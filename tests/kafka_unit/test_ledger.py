@@ -29,7 +29,7 @@ def test_a_mark_within_bounds_is_sent() -> None:
     assert made.busy
     assert made.answered(TP, Mark(9, "m"), ok=True) is None
     assert not made.busy
-    assert made.committed(TP) == 9
+    assert made.ask({TP: Mark(9, "m")}) == ({}, [Committed({TP: 9})])
 
 
 def test_what_is_out_of_bounds_is_answered_with_the_reason() -> None:
@@ -59,7 +59,6 @@ def test_the_same_again_is_sent_after_a_failure() -> None:
     made.ask({TP: Mark(9, "")})
     made.answered(TP, Mark(9, ""), ok=False)
 
-    assert made.committed(TP) is None
     assert made.ask({TP: Mark(9, "")}) == ({TP: Mark(9, "")}, [])
 
 
@@ -118,7 +117,7 @@ def test_the_last_commit_replaces_what_waits() -> None:
     assert made.last({TP: Mark(5, "")}, [TP]) == ({TP: Mark(5, "")}, [])
     made.settle(TP, Mark(5, ""), ok=True)
     assert made.answered(TP, Mark(1, ""), ok=True) is None
-    assert made.committed(TP) == 5
+    assert made.ask({TP: Mark(5, "")}) == ({}, [Committed({TP: 5})])
 
 
 class OneMember(RuleBasedStateMachine):

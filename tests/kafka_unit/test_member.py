@@ -83,9 +83,6 @@ class Scripted:
             p.offset = self.positions.get(TopicPartition(p.topic, p.partition), -1001)
         return partitions
 
-    def get_watermark_offsets(self, _partition: KafkaPartition, cached: bool) -> tuple[int, int]:
-        return -1001, -1001
-
     def incremental_assign(self, partitions: list[KafkaPartition]) -> None:
         self.assigned_at = [p.offset for p in partitions]
 
