@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import select
 import sys
 import time
-from typing import Final
+from typing import Final, TextIO
 
 ROOT = "kqworker"
 
@@ -64,6 +65,8 @@ class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic fo
 
     def _write(self, record: logging.LogRecord) -> None:
         text = ("\n" if self._cut else "") + self.format(record) + self.terminator
+        if isinstance(self.formatter, TextFormatter):
+            text = clearing(self.stream) + text
         for start in range(0, len(text), PIECE):
             if not self._takes(0.0 if self._dropped else WAIT_SECONDS):
                 self._dropped += 1
@@ -81,6 +84,12 @@ class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic fo
             return True  # no file at all
         # A reader that has gone, too: the write will tell.
         return bool(poll.poll(seconds * 1000))
+
+
+def clearing(stream: TextIO) -> str:
+    """Return what to write before text, so that no status line shows through below it."""
+    # A line that is too long for one row, or the second of two, would end up on top of it.
+    return "\x1b[J" if stream.isatty() and os.environ.get("TERM") != "dumb" else ""
 
 
 def configure(level: str, format: str) -> None:

@@ -14,7 +14,7 @@ import click
 
 from kqworker.cli.opening import Opened, open_app, or_try_dev, with_brokers
 from kqworker.cli.options import app_argument, setting_options
-from kqworker.cli.terminal import coloured, say
+from kqworker.cli.terminal import coloured, live, say
 from kqworker.exits import Exit
 from kqworker.settings import Settings, layer
 
@@ -62,6 +62,6 @@ def watch_for(settings: Settings) -> Watch:
     """Return the live status line for a person at a terminal, else log lines."""
     from kqworker.cli.watches import PlainWatch, TerminalWatch
 
-    if sys.stderr.isatty() and settings.log_format == "text":
+    if live(sys.stderr) and settings.log_format == "text":
         return TerminalWatch(sys.stderr, coloured(sys.stderr), settings.until_caught_up)
     return PlainWatch(fields=settings.log_format == "json")

@@ -22,6 +22,21 @@ def coloured(stream: TextIO) -> bool:
     return not dumb and stream.isatty()
 
 
+def live(stream: TextIO) -> bool:
+    """Return whether a line of this stream can be drawn again: a terminal that can do it."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def columns(stream: TextIO) -> int:
+    """Return how wide the terminal is that a stream goes to."""
+    # Not shutil's first choice, standard output: that may go to a file.
+    try:
+        known = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        known = 0
+    return known or shutil.get_terminal_size().columns
+
+
 def paint(text: str, colour: str, on: bool) -> str:
     """Return the text in a colour, if `on`."""
     return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if on else text
@@ -37,7 +52,7 @@ def fail(text: str) -> None:
     first, *rest = text.rstrip().splitlines() or ["unknown"]
     say(paint("error:", "red", coloured(sys.stderr)) + " " + first)
     for line in rest:
-        say(line if line.startswith("       ") else f"       {line}")
+        say(f"       {line}")
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -57,7 +72,8 @@ class StatusLine:
     """One line that is drawn again and again, below whatever else is written.
 
     The cursor waits on an empty line above it, so that a log line of this process or of
-    a worker, which know nothing of it, starts on a line of its own.
+    a worker starts on a line of its own; `kqworker.logs.clearing` removes what it would
+    be written over.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -66,8 +82,8 @@ class StatusLine:
 
     def draw(self, text: str) -> None:
         """Draw the line, cut to the terminal's width."""
-        width = shutil.get_terminal_size().columns
-        self._stream.write(f"\r\x1b[J\n{fit(text, width - 1)}\x1b[1A\r")
+        shown = fit(text, columns(self._stream) - 1)
+        self._stream.write(f"\r\x1b[J\n{shown}\x1b[1A\r")
         self._stream.flush()
         self._drawn = True
 

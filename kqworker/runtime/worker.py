@@ -30,6 +30,7 @@ from kqworker.runtime.channel import SupervisorGone, WorkerChannel
 from kqworker.runtime.failures import TRACEBACK_SIZE, cut, describe
 from kqworker.runtime.invoke import AnyHandler, Invoker
 from kqworker.runtime.orphans import die_with_parent, supervisor_lives, watch_supervisor
+from kqworker.runtime.printing import print_above
 from kqworker.runtime.slot import WorkerSlot
 from kqworker.runtime.spec import WorkerSpec, arranged, changes, load
 from kqworker.types import Failure
@@ -53,6 +54,8 @@ def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:
     _tie()
     channel = WorkerChannel(socket.socket(fileno=channel_fd))
     slot = WorkerSlot(slot_fd)
+    if spec.log_format == "text":
+        print_above()
     os.register_at_fork(after_in_child=lambda: _not_the_worker(channel, slot))
     coroutines = Coroutines()
     booted = _boot(spec, channel, coroutines)

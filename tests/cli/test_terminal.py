@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqworker.cli.terminal import StatusLine, bar, coloured, duration, fail, fit, paint, table
+from kqworker.cli.terminal import (
+    StatusLine,
+    bar,
+    coloured,
+    columns,
+    duration,
+    fail,
+    fit,
+    live,
+    paint,
+    table,
+)
 
 
 class Terminal(io.StringIO):
@@ -44,10 +60,10 @@ def test_a_dumb_terminal_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_error_stands_after_error_and_its_lines_below(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fail("cannot reach Kafka\ntry: kqworker dev app:app\n       more")
+    fail("cannot import app:\n    def broken(:\n               ^")
 
     assert capsys.readouterr().err == (
-        "error: cannot reach Kafka\n       try: kqworker dev app:app\n       more\n"
+        "error: cannot import app:\n           def broken(:\n                      ^\n"
     )
 
 
@@ -70,6 +86,27 @@ def test_the_status_line_leaves_an_empty_line_above_for_others() -> None:
 
     drawn = "\r\x1b[J\n{}\x1b[1A\r"
     assert terminal.getvalue() == drawn.format("one") + drawn.format("two") + "\r\x1b[J"
+
+
+def test_the_status_line_is_as_wide_as_its_own_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Standard output may go to a file, and then says nothing of it.
+    monkeypatch.setenv("COLUMNS", "7")
+    controller, terminal = pty.openpty()
+    with os.fdopen(controller, "rb"), os.fdopen(terminal, "w") as stream:
+        assert columns(stream) == 7  # it does not say how wide it is
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 33, 0, 0))
+        assert columns(stream) == 33
+    assert columns(io.StringIO()) == 7
+
+
+def test_lines_are_drawn_again_only_where_that_can_be_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert live(Terminal())
+    assert not live(io.StringIO())
+
+    monkeypatch.setenv("TERM", "dumb")
+    assert not live(Terminal())
 
 
 def test_a_status_line_that_is_not_drawn_is_not_cleared() -> None:
