@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -226,6 +226,19 @@ class Supervisor:
 
     def __str__(self) -> str:
         return f"--- {' '.join(map(str, self.process.args[5:]))}\n{self.output[-6000:]}"
+
+
+def ended(processes: Iterable[psutil.Process], within: float) -> bool:
+    """Whether all of these have ended, or do so within so many seconds.
+
+    One that waits to be reaped has ended; its parent may be nobody of ours.
+    """
+    _, left = psutil.wait_procs(list(processes), within)
+    for process in left:
+        with _may_be_gone():
+            if process.status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True
 
 
 @contextmanager

@@ -5,14 +5,12 @@ from __future__ import annotations
 import signal
 import statistics
 
-import psutil
-
 from tests.kafka import checker
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.journal import read
 from tests.kafka.records import commits, consume, produce
-from tests.kafka.supervisors import HEAVY, LONG, Supervise, Supervisor
+from tests.kafka.supervisors import HEAVY, LONG, Supervise, Supervisor, ended
 
 pytestmark = HEAVY
 
@@ -87,8 +85,7 @@ def test_nobody_is_charged_when_the_forkserver_is_killed(
         before = supervisor.workers()
         forkserver = supervisor.forkserver()
         forkserver.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs([forkserver, *before], timeout=2.0)
-        assert not alive, "workers outlive their forkserver"
+        assert ended([forkserver, *before], within=2.0), "workers outlive their forkserver"
     assert supervisor.wait() == 0, supervisor
 
     attempts = read(supervise.journal)
