@@ -11,6 +11,7 @@ import selectors
 import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Protocol, get_args
 
@@ -18,7 +19,7 @@ from kqworker.core import commands as c
 from kqworker.core.events import Event, Tick
 from kqworker.ports import Clock, Port, Sink, Source, Workers
 
-Chore = Callable[[], Iterable[Event]]
+Call = Callable[[], Iterable[Event]]
 
 
 class Core(Protocol):
@@ -95,6 +96,13 @@ class Signals:
         return caught
 
 
+@dataclass(slots=True)
+class _Chore:
+    seconds: float
+    call: Call
+    due: float
+
+
 class Loop:
     """One supervisor's loop.
 
@@ -124,7 +132,7 @@ class Loop:
         self._clock = clock
         self._signals = signals
         self._on_signal = on_signal
-        self._chores: list[tuple[float, Chore, list[float]]] = []
+        self._chores: list[_Chore] = []
         self._stopped: c.Stopped | None = None
         self._selector = selectors.DefaultSelector()
         self._selector.register(signals, selectors.EVENT_READ, None)
@@ -140,9 +148,9 @@ class Loop:
         self._route.update(dict.fromkeys(get_args(c.SourceCommand), source.execute))
         self._route.update(dict.fromkeys(get_args(c.WorkersCommand), workers.execute))
 
-    def every(self, seconds: float, chore: Chore) -> None:
-        """Call `chore` about every `seconds`, and feed the core with what it returns."""
-        self._chores.append((seconds, chore, [self._clock.now() + seconds]))
+    def every(self, seconds: float, call: Call) -> None:
+        """Call something about every `seconds`, and feed the core with what it returns."""
+        self._chores.append(_Chore(seconds, call, self._clock.now() + seconds))
 
     def run(self) -> c.Stopped:
         """Go round until the core has stopped; return how it ended."""
@@ -168,7 +176,7 @@ class Loop:
 
     def _turn(self) -> None:
         now = self._clock.now()
-        due = min([chore[2][0] for chore in self._chores], default=now + 1.0)
+        due = min((chore.due for chore in self._chores), default=now + 1.0)
         deadline = self._core.deadline()
         if deadline is not None:
             due = min(due, deadline)
@@ -183,7 +191,7 @@ class Loop:
         deadline = self._core.deadline()
         if deadline is not None and deadline <= now:
             self._feed((Tick(),))
-        for seconds, chore, due_at in self._chores:
-            if due_at[0] <= now:
-                due_at[0] = now + seconds
-                self._feed(chore())
+        for chore in self._chores:
+            if chore.due <= now:
+                chore.due = now + chore.seconds
+                self._feed(chore.call())

@@ -4,7 +4,7 @@ It ties the forkserver to its supervisor, and imports the app so that all worker
 what that loads. The forkserver swallows import errors, ignores the app's directory and
 gets no arguments: the order comes in the environment, and what became of it stays here,
 for the workers to look at. Imported anywhere else this does nothing.
-Tested by tests/runtime/test_preload.py.
+Tested by tests/runtime/test_forkserver.py.
 """
 
 from __future__ import annotations

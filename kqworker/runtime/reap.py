@@ -3,7 +3,7 @@
 A worker leads a session of its own, so what it starts can be found by that after it has
 died; what went into another session is found only while the worker still lives, as its
 descendants. Every signal goes to a process that was checked to be the one that is meant.
-Knows nothing of tasks. Tested by tests/runtime/test_kill.py and test_leftovers.py.
+Knows nothing of tasks. Tested by tests/runtime/test_kill.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,194 @@
+"""The loop: who is heard first, what goes where, and what comes in between."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.runtime.loop import Loop, Signals
+from kqworker.types import Output, TopicPartition
+
+TP = TopicPartition("test", 0)
+CLEAN = c.Stopped(c.End.CLEAN)
+
+
+class Monotonic:
+    def now(self) -> float:
+        return time.monotonic()
+
+
+class FakePort:
+    """Has events from the start, and keeps what it is told."""
+
+    def __init__(self, events: Sequence[e.Event]) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._events = list(events)
+        self.told: list[c.Command] = []
+        if events:
+            self._writer.send(b"!")
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def events(self) -> list[e.Event]:
+        self._reader.recv(1)
+        events, self._events = self._events, []
+        return events
+
+    def execute(self, command: c.Command) -> None:
+        self.told.append(command)
+
+    produce = execute
+
+    def close(self, timeout: float = 0.0) -> bool:
+        self._reader.close()
+        self._writer.close()
+        return True
+
+
+class FakeCore:
+    """Answers events as a test says, and stops after so many of them."""
+
+    def __init__(self, stop_after: int, answer: Callable[[e.Event], list[c.Command]]) -> None:
+        self.heard: list[e.Event] = []
+        self.due: float | None = None
+        self._stop_after = stop_after
+        self._answer = answer
+
+    def start(self, now: float) -> list[c.Command]:
+        return [c.StartWorker(1)]
+
+    def handle(self, event: e.Event, now: float) -> list[c.Command]:
+        self.heard.append(event)
+        done = len(self.heard) >= self._stop_after
+        return [*self._answer(event), *([CLEAN] if done else [])]
+
+    def deadline(self) -> float | None:
+        return self.due
+
+
+def nothing(event: e.Event) -> list[c.Command]:
+    return []
+
+
+class Surroundings:
+    """A loop with ports that are not real."""
+
+    def __init__(
+        self,
+        stop_after: int,
+        answer: Callable[[e.Event], list[c.Command]] = nothing,
+        *,
+        workers: Sequence[e.Event] = (),
+        sink: Sequence[e.Event] = (),
+        source: Sequence[e.Event] = (),
+    ) -> None:
+        self.core = FakeCore(stop_after, answer)
+        self.workers, self.sink, self.source = map(FakePort, (workers, sink, source))
+        self.reports: list[c.Report] = []
+
+    @contextmanager
+    def loop(self) -> Iterator[Loop]:
+        with Signals((signal.SIGUSR1,)) as signals:
+            source: Any = self.source
+            sink: Any = self.sink
+            workers: Any = self.workers
+            try:
+                yield Loop(
+                    self.core,
+                    source,
+                    sink,
+                    workers,
+                    Monotonic(),
+                    self.reports.append,
+                    signals,
+                    lambda _: (e.StopRequested(0.0),),
+                )
+            finally:
+                for port in (source, sink, workers):
+                    port.close()
+
+
+def test_each_command_goes_where_it_belongs() -> None:
+    produce = c.Produce(1, Output("out", b"x"))
+    fetching, kill = c.Fetching(False), c.KillWorker(1)
+    report = c.Report(c.Note.WORKER_DIED)
+    asked: list[c.Command] = [fetching, report, produce, kill]
+    around = Surroundings(1, lambda _: asked, workers=[e.WorkerReady(1, 7)])
+
+    with around.loop() as loop:
+        assert loop.run() == CLEAN
+
+    assert around.source.told == [fetching]
+    assert around.sink.told == [produce]
+    assert around.workers.told == [c.StartWorker(1), kill]
+    assert around.reports == [report]
+
+
+def test_workers_are_heard_before_the_sink_and_the_source() -> None:
+    ready, delivered, lost = e.WorkerReady(1, 7), e.Delivered(1), e.Lost(0, (TP,))
+    around = Surroundings(3, source=[lost], sink=[delivered], workers=[ready])
+
+    with around.loop() as loop:
+        loop.run()
+
+    assert around.core.heard == [ready, delivered, lost]
+
+
+def test_a_signal_is_heard_before_all_else_and_outside_of_its_handler() -> None:
+    ready = e.WorkerReady(1, 7)
+    around = Surroundings(2, workers=[ready])
+
+    with around.loop() as loop:
+        signal.raise_signal(signal.SIGUSR1)
+        assert around.core.heard == []
+        loop.run()
+
+    assert around.core.heard == [e.StopRequested(0.0), ready]
+
+
+def test_a_tick_comes_when_the_core_wants_one() -> None:
+    around = Surroundings(1)
+    around.core.due = time.monotonic()
+
+    with around.loop() as loop:
+        loop.run()
+
+    assert around.core.heard == [e.Tick()]
+
+
+def test_what_a_chore_returns_is_heard_again_and_again() -> None:
+    around = Surroundings(3)
+
+    with around.loop() as loop:
+        loop.every(0.001, lambda: (e.Replace(),))
+        loop.run()
+
+    assert around.core.heard == [e.Replace()] * 3
+
+
+def test_an_error_of_the_core_ends_the_loop() -> None:
+    def fail(event: e.Event) -> list[c.Command]:
+        raise ValueError("no")
+
+    around = Surroundings(1, fail, workers=[e.WorkerReady(1, 7)])
+
+    with around.loop() as loop, pytest.raises(ValueError, match="no"):
+        loop.run()
+
+
+def test_signals_are_as_before_when_it_is_over() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with Signals((signal.SIGUSR1,)) as signals:
+        signal.raise_signal(signal.SIGUSR1)
+        assert signals.take() == [signal.SIGUSR1]
+        assert signals.take() == []
+    assert signal.getsignal(signal.SIGUSR1) is before
