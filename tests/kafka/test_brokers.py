@@ -19,6 +19,9 @@ from tests.kafka.journal import Key, ended, read
 from tests.kafka.records import commits, consume, produce
 from tests.kafka.supervisors import Supervise, Supervisor
 
+# Some of the faults last half a minute, and three brokers take their time to start.
+pytestmark = pytest.mark.timeout(300)
+
 PARTITIONS = 12
 # Enough that no test comes to its end.
 MOST = 100_000

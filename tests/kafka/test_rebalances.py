@@ -47,12 +47,14 @@ def all_is_well(
     return attempts
 
 
+@pytest.mark.timeout(300)
 @on_both_protocols
 def test_supervisors_that_join_and_leave_lose_and_repeat_nothing(
     kafka3: Cluster, supervise: Supervise, protocol: tuple[str, ...]
 ) -> None:
     topic = kafka3.new_topic(PARTITIONS)
-    values = [b"ok"] * MESSAGES
+    # Long enough that a backlog is there at all times: partitions move in the middle of it.
+    values = [b"spin 0.0002"] * MESSAGES
 
     def start() -> Supervisor:
         return supervise(kafka3, topic, *protocol)
