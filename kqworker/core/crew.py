@@ -199,6 +199,10 @@ class Crew:
         if worker is None:
             return None
         self.pool.signal(worker, Signal.DIED)
+        if worker.expected and not self._closing:
+            # It was to be replaced anyway, by one that has the app as it is now.
+            self._starts.append(now)
+            return None
         if not self._ready_once:
             return c.End.BOOT_FAILED, event.failure
         if self._reloads and not self._closing:
@@ -323,6 +327,7 @@ class Crew:
         """Start nobody any more; ask back what is not begun."""
         self._closing = True
         self._starts.clear()
+        self._broken = 0
         self.recall()
         for worker in list(self.pool):
             if worker.state is State.STARTING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.types import Failure
-from tests.core.supervised import BOOM, Supervised, the, those
+from tests.core.supervised import BOOM, Supervised, running, the, those
 
 SYNTAX = Failure("ConfigError", "module 'app' cannot be imported")
 
@@ -58,3 +58,21 @@ def test_an_app_that_is_broken_at_the_start_ends_the_run_though_it_would_be_relo
     supervisor = Supervised(reloads=True)
 
     assert the(supervisor.on(e.BootFailed(1, BOOM)), c.Stopped).end is c.End.BOOT_FAILED
+
+
+def test_a_change_during_a_stop_starts_nobody() -> None:
+    supervisor = running(workers=2, reloads=True)
+    supervisor.fetch(0)
+    supervisor.die(2, cause=e.Cause.STOPPED)
+    supervisor.on(e.BootFailed(3, SYNTAX))
+
+    supervisor.stop()
+
+    assert those(supervisor.on(e.Replace()), c.StartWorker) == []
+
+
+def test_a_worker_that_fails_to_boot_while_it_is_replaced_does_not_wait_for_a_change() -> None:
+    supervisor = edited(workers=1)
+    assert supervisor.on(e.Replace()) == [c.KillWorker(2)]
+
+    assert supervisor.on(e.BootFailed(2, SYNTAX)) == [c.StartWorker(3)]

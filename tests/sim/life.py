@@ -131,6 +131,8 @@ class Life:
         latency = self.world.scenario.latency
         for command in commands:
             self.world.seen.add(type(command))
+            if isinstance(command, c.Report) and command.note is c.Note.BROKEN:
+                self.later(1.0, self.feed, e.Replace())  # somebody mends the app
             if isinstance(command, c.Stopped):
                 self.over, self.stopped = True, command
                 return

@@ -191,6 +191,7 @@ def draw(seed: int) -> Scenario:
         commit_interval=random.choice((0.2, 1.0, 1.0, 3.0, 8.0)),
         boot_seconds=random.choice((1.0, 5.0)),
         grace=random.choice((0.5, 5.0, 30.0)),
+        reloads=random.random() < 0.2,
     )
     speeds = [random.choice((0.0001, 0.002, 0.02, 0.2, 0.6, 3.0)) for _ in policies]
     bad = random.choice((0.0, 0.1, 0.3))
