@@ -169,7 +169,7 @@ class Member:
         try:
             while self._closing_at is None:
                 self._execute_posted()
-                if self._fetching and self._untaken < 2:
+                if self._may_fetch():
                     self._let_in()
                     self._fetch()
                 else:
@@ -235,6 +235,9 @@ class Member:
         logger.warning("%s goes back in its offsets: the log was truncated or recreated", partition)
         answers = self._ledger.end([partition])
         self._ledger.begin(partition, Start(None))
+        # The core has paused the epoch before, if any.
+        self._pauses.resume([partition])
+        self._pauses.apply(self._consumer, self.owned)
         lost = Lost(self.number, (partition,))
         self._mailbox.put(*answers, lost, Assigned(self.number, {partition: Start(None)}))
 

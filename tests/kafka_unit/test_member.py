@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from kqworker.core.commands import Commit, Mark, Release
+from kqworker.core.commands import Commit, Mark, Pause, Release
 from kqworker.core.events import (
     Assigned,
     Committed,
@@ -24,6 +24,7 @@ from kqworker.core.events import (
 )
 from kqworker.kafka import commits, member
 from kqworker.kafka.ledger import NOT_OWNED
+from kqworker.kafka.partitions import ours
 from kqworker.kafka.source import KafkaSource
 from kqworker.types import TopicPartition
 
@@ -47,6 +48,7 @@ class Scripted:
         self.commits: list[dict[TopicPartition, int]] = []
         self.refusals: list[KafkaError] = []
         self.positions: dict[TopicPartition, int] = {}
+        self.pauses: queue.SimpleQueue[tuple[str, set[TopicPartition]]] = queue.SimpleQueue()
 
     def subscribe(self, _topics: list[str], **callbacks: Any) -> None:
         self.__dict__.update(callbacks)
@@ -88,9 +90,14 @@ class Scripted:
 
     def incremental_unassign(self, _partitions: list[KafkaPartition]) -> None: ...
 
-    def pause(self, _partitions: list[KafkaPartition]) -> None: ...
+    def pause(self, partitions: list[KafkaPartition]) -> None:
+        self.pauses.put(("pause", set(map(ours, partitions))))
 
-    def resume(self, _partitions: list[KafkaPartition]) -> None: ...
+    def resume(self, partitions: list[KafkaPartition]) -> None:
+        self.pauses.put(("resume", set(map(ours, partitions))))
+
+    def wait_for(self, what: str, *partitions: TopicPartition) -> None:
+        assert self.pauses.get(timeout=TIMEOUT) == (what, set(partitions))
 
     def close(self) -> None: ...
 
@@ -185,6 +192,19 @@ def test_offsets_that_come_again_begin_a_new_epoch_after_what_came_before(bench:
     assert bench.taken() == [(TP, [7, 8]), (TP, [2, 3])]
     bench.source.execute(Commit({TP: Mark(4, "")}))
     assert bench.wait(Committed) == [Committed({TP: 4})]
+
+
+def test_a_new_epoch_of_a_log_that_was_cut_off_is_not_paused(bench: Bench) -> None:
+    bench.assign(TP)
+    bench.poll(lambda _: message(7))
+    bench.wait(Fetched)
+    bench.source.execute(Pause((TP,)))
+    bench.consumer.wait_for("pause", TP)
+
+    bench.poll(lambda _: message(2))  # it was on its way
+    bench.consumer.wait_for("resume", TP)
+
+    assert bench.wait(Lost) == [Lost(0, (TP,))]
 
 
 def test_a_partition_begins_where_the_group_says_on_the_second_try(bench: Bench) -> None:
