@@ -45,6 +45,7 @@ FIRST_ATTEMPT, LAST_ATTEMPT = 0.2, 4.0
 # Right after a start or a failover these mean "ask again".
 PASSING = frozenset(
     {
+        KafkaError._NOENT,  # "no leaders found", of a topic that is new or has none now
         KafkaError._TRANSPORT,
         KafkaError._TIMED_OUT,
         KafkaError._WAIT_COORD,

@@ -69,7 +69,7 @@ class Stage:
 
     now: float = 0.0
     random: random.Random = field(default_factory=lambda: random.Random(1))
-    faults: Any = field(default_factory=lambda: SimpleNamespace(boot=0, kill=0, hooks=0))
+    faults: Any = field(default_factory=lambda: SimpleNamespace(boot=0, kill=0, hooks=0, undead=0))
     world: Any = field(default_factory=lambda: SimpleNamespace(messages_of=messages_of))
     posted: list[Event] = field(default_factory=list)
     _due: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = field(
