@@ -59,7 +59,7 @@ class Child:
         near_end, self.far_end = socket.socketpair()
         try:
             self.slot = Slot()
-        except BaseException:
+        except BaseException:  # no descriptor stays behind
             near_end.close()
             self.far_end.close()
             raise

@@ -67,7 +67,7 @@ class Slot:
         try:
             os.ftruncate(self.fd, SIZE)
             self._memory = mmap.mmap(self.fd, SIZE)
-        except BaseException:
+        except BaseException:  # no descriptor stays behind
             os.close(self.fd)
             raise
         self._words = memoryview(self._memory).cast("Q")
