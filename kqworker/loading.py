@@ -8,7 +8,9 @@ Tested by tests/app/test_loading.py, which pins the texts.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -16,8 +18,20 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from kqworker.app import App
+from kqworker.core.retry import Retry
 from kqworker.errors import ConfigError
+from kqworker.handler import place
 from kqworker.values import did_you_mean
+
+# What a module says when it is imported, by how Python calls it, and how that is written.
+SAID: dict[str, tuple[Callable[..., object], str]] = {
+    "App.__init__()": (App.__init__, 'write App("name", …), what follows the name by its name'),
+    "App.handler()": (App.handler, 'write @app.handler(topic="…", …), everything by its name'),
+    "App.on_worker_start()": (App.on_worker_start, "write @app.on_worker_start, and no ()"),
+    "App.on_worker_stop()": (App.on_worker_stop, "write @app.on_worker_stop, and no ()"),
+    "Retry.__init__()": (Retry, "write Retry(attempts=…, first=…, factor=…, cap=…, jitter=…)"),
+}
+_OURS = f"{Path(__file__).parent}/"
 
 
 def load_app(reference: str, app_dir: str | None = None, factory: bool = False) -> App:
@@ -36,6 +50,7 @@ def load_app(reference: str, app_dir: str | None = None, factory: bool = False) 
     directory = Path(app_dir or ".").resolve()
     if not directory.is_dir():
         raise ConfigError(f"the app directory {str(directory)!r} does not exist")
+    _refuse_clashes(module_name, directory)
     if sys.path[:1] != [str(directory)]:
         sys.path.insert(0, str(directory))
     module = _import(module_name, directory)
@@ -72,6 +87,30 @@ def _split(reference: str) -> tuple[str, str]:
     return module_name, attribute
 
 
+def _refuse_clashes(name: str, directory: Path) -> None:
+    """Refuse a module of the user's that has the name of one that is loaded already.
+
+    The user's code would get that one; and a process that starts from this directory,
+    such as the forkserver, would get the user's.
+
+    Raises:
+        ConfigError: There is one; the text names its file.
+    """
+    for info in pkgutil.iter_modules([str(directory)]):
+        loaded = sys.modules.get(info.name)
+        own = info.name in sys.stdlib_module_names
+        if loaded is None or not (own or info.name == name.partition(".")[0]):
+            continue
+        where = getattr(loaded, "__file__", None)
+        if where is None or not Path(where).resolve().is_relative_to(directory):
+            file = info.name if info.ispkg else f"{info.name}.py"
+            whose = "Python's own" if own else f"the one in {where}"
+            raise ConfigError(
+                f"{directory / file} has the name of a module that kqworker needs, {whose}: "
+                "give it another one"
+            )
+
+
 def _import(name: str, directory: Path) -> ModuleType:
     # A file written a moment ago, by an editor or by `init`, must be seen.
     importlib.invalidate_caches()
@@ -88,7 +127,7 @@ def _import(name: str, directory: Path) -> ModuleType:
     except SystemExit as error:
         raise _failed(f"module {name!r} ended Python when it was imported", error) from error
     except Exception as error:  # what a user's module raises on import may be anything
-        raise _failed(f"module {name!r} cannot be imported", error) from error
+        raise _misused(error) or _failed(f"module {name!r} cannot be imported", error) from error
 
 
 def _modules_in(directory: Path, name: str) -> Iterable[str]:
@@ -131,7 +170,7 @@ def _call(found: object, reference: str) -> object:
     except ConfigError:
         raise
     except Exception as error:  # what a user's function raises may be anything
-        raise _failed(f"the factory {reference!r} failed", error) from error
+        raise _misused(error) or _failed(f"the factory {reference!r} failed", error) from error
 
 
 def _not_an_app(module: ModuleType, reference: str, found: object, factory: bool) -> str:
@@ -143,6 +182,31 @@ def _not_an_app(module: ModuleType, reference: str, found: object, factory: bool
     if apps:
         return f"{text} (did you mean {apps[0]!r}?)"
     return f"{text}; if it is a function that returns one: --factory" if callable(found) else text
+
+
+def _misused(error: Exception) -> ConfigError | None:
+    """Return an error in one line for a wrong call of ours; None for anything else."""
+    text = str(error)
+    if isinstance(error, TypeError):
+        called = SAID.get(text.partition(" ")[0])
+        if called is None:
+            return None
+        function, written = called
+        # Python 3.13 has a guess of its own.
+        text = text.partition(". Did you mean")[0]
+        unknown = re.search("unexpected keyword argument '(.*)'", text)
+        hint = did_you_mean(unknown[1], inspect.signature(function).parameters) if unknown else ""
+        text += hint or f": {written}"
+    elif not (isinstance(error, ValueError) and text.startswith("Retry(")):
+        return None
+    theirs = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((_OURS, "<"))
+    ]
+    if not theirs:
+        return None
+    return ConfigError(f"{place(theirs[-1].filename, theirs[-1].lineno or 0)}: {text}")
 
 
 def _failed(text: str, error: BaseException) -> ConfigError:

@@ -65,6 +65,8 @@ def open_app(
     Raises:
         ConfigError: Something is wrong with the settings or the app.
     """
+    # All that a run needs, before the app's directory can get in its way.
+    import kqworker.run  # noqa: F401
     from kqworker import logs
     from kqworker.loading import load_app
 

@@ -21,6 +21,8 @@ app = App("orders")
 def on_test(value: str) -> None: ...
 """
 
+HANDLER = 'write @app.handler(topic="…", …), everything by its name'
+
 Write = Callable[[str, str], None]
 
 
@@ -255,3 +257,100 @@ def test_what_an_app_refuses_is_shown_without_a_traceback(write: Write, tmp_path
     assert refusal("wrong_app:app", tmp_path) == (
         "DIR/wrong_app.py:2: App(members=0): must be a whole number of at least 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said", "remedy"),
+    [
+        (
+            '@app.handler(topic="test", retries=3)',
+            "App.handler() got an unexpected keyword argument 'retries'",
+            " (did you mean 'retry'?)",
+        ),
+        (
+            '@app.handler(topic="test", acks=3)',
+            "App.handler() got an unexpected keyword argument 'acks'",
+            f": {HANDLER}",
+        ),
+        (
+            '@app.handler("test")',
+            "App.handler() takes 1 positional argument but 2 were given",
+            f": {HANDLER}",
+        ),
+        (
+            "@app.handler",
+            "App.handler() takes 1 positional argument but 2 were given",
+            f": {HANDLER}",
+        ),
+        (
+            "@app.handler()",
+            "App.handler() missing 1 required keyword-only argument: 'topic'",
+            f": {HANDLER}",
+        ),
+        (
+            "@app.on_worker_start()",
+            "App.on_worker_start() missing 1 required positional argument: 'function'",
+            ": write @app.on_worker_start, and no ()",
+        ),
+        (
+            "@app.handler(topic='test', retry=Retry(3, attempt=3))",
+            "Retry.__init__() got an unexpected keyword argument 'attempt'",
+            " (did you mean 'attempts'?)",
+        ),
+        (
+            "@app.handler(topic='test', retry=Retry(attempts=0))",
+            "Retry(attempts=0): must be at least 1",
+            "",
+        ),
+    ],
+)
+def test_a_wrong_call_of_ours_is_told_in_a_line(
+    write: Write, tmp_path: Path, wrong: str, said: str, remedy: str
+) -> None:
+    text = APP.replace("import App", "import App, Retry").replace(
+        '@app.handler(topic="test")', wrong
+    )
+    write("miscalled.py", text)
+
+    assert refusal("miscalled:app", tmp_path) == f"DIR/miscalled.py:6: {said}{remedy}"
+
+
+def test_a_wrong_call_of_the_users_own_keeps_its_traceback(write: Write, tmp_path: Path) -> None:
+    write("theirs.py", APP + "def f(x): ...\nf(y=1)\n")
+    write("raising.py", APP + "raise ValueError('no')\n")
+
+    assert "got an unexpected keyword argument 'y'" in refusal("theirs:app", tmp_path)
+    assert refusal("theirs:app", tmp_path).startswith("module 'theirs' cannot be imported:\n")
+    assert refusal("raising:app", tmp_path).startswith("module 'raising' cannot be imported:\n")
+
+
+def test_a_file_with_the_name_of_a_module_that_is_loaded_is_refused(
+    write: Write, tmp_path: Path
+) -> None:
+    write("orders_app.py", APP)
+    write("json.py", "")
+
+    assert refusal("orders_app:app", tmp_path) == (
+        "DIR/json.py has the name of a module that kqworker needs, Python's own: "
+        "give it another one"
+    )
+
+
+def test_an_app_with_the_name_of_a_module_that_is_loaded_is_refused(
+    write: Write, tmp_path: Path
+) -> None:
+    write("pytest/__init__.py", APP)
+
+    text = refusal("pytest:app", tmp_path)
+
+    assert text.startswith("DIR/pytest has the name of a module that kqworker needs, the one in ")
+    assert text.endswith("pytest/__init__.py: give it another one")
+
+
+def test_names_that_nobody_has_loaded_are_free(write: Write, tmp_path: Path) -> None:
+    write("kafka.py", APP)  # a package of others, and not of ours
+    write("antigravity.py", "")
+    write("pytest.py", "")
+
+    assert load_app("kafka:app", str(tmp_path)).name == "orders"
+    assert load_app("kafka:app", str(tmp_path)).name == "orders"
