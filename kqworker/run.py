@@ -320,7 +320,8 @@ class _Run:
 
         Drained or not, a job that is a step of something must not look finished then.
         """
-        return self._settings.until_caught_up and self._stopping and snapshot.remaining != 0
+        done = snapshot.remaining == 0 and not snapshot.elsewhere
+        return self._settings.until_caught_up and self._stopping and not done
 
     def _finish(self, stopped: c.Stopped, core: Supervisor, workers: ProcessWorkers) -> Exit:
         if stopped.end is c.End.ABANDONED and stopped.failure is not None and not self._left:
@@ -329,10 +330,9 @@ class _Run:
         end = EXITS[stopped.end]
         if end is Exit.CLEAN and self._cut_short(snapshot):
             end = Exit.ABANDONED
-            known = snapshot.remaining is not None
             self._left.append(
                 "what was not begun when it was told to stop"
-                + (f": {snapshot.remaining:,} to go" if known else "")
+                + (f": {snapshot.remaining:,} to go" if snapshot.remaining else "")
             )
         if self._fatal is not None:
             end = Exit.BROKER
