@@ -179,13 +179,14 @@ class Handler(Generic[P, R]):
 
     def _checked_name(self, name: str | None) -> str:
         if name is None:
+            module = getattr(self.function, "__module__", None)
             qualname = getattr(self.function, "__qualname__", None)
-            if qualname is None or qualname.endswith("<lambda>"):
+            if module is None or qualname is None or qualname.endswith("<lambda>"):
                 raise ConfigError(
                     f"{self.where}: a lambda, a partial or an object has no name of its own: "
                     'give it one, name="…"'
                 )
-            return f"{self.function.__module__}.{qualname.replace('<locals>.', '')}"
+            return f"{module}.{qualname.replace('<locals>.', '')}"
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise ConfigError(f"{self.where}: name={name!r}: must be printable text, not empty")
         return name

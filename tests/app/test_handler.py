@@ -286,7 +286,7 @@ def test_what_cannot_be_called_with_a_message_is_refused(function: Any, text: st
         made(function)
 
 
-@pytest.mark.parametrize("function", [lambda value: value, functools.partial(plain), 7])
+@pytest.mark.parametrize("function", [lambda value: value, functools.partial(plain), 7, str.upper])
 def test_what_has_no_name_needs_one(function: Any) -> None:
     with pytest.raises(ConfigError, match=r'give it one, name="…"'):
         made(function)
