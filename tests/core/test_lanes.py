@@ -324,6 +324,7 @@ class Queues(RuleBasedStateMachine):
         self.queue.give_back([s for s in self.parted if s.epoch.number not in self.dropped])
         while self.queue.ready:
             spans, lanes = self.queue.take(100, ENOUGH)
+            assert spans, "what is ready can be taken"
             self.done += [entry[:2] for entry in entries(spans)]
             for lane in lanes:
                 self.queue.release(lane)
