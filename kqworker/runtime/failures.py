@@ -7,6 +7,7 @@ whatever a hostile exception does. Tested by tests/runtime/test_failures.py.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -16,7 +17,11 @@ from kqworker.types import Failure
 TEXT_SIZE: Final = 4 << 10
 TRACEBACK_SIZE: Final = 16 << 10
 _CUT: Final = b"\n[...]\n"
-_OURS: Final = str(Path(__file__).parent.parent)
+# What stands between us and a coroutine, too.
+_NOT_THEIRS: Final = (
+    f"{Path(__file__).parent.parent}/",
+    f"{Path(traceback.__file__).parent}/asyncio/",
+)
 
 
 def describe(error: BaseException) -> Failure:
@@ -58,14 +63,30 @@ def _text(error: BaseException) -> str:
 
 def _trace(error: BaseException) -> str:
     try:
-        lines = traceback.format_exception(type(error), error, _users_part(error.__traceback__))
+        theirs = _users_part(error.__traceback__)
+        chain = any(_users_part(reason.__traceback__) for reason in _reasons(error))
+        if theirs is None and not chain:
+            return ""  # nothing of it is theirs to mend: a payload, and what parsed it
+        lines = traceback.format_exception(type(error), error, theirs, chain=chain)
     except BaseException:  # formatting asks the exception for its text and its notes
         return ""
     return "".join(lines)
 
 
+def _reasons(error: BaseException) -> Iterator[BaseException]:
+    seen = {id(error)}
+    while True:
+        shown = None if error.__suppress_context__ else error.__context__
+        reason = error.__cause__ or shown
+        if reason is None or id(reason) in seen:
+            return
+        seen.add(id(reason))
+        yield reason
+        error = reason
+
+
 def _users_part(tb: TracebackType | None) -> TracebackType | None:
-    """Skip our frames; if there are no others, there is no traceback to show."""
-    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_OURS):
+    """Skip the frames before the user's first; None if there are no others."""
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_NOT_THEIRS):
         tb = tb.tb_next
     return tb

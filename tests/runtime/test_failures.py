@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from kqworker.errors import Reject
+from kqworker.errors import DecodeError, Reject
+from kqworker.payload import decoder, payload_for
 from kqworker.runtime import failures
 from kqworker.runtime.failures import TEXT_SIZE, TRACEBACK_SIZE, cut, describe
 
@@ -99,3 +102,27 @@ def test_a_traceback_that_cannot_be_made_is_left_out(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("traceback.format_exception", broken)
     assert describe(raised(ValueError("v"))).traceback == ""
+
+
+def test_an_error_of_ours_about_a_payload_has_no_traceback() -> None:
+    decode = decoder(payload_for(dict[str, int]))
+    with pytest.raises(DecodeError) as caught:
+        decode(b"{")
+
+    assert describe(caught.value.with_traceback(None)).traceback == ""
+
+
+def test_an_error_of_ours_about_the_users_own_check_has_its_traceback() -> None:
+    @dataclass
+    class Positive:
+        n: int
+
+        def __post_init__(self) -> None:
+            if self.n < 0:
+                raise ValueError("below 0")
+
+    decode = decoder(payload_for(Positive))
+    with pytest.raises(DecodeError) as caught:
+        decode(b'{"n": -1}')
+
+    assert "in __post_init__" in describe(caught.value.with_traceback(None)).traceback

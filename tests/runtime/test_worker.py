@@ -69,15 +69,21 @@ def test_what_raises_fails_alone(
     assert outcome.failure.text.startswith(text)
 
 
-def test_a_traceback_begins_at_the_users_own_frame(bench: Bench) -> None:
+@pytest.mark.parametrize("handler", [SYNC, ASYNC], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    ("verb", "last"), [("fail why", "ValueError: why"), ("sysexit 3", "SystemExit: 3")]
+)
+def test_a_traceback_begins_at_the_users_own_frame(
+    bench: Bench, handler: int, verb: str, last: str
+) -> None:
     worker = bench.start()
-    failure = bench.done(bench.send(worker, ["fail why"])).outcomes[0].failure
+    failure = bench.done(bench.send(worker, [verb], handler=handler)).outcomes[0].failure
 
     assert failure is not None
     lines = failure.traceback.splitlines()
     assert lines[0].startswith("Traceback")
     assert "apps.py" in lines[1]
-    assert lines[-1] == "ValueError: why"
+    assert lines[-1] == last
 
 
 def test_a_payload_that_cannot_be_decoded_is_rejected_without_a_traceback(bench: Bench) -> None:
@@ -87,7 +93,7 @@ def test_a_payload_that_cannot_be_decoded_is_rejected_without_a_traceback(bench:
     assert outcome.verdict is Verdict.REJECT
     assert outcome.failure is not None
     assert outcome.failure.type == "kqworker.errors.DecodeError"
-    assert "apps.py" not in outcome.failure.traceback
+    assert outcome.failure.traceback == ""
 
 
 def test_retry_later_asks_for_its_delay(bench: Bench) -> None:
