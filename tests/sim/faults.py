@@ -320,7 +320,7 @@ FAULTS = (
     ),
     Fault(
         "not-asked-back-at-a-stop", "Recall", "crew",
-        "self._starts.clear()\n        self.recall()", "self._starts.clear()",
+        "self._broken = 0\n        self.recall()", "self._broken = 0",
     ),
     Fault(
         "not-asked-back-at-a-loss", "Recall", "supervisor",
