@@ -146,8 +146,9 @@ class Invariants(WorkChecks):
         must(not again, "(9) a clean end redelivers", view.partition, mark, again)
         for entry in view.open.values():
             if entry.known and entry.state != "sinking":
+                # A commit of the epoch before may have come in after this one began.
                 must(
-                    attempts.get(entry.offset) == entry.known,
+                    attempts.get(entry.offset, 0) >= entry.known,
                     "(6) attempts are forgotten",
                     mark,
                     entry,
