@@ -30,6 +30,9 @@ ALLOWED = (
     "says nothing), or two named key and value; and a Context anywhere, by annotation"
 )
 
+# Names under which other frameworks hand over what we tell by its annotation.
+MEANT = {"context": "Context", "ctx": "Context", "message": "Message", "msg": "Message"}
+
 
 class Role(enum.Enum):
     """What a parameter is given."""
@@ -170,6 +173,13 @@ def _key_and_value(
     if names == {"key", "value"}:
         roles = {"key": Role.KEY, "value": Role.VALUE}
     elif all(hints[p.name] in (inspect.Parameter.empty, str) for p in parameters):
+        for p in parameters:
+            plain = hints[p.name] is inspect.Parameter.empty
+            if plain and p.name in MEANT and not names & {"key", "value"}:
+                raise TypeError(
+                    f"{p.name!r} would be given the key or the value as text: annotate it, "
+                    f"{p.name}: {MEANT[p.name]}, or name the two key and value"
+                )
         roles = {parameters[0].name: Role.KEY, parameters[1].name: Role.VALUE}
     else:
         asked = ", ".join(str(p) for p in parameters)

@@ -141,8 +141,30 @@ def test_two_parameters_are_key_and_value_as_text() -> None:
     def turned(value, key):
         return key, value
 
-    for function in (by_name, other_names, annotated, turned):
+    def message(key, message):
+        return key, message
+
+    def told(k: str, message: str) -> Any:
+        return k, message
+
+    for function in (by_name, other_names, annotated, turned, message, told):
         assert given(function, b"v", keys=[b"k"]) == ("k", "v")
+
+
+def test_a_context_or_a_message_without_its_annotation_is_no_key_and_no_value() -> None:
+    def with_context(order, context):
+        return order, context
+
+    def with_message(msg, attempt):
+        return msg, attempt
+
+    for function, said in (
+        (with_context, "'context' would be given the key or the value as text: annotate it, "),
+        (with_message, "annotate it, msg: Message, or name the two key and value"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            made(function)
+        assert said in str(caught.value)
 
 
 def test_key_and_value_are_decoded_as_annotated() -> None:
