@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PREFIX = "KQWORKER_"
 TABLE = "tool.kqworker"
 FILES = ("kqworker.yaml", "pyproject.toml")
+MISTAKEN = "kqworker.yml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,16 @@ def load(
 
 
 def find() -> Path | None:
-    """Return the configuration file of the current directory, or None."""
+    """Return the configuration file of the current directory, or None.
+
+    Raises:
+        ConfigError: There is one under a name that is nearly right.
+    """
+    if Path(MISTAKEN).is_file() and not Path(FILES[0]).exists():
+        # Nothing else would read it, and nobody would notice.
+        raise ConfigError(
+            f"{MISTAKEN} is not read: rename it to {FILES[0]}, or give it by --config"
+        )
     for name in FILES:
         path = Path(name)
         if path.is_file() and (name != "pyproject.toml" or _has_table(path)):

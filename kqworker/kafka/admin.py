@@ -139,6 +139,7 @@ class Admin:
         topics = self.topics(timeout)
         found: dict[str, int] = {}
         missing: list[str] = []
+        unknown: list[str] = []
         for name in dict.fromkeys(wanted):
             if name.startswith("^"):
                 pattern = re.compile(name)
@@ -146,7 +147,15 @@ class Admin:
             elif name in topics:
                 found[name] = topics[name]
             else:
-                missing.append(f"topic {name!r} does not exist{did_you_mean(name, topics)}")
+                hint = did_you_mean(name, topics)
+                missing.append(f"topic {name!r} does not exist{hint}")
+                if not hint:
+                    unknown.append(name)
+        if unknown:
+            missing.append(
+                "kqworker creates no topics; with Kafka's own tools: kafka-topics.sh "
+                f"--bootstrap-server {self._address} --create --topic {unknown[0]}"
+            )
         if missing:
             raise BrokerError("\n".join(missing))
         return found

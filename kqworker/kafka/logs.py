@@ -74,7 +74,8 @@ class ClientLog:
         more = ""
         if last is not None and unsaid:
             more = f" (and {unsaid} more like it in {now - last:.0f} s)"
-        self._logger.log(level, "%s%s", text, more, extra={"facility": facility, "client": client})
+        who = {"client": client} if client else {}
+        self._logger.log(level, "%s%s", text, more, extra={"facility": facility, **who})
 
 
 def plain(text: str) -> str:

@@ -135,5 +135,5 @@ def test_a_topic_that_is_missing_is_an_error_be_it_one_that_is_produced_to(
     create_topics(broker.address, ["in", "out"])
     settings = settings_for(broker)
 
-    with pytest.raises(BrokerError, match=r"^topic 'dead' does not exist$"):
+    with pytest.raises(BrokerError, match=r"^topic 'dead' does not exist\n"):
         preflight.ask(preflight.plan(app, settings), settings)

@@ -121,6 +121,19 @@ def test_flag_beats_environment_beats_file_beats_app_beats_default() -> None:
     assert (settings.shutdown_timeout, origins["shutdown_timeout"]) == (30.0, "default")
 
 
+def test_kqworker_yml_is_told_that_it_would_not_be_read() -> None:
+    write("kqworker.yml", "members: 2\n")
+
+    with pytest.raises(
+        ConfigError, match=r"kqworker\.yml is not read: rename it to kqworker\.yaml"
+    ):
+        config.load({}, environ={})
+
+    assert config.load({}, "kqworker.yml", {}).resolve().settings.members == 2
+    write("kqworker.yaml", "members: 3\n")
+    assert config.load({}, environ={}).resolve().settings.members == 3
+
+
 def test_a_given_file_is_read_instead_of_the_found_one() -> None:
     write("kqworker.yaml", "members: 2\n")
     write("other.yaml", "workers: 5\n")
