@@ -279,8 +279,7 @@ def test_a_static_name_that_two_have_is_an_error_for_one(
     assert "each member of a group needs a group.instance.id of its own" in said
     assert "Traceback" not in loser.output
     produced += produce(kafka, name, [b"ok"] * 100, partitions=2)
-    winner.until(lambda: ended(supervise.journal) >= 200, "all is handled")
-    assert winner.stop() == 0, winner
+    caught_up(kafka, supervise, name, winner)
     checker.nothing_is_lost(produced, read(supervise.journal))
 
 
