@@ -17,9 +17,10 @@ import click
 
 from kqworker.cli.opening import settings_of, with_brokers
 from kqworker.cli.options import CONNECTION, setting_options
-from kqworker.cli.terminal import fail
+from kqworker.cli.terminal import fail, say
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.exits import Exit
+from kqworker.values import did_you_mean
 
 if TYPE_CHECKING:
     from kqworker.app import PushSink
@@ -76,18 +77,31 @@ def push(
     producer = producer_properties(to.brokers, to.kafka)
     with Admin(admin_properties(to.brokers, to.kafka)) as kafka:
         kafka.cluster(settings.startup_timeout)
+        topics = kafka.topics()
         if not to.built_in:
             # Asked before: a producer takes its time until it calls a topic missing.
             kafka.require_topics([topic])
+        elif topics and topic not in topics:
+            say(f"topic {topic!r} is new on the built-in broker{did_you_mean(topic, topics)}")
     sink = KafkaSink(producer)
+    of = f" of {count:,}" if count is not None else ""
+    known = 0
     try:
-        with _progress(count) as advance:
+        with _progress(count) as draw:
+
+            def advance(n: int) -> None:
+                nonlocal known
+                known += n
+                draw(n)
+
             pushed, failure, last = deliver(sink, outputs, advance)
+    except KeyboardInterrupt:
+        fail(f"stopped: at least {known:,}{of} messages were delivered to {topic}")
+        raise
     finally:
         # After an error, or Ctrl-C, nobody waits for what is left.
         sink.close(0.0)
     if failure is not None:
-        of = f" of {count:,}" if count is not None else ""
         fail(f"{failure}\n{pushed:,}{of} messages were delivered to {topic}, the rest was not")
         return Exit.BROKER
     where = f"[{last.partition}] at offset {last.offset}" if last and pushed == 1 else ""
@@ -168,7 +182,10 @@ def _json_lines(path: Path) -> Iterator[bytes]:
                 try:
                     decode(line)
                 except (DecodeError, UnicodeDecodeError) as error:
-                    raise ConfigError(f"{path}:{number}: not valid JSON: {error}") from None
+                    raise ConfigError(
+                        f"{path}:{number}: each line is one message, and this is not valid JSON: "
+                        f"{error}"
+                    ) from None
                 yield line
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None

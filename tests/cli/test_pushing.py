@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +87,9 @@ def test_of_a_file_with_a_mistake_nothing_is_pushed(
     ended = kqworker("push", "test", "--file", "x.jsonl")
 
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith("error: x.jsonl:2: not valid JSON: ")
+    assert ended.err.startswith(
+        "error: x.jsonl:2: each line is one message, and this is not valid JSON: "
+    )
     after = kqworker("push", "test", "next", "-k", "a")
     assert after.out.endswith("at offset 0\n")
 
@@ -118,6 +124,32 @@ def test_what_cannot_be_delivered_is_an_error(broker: DevBroker, here: Path, kqw
     assert (ended.code, ended.out) == (3, "")
     assert ended.err.startswith("error: the record cannot be delivered: ")
     assert ended.err.endswith("1 of 2 messages were delivered to test, the rest was not\n")
+
+
+def test_a_topic_that_is_new_among_others_is_told(broker: DevBroker, kqworker: Run) -> None:
+    kqworker("push", "orders", "a")
+
+    ended = kqworker("push", "ordres", "a", "-b", broker.address)
+
+    assert ended.code == 0
+    assert ended.err == ("topic 'ordres' is new on the built-in broker (did you mean 'orders'?)\n")
+    assert kqworker("push", "ordres", "a", "-b", broker.address).err == ""
+
+
+def test_a_push_that_is_interrupted_says_how_far_it_came(broker: DevBroker) -> None:
+    command = [sys.executable, "-P", "-m", "kqworker", "push", "test"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as push:
+        assert push.stdin is not None and push.stderr is not None
+        push.stdin.write(b"a\n" * 3)
+        push.stdin.flush()
+        stored(broker, "test", 3)  # and it waits for a fourth
+
+        push.send_signal(signal.SIGINT)
+        said = push.stderr.read().decode()
+
+    assert push.returncode == 4
+    assert re.search(r"^error: stopped: at least \d messages were delivered to test$", said, re.M)
+    assert "Traceback" not in said
 
 
 def test_a_terminal_gets_a_progress_bar(broker: DevBroker, here: Path) -> None:
