@@ -17,7 +17,8 @@ class Routes:
 
     Args:
         policies: The handlers, in the app's order; a topic that begins with "^" is a
-            regular expression, matched from the topic's start as librdkafka does.
+            regular expression, searched for in the whole topic as librdkafka does: in
+            "^a|b" the caret holds for the "a" alone.
     """
 
     def __init__(self, policies: Sequence[HandlerPolicy]) -> None:
@@ -34,7 +35,7 @@ class Routes:
         """
         found = self._known.get(topic)
         if found is None:
-            found = next((i for pattern, i in self._patterns if pattern.match(topic)), None)
+            found = next((i for pattern, i in self._patterns if pattern.search(topic)), None)
             if found is None:
                 raise BugError(f"topic {topic!r} was assigned, but no handler asked for it")
             self._known[topic] = found

@@ -35,6 +35,11 @@ def test_a_pattern_matches_from_the_topics_start_only() -> None:
         routes("^orders").handler("old-orders")
 
 
+def test_a_caret_holds_for_its_own_alternative_as_in_librdkafka() -> None:
+    found = routes("^orders|legacy", "^.*")
+    assert [found.handler(topic) for topic in ("eu-legacy", "eu-orders")] == [0, 1]
+
+
 def test_a_name_is_no_pattern() -> None:
     found = routes("a.b")
     assert found.handler("a.b") == 0
