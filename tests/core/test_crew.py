@@ -7,7 +7,7 @@ import pytest
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.retry import Retry
-from kqworker.types import Ordering, Outcome, Task, TopicPartition, Verdict
+from kqworker.types import Ordering, Outcome, TopicPartition, Verdict
 from tests.core.supervised import (
     BOOM,
     OTHER,
@@ -21,13 +21,6 @@ from tests.core.supervised import (
     the,
     those,
 )
-
-LIMITED = policy(time_limit=10.0)
-
-
-def observed(supervisor: Supervised, task: Task, index: int, started: float) -> list[c.Command]:
-    """Worker 1's slot says what it is on."""
-    return supervisor.on(e.Observed({1: e.Running(task.id, index, started)}))
 
 
 def on_two_short_tasks() -> Supervised:
@@ -123,95 +116,6 @@ def test_only_workers_that_have_some_of_a_lost_partition_are_asked_back() -> Non
     assert supervisor.on(e.Lost(0, (OTHER,))) == [c.Recall(2)]
 
 
-# -- time limits
-
-
-def test_a_slot_is_read_when_the_limit_of_its_first_message_is_over() -> None:
-    supervisor = running(LIMITED)
-    supervisor.fetch(0)
-    assert supervisor.tick(9.9) == []
-    assert supervisor.tick(10.0) == [c.Observe((1,))]
-    # Until there is an answer it is read once a second, not at each event.
-    assert supervisor.on(e.Tick()) == []
-    assert supervisor.tick(11.0) == [c.Observe((1,))]
-
-
-def test_a_message_over_its_limit_is_killed_where_it_is() -> None:
-    supervisor = running(LIMITED)
-    supervisor.fetch(0)
-    supervisor.tick(10.0)
-    task = supervisor.seen_task()
-
-    assert observed(supervisor, task, 0, started=0.0) == [c.KillWorker(1, task.id, 0)]
-    # It may have moved on just before: nothing is answered then, and it is read again.
-    assert supervisor.tick(19.9) == []
-    assert supervisor.tick(20.0) == [c.Observe((1,))]
-
-
-def test_a_message_that_has_time_left_is_read_again_when_it_has_none() -> None:
-    supervisor = running(LIMITED)
-    supervisor.fetch(0)
-    supervisor.tick(10.0)
-    assert observed(supervisor, supervisor.seen_task(), 0, started=0.5) == []
-    assert supervisor.tick(10.4) == []
-    assert supervisor.tick(10.5) == [c.Observe((1,))]
-
-
-def test_a_worker_between_two_messages_is_read_after_the_shortest_limit() -> None:
-    supervisor = running(LIMITED)
-    supervisor.fetch(0)
-    supervisor.tick(10.0)
-    assert supervisor.on(e.Observed({1: None})) == []
-    assert supervisor.tick(19.9) == []
-    assert supervisor.tick(20.0) == [c.Observe((1,))]
-
-
-def test_an_answer_about_an_idle_or_former_worker_is_ignored() -> None:
-    supervisor = running(LIMITED)
-    supervisor.fetch(0)
-    task = supervisor.seen_task()
-    supervisor.accept(task)
-    assert observed(supervisor, task, 0, started=-100.0) == []
-    assert supervisor.on(e.Observed({9: e.Running(task.id, 0, -100.0)})) == []
-
-
-def test_without_a_limit_no_slot_is_read() -> None:
-    supervisor = running()
-    supervisor.fetch(0)
-    assert supervisor.tick(1e4) == []
-
-
-def test_a_slot_of_two_tasks_is_read_for_the_one_that_has_a_limit() -> None:
-    limited, free = TopicPartition("limited", 0), TopicPartition("free", 0)
-    supervisor = Supervised(policy(topic="limited", time_limit=10.0), policy(topic="free"))
-    supervisor.boot(1)
-    supervisor.assign(limited, free)
-    for partition in (limited, free):
-        supervisor.fetch(0, partition=partition)
-        supervisor.accept(supervisor.seen_task(), seconds=0.01)
-    supervisor.fetch(1, partition=free)
-    on_free = supervisor.seen_task()
-    supervisor.fetch(1, partition=limited)
-    assert len(supervisor.tasks()) == 4
-
-    assert c.Observe((1,)) in supervisor.tick(10.0)
-    assert observed(supervisor, on_free, 0, started=-100.0) == []
-    assert c.Observe((1,)) not in supervisor.tick(19.9)
-    assert c.Observe((1,)) in supervisor.tick(20.0)
-
-
-def test_a_message_killed_for_its_limit_has_had_an_attempt_and_is_no_crash() -> None:
-    supervisor = running(policy(time_limit=10.0, dead_letter="letters", retry=Retry(attempts=1)))
-    supervisor.fetch(0)
-    commands = supervisor.die(1, supervisor.seen_task(), cause=e.Cause.KILLED)
-
-    assert notes(commands) == [c.Note.TIME_LIMIT]
-    letter = dict(the(commands, c.Produce).output.headers)
-    assert letter["kqworker-error-type"] == b"TimeLimitExceeded"
-    assert the(commands, c.StartWorker) == c.StartWorker(2)
-    assert supervisor.core.snapshot().restarts == 1
-
-
 # -- deaths
 
 
@@ -226,6 +130,21 @@ def test_what_a_worker_died_on_is_charged_and_what_is_behind_it_is_not() -> None
     supervisor.boot(2)
     assert [s.attempt for s in supervisor.seen_task().segments] == [1]
     assert offsets_of(supervisor.seen_task()) == [2]
+
+
+def test_what_was_done_of_one_task_says_nothing_of_the_next() -> None:
+    supervisor = running()
+    supervisor.fetch(0)
+    supervisor.accept(supervisor.seen_task(), seconds=0.004)  # two fit into a frame
+    supervisor.fetch(1, 2, 3, 4)
+    _, first, second = supervisor.tasks()
+    assert [offsets_of(first), offsets_of(second)] == [[1, 2], [3, 4]]
+
+    supervisor.die(1, first, index=1)
+
+    assert supervisor.core.snapshot().handled == 2  # 0 and 1
+    supervisor.boot(2)
+    assert offsets_of(supervisor.tasks()[3]) == [3, 4]
 
 
 def test_what_it_told_before_it_died_counts() -> None:
@@ -274,6 +193,18 @@ def test_a_death_of_a_former_worker_is_ignored() -> None:
     assert supervisor.core.snapshot().restarts == restarts
 
 
+def test_work_that_is_handed_back_is_no_progress() -> None:
+    supervisor = running()
+    supervisor.fetch(0)
+    for worker in range(1, 21):
+        assert c.Fetching(False) not in supervisor.seen  # with which a stop begins
+        supervisor.accept(supervisor.seen_task(), worker=worker, unbegun=(0,))
+        supervisor.die(worker)
+        supervisor.tick(supervisor.now + 10.0)
+        supervisor.boot(worker + 1)
+    assert c.Fetching(False) in supervisor.seen
+
+
 # -- boots
 
 
@@ -304,6 +235,15 @@ def test_a_stop_kills_who_has_not_booted() -> None:
     supervisor = Supervised(workers=2)
     supervisor.boot(1)
     assert those(supervisor.stop(), c.KillWorker) == [c.KillWorker(2)]
+
+
+def test_a_stop_starts_nobody_who_was_to_come_later() -> None:
+    supervisor = running(workers=2)
+    supervisor.fetch(0)
+    supervisor.die(2)
+    supervisor.on(e.BootFailed(3, BOOM))  # the next one comes in a while
+    supervisor.stop(grace=30.0)
+    assert those(supervisor.tick(20.0), c.StartWorker) == []
 
 
 def test_a_stop_starts_nobody_for_those_who_end() -> None:

@@ -125,6 +125,14 @@ def test_one_commit_of_a_partition_is_under_way_at_a_time(epochs: Epochs, epoch:
     assert epochs.settled()
 
 
+def test_nothing_is_settled_while_a_commit_is_under_way(epochs: Epochs, epoch: Epoch) -> None:
+    scattered(epoch, 10)
+    epochs.ask()
+    epoch.budget = 5  # without its map the mark is what was committed before
+    assert epoch.mark() == epoch.committed
+    assert not epochs.settled()
+
+
 def test_the_commit_of_one_partition_does_not_hold_up_another(epochs: Epochs, epoch: Epoch) -> None:
     other, _ = epochs.begin(0, OTHER, 0, Start(0))
     admit(epoch, 0)
@@ -175,9 +183,11 @@ def test_a_budget_never_vanishes(epochs: Epochs, epoch: Epoch) -> None:
 
 
 def test_an_answer_that_nobody_waits_for_changes_nothing(epochs: Epochs, epoch: Epoch) -> None:
+    assert epochs.answered(Committed({TP: 0})) == []  # not asked for
+    assert epochs.answered(Committed({TP: 0}, error="not asked for")) == []
+    assert epochs.settled()
     admit(epoch, 0)
     finish(epoch, 0)
-    assert epochs.answered(Committed({TP: 1})) == []  # not asked yet
     epochs.ask()
     assert epochs.answered(Committed({TP: 5, OTHER: 1}, error="of another epoch")) == []
     assert epochs.ask() == ({}, [])  # it is under way still

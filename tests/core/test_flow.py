@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kqworker.core.commands import Fetching, Pause, Resume
 from kqworker.core.completion import Completion
 from kqworker.core.epochs import METADATA_BUDGET, Epoch
@@ -165,11 +167,37 @@ def test_the_bytes_of_a_paused_partition_leave_the_others_their_room() -> None:
     assert flow.decide() == [Fetching(False)]
 
 
-def test_paused_partitions_can_double_what_is_held_and_no_more() -> None:
-    flow, three = Flow(10, 100), epochs(3)
-    flow.add(three[0], 10, 100)
-    flow.add(three[1], 10, 100)
-    assert flow.balance(three) == [Pause((partition(0), partition(1)))]
+@pytest.mark.parametrize(("messages", "size"), [(10, 0), (1, 100)])
+def test_paused_partitions_can_double_what_is_held_and_no_more(messages: int, size: int) -> None:
+    flow, four = Flow(10, 100), epochs(4)
+    for epoch in four[:2]:
+        flow.add(epoch, 5, 0)
+    assert flow.balance(four) == [Pause((partition(0), partition(1)))]
+    for epoch in four[:2]:
+        flow.add(epoch, messages, size)
+    assert flow.balance(four) == []
+    assert flow.decide() == [Fetching(False)]
+
+
+def test_what_goes_on_again_counts_again() -> None:
+    flow, both = Flow(10, 100), epochs(2)
+    flow.add(both[0], 6, 60)
+    flow.balance(both)
+    finish(flow, both[0], 4, 40)
+    assert flow.balance(both) == [Resume((partition(0),))]
+
+    flow.add(both[1], 8, 0)
+    assert flow.decide() == [Fetching(False)]
+
+
+def test_the_bytes_of_what_goes_on_again_count_again() -> None:
+    flow, both = Flow(10, 100), epochs(2)
+    flow.add(both[0], 6, 60)
+    flow.balance(both)
+    finish(flow, both[0], 4, 0)
+    flow.balance(both)
+
+    flow.add(both[1], 1, 40)
     assert flow.decide() == [Fetching(False)]
 
 
@@ -186,7 +214,8 @@ def test_what_drains_is_left_alone() -> None:
 def test_a_partition_whose_map_is_nearly_full_is_paused_even_alone() -> None:
     flow, (epoch,) = Flow(1000, 1000), epochs(1)
     flow.add(epoch, 1, 0)
-    epoch.used = METADATA_BUDGET * 3 // 4
+    epoch.budget = 400
+    epoch.used = 300
     assert flow.balance([epoch]) == []
     epoch.used += 1
     assert flow.balance([epoch]) == [Pause((partition(0),))]
@@ -201,6 +230,17 @@ def test_it_goes_on_when_half_of_its_map_is_free() -> None:
     epoch.used = METADATA_BUDGET // 2 + 1
     assert flow.balance([epoch]) == []
     epoch.used = METADATA_BUDGET // 2
+    assert flow.balance([epoch]) == [Resume((partition(0),))]
+
+
+def test_it_goes_on_when_it_holds_a_quarter_of_the_house_though_it_is_alone() -> None:
+    flow, (epoch,) = Flow(100, 1000), epochs(1)
+    flow.add(epoch, 26, 0)
+    epoch.used = METADATA_BUDGET
+    flow.balance([epoch])
+    epoch.used = 0
+    assert flow.balance([epoch]) == []
+    finish(flow, epoch, 1)
     assert flow.balance([epoch]) == [Resume((partition(0),))]
 
 

@@ -78,6 +78,14 @@ def test_a_lane_of_a_lost_partition_does_not_wait_for_its_delay(ordering: Orderi
     assert again.busy == 2
 
 
+@pytest.mark.parametrize("ordering", [Ordering.KEY, Ordering.PARTITION])
+def test_a_lane_that_waits_is_forgotten_with_its_partition(ordering: Ordering) -> None:
+    life = keyed(A, ordering=ordering)
+    life.fail(life.take())
+    life.lose()
+    assert life.messages._queues[0].lane_of(life.epoch, records(0, keys=[A]), 0) is None
+
+
 @pytest.mark.parametrize("ordering", list(Ordering))
 def test_a_partition_that_drains_begins_nothing_again(ordering: Ordering) -> None:
     life = keyed(A, A, A, B, ordering=ordering)

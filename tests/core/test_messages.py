@@ -117,6 +117,18 @@ def test_a_failure_keeps_the_watermark_and_not_its_neighbours() -> None:
     assert life.counts == (2, 0, 1)
 
 
+def test_outcomes_are_counted_through_all_segments_of_a_task() -> None:
+    life = Life()
+    life.fetch(0, 1)
+    life.fetch(2, 3)
+    flight = life.take()
+    assert len(flight.task.segments) == 2
+    life.settle(flight, Outcome(3, Verdict.RELEASE, BOOM), unbegun=(2,))
+    assert life.watermark == 2
+    assert life.epoch.attempts == {3: 1}
+    assert told(life.take()) == [(2, 1)]
+
+
 def test_the_message_that_a_worker_died_on_has_had_an_attempt() -> None:
     life = Life()
     life.fetch(0, 1, 2)
