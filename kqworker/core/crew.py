@@ -2,7 +2,7 @@
 
 Composes the pool (states, and the budget of restarts) with the messages. Knows nothing of
 partitions or commits; what ends the run is said by returning why.
-Pure. Tested by tests/core/test_crew.py and by every run in tests/sim.
+Pure. Tested by tests/core/test_crew.py, test_time_limits.py and every run in tests/sim.
 """
 
 from __future__ import annotations
