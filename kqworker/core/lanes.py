@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from kqworker.core.epochs import Epoch
@@ -171,12 +172,17 @@ class Lanes:
         if not self._by_key:
             self._append((epoch, None), span)
             return
-        keys, offsets = records.keys, records.offsets
-        for i in range(start, stop):
+        # Columns of our own, out of which payloads are taken one by one.
+        own = records.slice(start, stop)
+        if own is records:
+            headers = None if records.headers is None else list(records.headers)
+            own = replace(records, values=list(records.values), headers=headers)
+        keys, offsets = own.keys, own.offsets
+        for i in range(len(own)):
             key = None if keys is None else keys[i]
             # A bytes key never equals an int, so a message without one is alone.
             name = (epoch, offsets[i] if key is None else key)
-            self._append(name, Span(epoch, records, i, i + 1, attempt))
+            self._append(name, Span(epoch, own, i, i + 1, attempt))
 
     def _append(self, name: tuple[Epoch, object], span: Span) -> None:
         lane = self._lanes.get(name)
@@ -262,4 +268,19 @@ def segments_of(spans: Sequence[Span], ordering: Ordering) -> list[tuple[Epoch, 
             last[3].extend(range(s.start, s.stop))
         else:
             joined.append((s.epoch, s.records, s.attempt, list(range(s.start, s.stop))))
-    return [(epoch, Segment(r.pick(indices), attempt)) for epoch, r, attempt, indices in joined]
+    return [(epoch, Segment(_pick(r, indices), attempt)) for epoch, r, attempt, indices in joined]
+
+
+def _pick(records: Records, indices: list[int]) -> Records:
+    """Take messages out of a batch.
+
+    By key, one message may wait long after its neighbours have gone: a batch that kept
+    their payloads for it would hold many times what is counted.
+    """
+    picked = records.pick(indices)
+    if picked is not records:
+        for column in (records.values, records.headers):
+            if isinstance(column, list):
+                for i in indices:
+                    column[i] = None
+    return picked
