@@ -45,6 +45,9 @@ def dev(app: str, config: str | None, **options: object) -> Exit:
         origin = opened.resolved.origins["brokers"]
         say(f"kqworker dev uses the built-in broker, not {','.join(settings.brokers)} ({origin})")
     say(devbroker.LIMITS)
+    other = devbroker.running()
+    if other is not None:
+        say(f"using the one at {other}, which ends with the command that started it")
     with devbroker.running_or_new() as address:
         return start(opened, replace(settings, brokers=(address,)))
 

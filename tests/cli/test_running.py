@@ -120,6 +120,16 @@ def test_dev_says_that_it_does_not_use_the_brokers_that_are_set(
     )
 
 
+def test_dev_says_that_it_uses_a_broker_that_already_runs(shop: Path, broker: DevBroker) -> None:
+    with started("dev", "app:app", "-w", "1") as dev:
+        dev.wait_for("ready in")
+        dev.end(signal.SIGINT)
+
+    assert f"using the one at {broker.address}, which ends with the command that started it\n" in (
+        dev.err
+    )
+
+
 def test_dev_runs_the_new_code_after_a_change(shop: Path, kqworker: Run) -> None:
     with started("dev", "app:app", "-w", "1") as dev:
         dev.wait_for("ready in")
