@@ -66,13 +66,13 @@ README = """\
 # {name}
 
 ```
-pip install kqworker pytest
+pip install pytest                                       # kqworker is there already
 kqworker dev app:app                                     # with a broker of its own, until Ctrl-C
 kqworker push orders '{{"id": 1, "amount": 9.5}}'          # in another terminal
 pytest                                                   # needs no broker
 ```
 
-On your own Kafka:
+On your own Kafka, which must have the topic `orders`, for kqworker creates none:
 
 ```
 kqworker check app:app --brokers localhost:9092          # import, settings, broker, topics
