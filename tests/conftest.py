@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.kafka.fixtures import brokers_are_whole_again as brokers_are_whole_again
 from tests.kafka.fixtures import kafka as kafka
@@ -14,6 +15,10 @@ from tests.kafka.fixtures import kafka_tls as kafka_tls
 from tests.kafka.fixtures import new_cluster as new_cluster
 from tests.kafka.fixtures import topic as topic
 from tests.leaks import Snapshot
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("kqworker", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kqworker")
 
 ON_KAFKA = {"kafka", "kafka3", "kafka_tls", "new_cluster", "topic"}
 
