@@ -209,7 +209,7 @@ class Member:
         assert partitions == command.partitions, f"{command} does not answer {partitions}"
         self.waiting = None
         world = self.life.world
-        owned = {p for p in partitions if world.group.owners[p] is self}
+        owned = [p for p in partitions if world.group.owners[p] is self]
         for partition, mark in command.marks.items():
             if partition in owned and not self._refuses(mark):
                 world.group.committed[partition] = mark

@@ -302,7 +302,9 @@ def _plan(random: Random) -> Plan:
     count = random.choice((0, 0, 1, 2, 4))
     actions = sorted((random.random() * seconds, random.choice(ACTIONS)) for _ in range(count))
     end = random.choice(("kill", "stop", "stop", "catch up"))
-    graces = [(0.0, random.choice((0.0, 0.1, 1.0, 40.0)))]
+    graces = [(0.0, random.choice((0.0, 0.0, 0.1, 1.0, 40.0)))]
+    if random.random() < 0.2:
+        actions.append((seconds - 0.001, "replace"))  # and then the end
     if random.random() < 0.5:
         graces.append((random.choice((0.0, 0.01, 0.3, 3.0)), random.choice((0.0, 0.0, 0.5, 5.0))))
 

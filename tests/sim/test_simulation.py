@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from kqworker.core import commands as c
 from kqworker.core.ending import PHASES
 from kqworker.core.pool import TRANSITIONS
-from tests.sim.runner import Result, run_many, run_one
+from tests.sim.planted import ROOT
+from tests.sim.runner import Result, run_many
 
 SEEDS = int(os.environ.get("KQWORKER_SIM_SEEDS", "500"))
 
@@ -39,11 +42,26 @@ def test_every_command_is_given(result: Result) -> None:
     assert result.seen == {kind.__name__ for kind in c.Command.__args__}
 
 
-def test_a_seed_is_the_same_each_time() -> None:
-    stories = []
-    for _ in range(2):
-        world, error = run_one(7, tell=True)
-        assert error is None
-        stories.append(world.story)
-    assert stories[0] == stories[1]
-    assert stories[0] and len(stories[0]) > 100
+STORIES = """
+import hashlib
+from tests.sim.runner import run_one
+for seed in range(60):
+    story = "\\n".join(run_one(seed, tell=True)[0].story)
+    print(seed, len(story), hashlib.sha256(story.encode()).hexdigest())
+"""
+
+
+def test_a_seed_is_the_same_in_every_process() -> None:
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", STORIES],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": number},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for number in ("1", "2")
+    ]
+    assert told[0].splitlines() == told[1].splitlines()
+    assert len(told[0].splitlines()) == 60

@@ -124,6 +124,10 @@ class Worker:
             # It hangs in the kernel.
             seconds = life.random.uniform(4.0, 30.0)
             life.oracle.undead.add(self.number)
+        elif command.task is None:
+            # Nobody stops it first: it may get something done before it is hit.
+            life.later(seconds, self.die, e.Cause.KILLED, 0.0, False)
+            return
         self.die(e.Cause.KILLED, seconds, charged=command.task is not None)
 
     def stop(self) -> None:
