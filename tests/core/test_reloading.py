@@ -47,6 +47,17 @@ def test_each_change_that_is_broken_is_told() -> None:
     assert [report.note for report in reports] == [c.Note.BROKEN] * 37
 
 
+def test_a_worker_that_is_replaced_while_it_fails_to_boot_starts_again() -> None:
+    supervisor = edited(workers=1)
+    assert c.KillWorker(2) in supervisor.on(e.Replace())
+
+    # It had imported the app of before, and said so before it was killed.
+    commands = supervisor.on(e.BootFailed(2, SYNTAX))
+
+    assert those(commands, c.StartWorker) == [c.StartWorker(3)]
+    assert not those(commands, c.Report)
+
+
 def test_a_stop_does_not_wait_for_a_change() -> None:
     supervisor = edited(workers=1)
     supervisor.on(e.BootFailed(2, SYNTAX))

@@ -73,20 +73,23 @@ def test_nobody_is_charged_when_the_forkserver_is_killed(
     kafka: Cluster, topic: NewTopic, supervise: Supervise
 ) -> None:
     name, dead = topic(partitions=2), topic()
-    produced = produce(kafka, name, [b"spin 0.002"] * 2000, partitions=2)
     # With one attempt alone, a charge would be a dead letter.
     policy = {"retry": {"attempts": 1}, "dead_letter": dead}
-    supervisor = supervise(kafka, name, "--until-caught-up", **policy)
+    supervisor = supervise(kafka, name, **policy)
 
-    kills = 3
+    kills, produced = 3, []
     for _ in range(kills):
+        produced += produce(kafka, name, [b"spin 0.002"] * 1000, partitions=2)
         supervisor.handled(supervisor.reader.ended + 400)
         supervisor.until(supervisor.workers, "workers are there")
         before = supervisor.workers()
         forkserver = supervisor.forkserver()
         forkserver.send_signal(signal.SIGKILL)
         assert ended([forkserver, *before], within=2.0), "workers outlive their forkserver"
-    assert supervisor.wait() == 0, supervisor
+    supervisor.handled(supervisor.reader.ended + 200)  # they come back
+    assert supervisor.stop() == 0, supervisor
+    rest = supervise(kafka, name, "--until-caught-up", **policy)
+    assert rest.wait() == 0, rest
 
     attempts = read(supervise.journal)
     checker.nothing_is_lost(produced, attempts)
