@@ -44,7 +44,11 @@ def test_a_mark_without_its_block_is_noticed(session: Session) -> None:
 
 
 def test_a_command_goes_on_while_others_run(session: Session) -> None:
-    script = "import time", "print('ready')", "try: time.sleep(60)", "except KeyboardInterrupt:"
+    script = (
+        "import time",
+        "try: print('ready', flush=True); time.sleep(60)",
+        "except KeyboardInterrupt:",
+    )
     session.follow(
         block("write wait.py", *script, "    print('ended')")
         + block("start", "$ python wait.py", "ready")
