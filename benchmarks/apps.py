@@ -7,10 +7,10 @@ import os
 import time
 from pathlib import Path
 
+from benchmarks.spinning import spin
 from kqworker import App
 
 TOPIC = os.environ.get("BENCH_TOPIC", "bench")
-LOOPS_PER_MS = int(os.environ.get("BENCH_LOOPS", "0"))
 
 
 class Seen:
@@ -26,14 +26,6 @@ def leave() -> None:
     if Seen.first:
         path = Path(os.environ["BENCH_FOLDER"]) / f"{os.getpid()}.json"
         path.write_text(json.dumps(told))
-
-
-def spin(loops: int) -> int:
-    """Burn CPU: the same work wherever it runs."""
-    total = 0
-    for i in range(loops):
-        total += i
-    return total
 
 
 busy = App("busy")

@@ -7,14 +7,14 @@ import sys
 import time
 
 from benchmarks import ground
-from benchmarks.apps import spin
+from benchmarks.spinning import spin
 
 WORKERS = 2
 ROUNDS = 5
 
 BARE = """
 import sys, time
-from benchmarks.apps import spin
+from benchmarks.spinning import spin
 count, loops = int(sys.argv[1]), int(sys.argv[2])
 sys.stdin.readline()
 first = time.monotonic()
