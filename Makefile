@@ -9,8 +9,8 @@
 
 # The versions `make test` looks for beside the one of .venv.
 VERSIONS = 3.11 3.12 3.13
-# What needs no Apache Kafka runs on every version.
-WITHOUT_KAFKA = -m 'not kafka' --ignore=tests/e2e
+# What needs neither Apache Kafka nor Go runs on every version.
+WITHOUT_KAFKA = -m 'not kafka and not interop' --ignore=tests/e2e
 PACKAGING = setup.cfg pyproject.toml tools/find-python
 
 .PHONY: demo test test-others check coverage bench clean
@@ -37,7 +37,7 @@ test-%: .venv-%/.installed-for-tests
 	KQWORKER_SIM_SEEDS=500 .venv-$*/bin/python -m pytest $(WITHOUT_KAFKA)
 
 # What is fast and needs no Kafka, for every change.
-UNIT = tests/core tests/wire tests/sim tests/app tests/settings tests/docs tests/typing
+UNIT = tests/core tests/wire tests/sim tests/app tests/settings tests/docs tests/typing tests/kq
 
 check: .venv/.installed-for-tests
 	.venv/bin/ruff format --check .

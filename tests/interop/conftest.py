@@ -1,0 +1,46 @@
+"""The fixture that gives a test the original: go-queue and go-zero, built by Go.
+
+Where there is no Go the tests are skipped and say why; with `CI` set they fail instead,
+because there a skipped test is a test nobody runs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+GO = Path(__file__).parent / "go"
+BUILD_SECONDS = 900.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks `interop`. A build from nothing takes minutes, and counts for the first test."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.interop)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(BUILD_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of tests/interop/go, which runs the real go-queue."""
+    if shutil.which("go") is None:
+        if os.environ.get("CI"):
+            pytest.fail("Go is missing, and the tests against go-queue are required here")
+        pytest.skip("Go is missing: the tests against go-queue are not run")
+    program = tmp_path_factory.mktemp("original") / "original"
+    built = subprocess.run(
+        ["go", "build", "-o", str(program), "."],
+        cwd=GO,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    assert built.returncode == 0, f"go build: {built.stdout}{built.stderr}"
+    return program
