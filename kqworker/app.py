@@ -124,7 +124,8 @@ class App:
         `RetryLater` decide for themselves.
 
         Args:
-            topic: A topic, or a pattern that begins with "^", such as `^logs\..*`. A topic
+            topic: A topic, or a pattern that begins with "^", such as `^logs\..*`; the caret
+                holds for its own alternative alone, so `^a|b` finds a "b" anywhere. A topic
                 that is named by one handler is not given to another's pattern; of two
                 patterns the first declared counts.
             ordering: "unordered" runs any messages at once, "key" those with one key one by

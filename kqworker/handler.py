@@ -252,7 +252,7 @@ class Handler(Generic[P, R]):
         # A dead letter that comes back to its handler would go round for ever.
         if topic == self.topic:
             raise self.refusal(f"dead_letter={topic!r} is its own topic: name another one")
-        if self._pattern is not None and self._pattern.match(topic):
+        if self._pattern is not None and self._pattern.search(topic):
             raise self.refusal(
                 f"dead_letter={topic!r} is matched by its own topic pattern {self.topic!r}: "
                 "choose a name outside of it"

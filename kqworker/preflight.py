@@ -203,7 +203,7 @@ def chosen(known: Sequence[str], settings: Settings) -> tuple[str, ...]:
     patterns = [topic for topic in topics if topic.startswith("^")]
     for topic in known:
         # The group would be given it, and the topic is its own handler's.
-        taking = [pattern for pattern in patterns if re.match(pattern, topic)]
+        taking = [pattern for pattern in patterns if re.search(pattern, topic)]
         if taking and topic not in topics:
             raise ConfigError(
                 f"topic {topic!r} is left out, but {taking[0]!r} takes it in: "

@@ -22,7 +22,8 @@ class Routes:
     """
 
     def __init__(self, policies: Sequence[HandlerPolicy]) -> None:
-        self._known = {p.topic: i for i, p in enumerate(policies) if not p.topic.startswith("^")}
+        # Patterns too, which does no harm: no topic's name has a caret.
+        self._known = {policy.topic: i for i, policy in enumerate(policies)}
         self._patterns = [
             (re.compile(p.topic), i) for i, p in enumerate(policies) if p.topic.startswith("^")
         ]

@@ -142,8 +142,9 @@ class Admin:
         unknown: list[str] = []
         for name in dict.fromkeys(wanted):
             if name.startswith("^"):
+                # Searched, as librdkafka does: "^" binds its own alternative alone.
                 pattern = re.compile(name)
-                found |= {t: count for t, count in topics.items() if pattern.match(t)}
+                found |= {t: count for t, count in topics.items() if pattern.search(t)}
             elif name in topics:
                 found[name] = topics[name]
             else:

@@ -243,6 +243,11 @@ async def async_generator(value: str) -> Any:
             {"topic": "^logs", "dead_letter": "logs.dlq"},
             "dead_letter='logs.dlq' is matched by its own topic pattern '^logs': choose",
         ),
+        # The caret is the first alternative's; the second is found anywhere.
+        (
+            {"topic": "^logs|audit", "dead_letter": "dead.audit"},
+            "dead_letter='dead.audit' is matched by its own topic pattern '^logs|audit': choose",
+        ),
         ({"time_limit": 0}, "time_limit=0: must be seconds above 0; leave it out for no limit"),
         ({"time_limit": float("nan")}, "time_limit=nan: must be seconds above 0"),
         ({"time_limit": float("inf")}, "time_limit=inf: must be seconds above 0"),

@@ -93,6 +93,15 @@ def test_a_topic_that_is_left_out_does_not_come_in_by_a_pattern(
     assert alone.topics == ("logs.a",)
 
 
+def test_a_pattern_takes_a_topic_in_wherever_it_is_found_in_its_name() -> None:
+    overlapping = App("overlapping")
+    overlapping.handler(topic="logs.a")(one.function)
+    overlapping.handler(topic=r"^audit|\.a$")(two.function)
+
+    with pytest.raises(ConfigError, match=r"^topic 'logs.a' is left out, but '\^audit"):
+        preflight.plan(overlapping, replace(ELSEWHERE, exclude_topics=("logs.a",)))
+
+
 def test_without_brokers_there_is_no_connection() -> None:
     with pytest.raises(ConfigError, match=r"^no brokers: give --brokers, KQWORKER_BROKERS"):
         preflight.connection(Settings())

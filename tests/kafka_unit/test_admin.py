@@ -71,6 +71,10 @@ def test_required_topics_come_with_their_partitions_and_patterns_with_what_they_
     assert kafka.require_topics(wanted, TIMEOUT) == {"test": 4, "logs.a": 4, "logs.b": 4}
 
 
+def test_a_caret_holds_for_its_own_alternative_of_a_pattern_alone(kafka: Admin) -> None:
+    assert kafka.require_topics([r"^none|\.b"], TIMEOUT) == {"logs.b": 4}
+
+
 def test_each_missing_topic_is_named_with_what_it_may_have_been_and_is_not_created(
     kafka: Admin,
 ) -> None:
