@@ -1,7 +1,7 @@
 """What a run tells whoever watches it: the banner, the ticks, the reports, the summary.
 
 Pure: values and one Protocol. Knows nothing of terminals or logs; `kqworker.cli.watches`
-draws what is told here. Tested through tests/cli/test_watches.py.
+and `kqworker.lines` show what is told here. Tested through tests/cli/test_watches.py.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ import click
 
 from kqworker.cli.opening import open_app, or_try_dev, with_brokers
 from kqworker.cli.options import LOADING, app_argument, setting_options
-from kqworker.cli.terminal import coloured, paint, table
+from kqworker.cli.terminal import coloured, paint
 from kqworker.errors import KQWorkerError
 from kqworker.exits import Exit
+from kqworker.lines import table
 
 
 @click.command()

@@ -63,7 +63,8 @@ def start(opened: Opened, settings: Settings) -> Exit:
 
 def watch_for(settings: Settings) -> Watch:
     """Return the live status line for a person at a terminal, else log lines."""
-    from kqworker.cli.watches import PlainWatch, TerminalWatch
+    from kqworker.cli.watches import TerminalWatch
+    from kqworker.lines import PlainWatch
 
     if live(sys.stderr) and settings.log_format == "text":
         return TerminalWatch(sys.stderr, coloured(sys.stderr), settings.until_caught_up)

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
 from typing import TextIO
 
 CODES = {"red": "31", "green": "32", "cyan": "36", "bold": "1"}
@@ -53,19 +52,6 @@ def fail(text: str) -> None:
     say(paint("error:", "red", coloured(sys.stderr)) + " " + first)
     for line in rest:
         say(f"       {line}")
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines with aligned columns.
-
-    >>> table([("a", "bb"), ("ccc", "d")])
-    ['a    bb', 'ccc  d']
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 class StatusLine:

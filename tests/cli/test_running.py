@@ -14,12 +14,13 @@ import pytest
 
 from kqworker import App
 from kqworker.cli.running import watch_for
-from kqworker.cli.watches import PlainWatch, TerminalWatch
+from kqworker.cli.watches import TerminalWatch
 from kqworker.core import commands as c
 from kqworker.core.snapshot import Snapshot
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker
 from kqworker.kafka.devbroker import DevBroker, start_dev_broker
+from kqworker.lines import PlainWatch
 from kqworker.run import AppReference, Quiet, _Run
 from kqworker.settings import Settings
 from tests.cli.conftest import Run, started

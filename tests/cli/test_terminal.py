@@ -23,7 +23,6 @@ from kqworker.cli.terminal import (
     fit,
     live,
     paint,
-    table,
 )
 
 
@@ -139,7 +138,3 @@ def test_a_bar_stays_within_its_width(fraction: float, full: int) -> None:
 )
 def test_a_duration_is_short(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
-
-
-def test_a_table_has_aligned_columns_and_no_trailing_spaces() -> None:
-    assert table([("a", "b"), ("long", "")]) == ["a     b", "long"]

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from kqworker.cli.watches import PlainWatch, Progress, Rate, TerminalWatch, banner_lines
+from kqworker.cli.watches import Progress, TerminalWatch
 from kqworker.core.commands import Note, Report
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.core.snapshot import Snapshot
 from kqworker.exits import Exit
+from kqworker.lines import PlainWatch, Rate, banner_lines, table
 from kqworker.settings import Settings
 from kqworker.types import Ordering
 from kqworker.watch import Banner, HandlerLine, Summary, Watch
@@ -268,3 +269,7 @@ def test_progress_grows_with_the_partitions_that_arrive() -> None:
 
 def test_nothing_to_do_is_all_done() -> None:
     assert Progress().update(0, 0.0) == (1.0, None)
+
+
+def test_a_table_has_aligned_columns_and_no_trailing_spaces() -> None:
+    assert table([("a", "b"), ("long", "")]) == ["a     b", "long"]
