@@ -28,7 +28,7 @@ from kqworker.kafka.faults import Faults
 from kqworker.kafka.ledger import Ledger
 from kqworker.kafka.logs import client_log
 from kqworker.kafka.mailbox import Mailbox
-from kqworker.kafka.partitions import begin_at, is_cooperative, ours, theirs
+from kqworker.kafka.partitions import begin_at, ends_of, is_cooperative, ours, theirs
 from kqworker.kafka.pauses import Pauses
 from kqworker.types import Records, TopicPartition
 
@@ -83,6 +83,7 @@ class Member:
         self._mailbox = mailbox
         self._faults = Faults(mailbox)
         self._cooperative = is_cooperative(properties)
+        self._from_end = properties.get("auto.offset.reset") == "latest"
         interval = float(str(properties.get("max.poll.interval.ms", 300_000))) / 1000
         self._drain_seconds = max(0.0, min(drain_seconds, interval / 2 - ANSWER_SECONDS))
         # Guards what both threads touch: the commands, the count of batches, the closing.
@@ -306,12 +307,18 @@ class Member:
     # -- rebalances, called by librdkafka inside poll() and consume()
 
     def _on_assign(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        starts = begin_at(consumer, partitions)
+        starts, fresh = begin_at(consumer, partitions)
+        # librdkafka would find the end as well, but tell it with the first message only:
+        # until then nothing could be committed, and a restart would begin at a later end.
+        ends = ends_of(consumer, fresh) if self._from_end else {}
         for p in partitions:
             start = starts[ours(p)]
+            self._ledger.begin(ours(p), start)
             # Otherwise librdkafka asks for itself, and follows auto.offset.reset.
             p.offset = OFFSET_INVALID if start.offset is None else start.offset
-            self._ledger.begin(ours(p), start)
+            if ours(p) in ends:
+                p.offset = ends[ours(p)]
+                self._ledger.reach(ours(p), p.offset)
         self.owned = frozenset(self._ledger.owned)
         if self._cooperative:
             consumer.incremental_assign(partitions)
@@ -320,7 +327,8 @@ class Member:
         self._faults.assigned({p.topic for p in partitions})
         self._pauses.apply(consumer, self.owned)
         if starts:
-            self._mailbox.put(Assigned(self.number, starts))
+            known = [Positions(ends, self.number)] if ends else []
+            self._mailbox.put(Assigned(self.number, starts), *known)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         revoked = tuple(map(ours, partitions))

@@ -139,6 +139,23 @@ def test_a_group_without_commits_starts_where_it_is_told(broker: Broker, opened:
 
 
 @on_every_protocol
+def test_a_start_at_the_end_can_be_committed_before_any_message(
+    broker: Broker, opened: Opened
+) -> None:
+    topic, group = broker.new_topic(), new_group()
+    produce(broker, topic, {0: numbered(5)})
+    first = opened(topic, group, offset="latest")
+    run(lambda: len(first.at) == PARTITIONS, first)
+    first.commit()
+    assert first.source.close(TIMEOUT)
+    produce(broker, topic, {0: numbered(3), 1: numbered(2)})
+    second = opened(topic, group, offset="latest")
+    run(lambda: len(second.values) == 5, second)
+
+    assert committed(broker, group, topic) == {p: Mark(5 if p == 0 else 0, "") for p in ALL}
+
+
+@on_every_protocol
 def test_a_commit_is_answered_and_the_next_owner_begins_there(
     broker: Broker, opened: Opened
 ) -> None:

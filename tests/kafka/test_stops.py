@@ -122,6 +122,22 @@ def test_a_stop_keeps_the_attempts_of_what_waits_for_its_next_one(
     assert len(attempts) == 4
 
 
+def test_a_group_that_starts_at_the_end_commits_that_end_before_any_message(
+    kafka: Cluster, topic: NewTopic, supervise: Supervise
+) -> None:
+    name = topic(partitions=4)
+    produce(kafka, name, [b"ok"] * 20, partitions=4)
+    first = supervise(kafka, name, "--offset", "latest").ready()
+    assert first.stop() == 0, first
+    meanwhile = produce(kafka, name, [b"ok"] * 10, partitions=4)
+
+    second = supervise(kafka, name, "--offset", "latest", "--until-caught-up")
+    assert second.wait() == 0, second
+
+    attempts = read(supervise.journal)
+    assert sorted(attempt.key for attempt in attempts) == sorted(meanwhile)
+
+
 def test_a_second_ctrl_c_stops_now(kafka: Cluster, topic: NewTopic, supervise: Supervise) -> None:
     name = topic()
     produce(kafka, name, [b"sleep 60"] * 2)
