@@ -13,8 +13,9 @@ from benchmarks import ground
 from kqworker.core.snapshot import Snapshot
 from kqworker.exits import Exit
 from kqworker.kafka.properties import consumer_properties
-from kqworker.run import AppReference, Quiet, run
+from kqworker.run import AppReference, run
 from kqworker.settings import Settings
+from kqworker.watch import Quiet
 
 COUNT = 2_000_000
 ROUNDS = 3

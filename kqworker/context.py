@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from kqworker.delivery import Delivery
 from kqworker.payload import HeadersLike
-from kqworker.types import Output, Segment
+from kqworker.types import Headers, Output, Segment
 
 _logger = logging.getLogger("kqworker.handler")
 
@@ -86,6 +86,12 @@ class Context:
         return self._segment.records.offsets[self._index]
 
     @property
+    def headers(self) -> Headers:
+        """The message's headers, in the record's order; a name may stand more than once."""
+        column = self._segment.records.headers
+        return () if column is None else column[self._index] or ()
+
+    @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose records carry topic, partition, offset, attempt and handler."""
         fields = {
@@ -146,6 +152,11 @@ def collecting(on: bool) -> None:
     """Collect what is pushed in this process from now on, or no longer."""
     global _collecting
     _collecting = on
+
+
+def is_collecting() -> bool:
+    """Return whether this process is a worker, where a push must not outlive its message."""
+    return _collecting
 
 
 def collect(output: Output) -> Delivery | None:

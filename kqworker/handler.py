@@ -24,7 +24,7 @@ from kqworker.core.retry import Retry
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
 from kqworker.payload import HeadersLike, make_output, topic_fault
-from kqworker.signature import plain_function, read_signature
+from kqworker.signature import Signature, plain_function, read_signature
 from kqworker.types import Ordering, Output, Segment
 from kqworker.values import did_you_mean
 
@@ -78,7 +78,7 @@ class Handler(Generic[P, R]):
         self.time_limit = self._checked_time_limit(time_limit)
         self.output = self._checked_output(output)
         try:
-            self._signature = read_signature(function)
+            self._signature = self._asked_for()
         except TypeError as error:
             raise self.refusal(str(error)) from error
         self.payload = self._signature.payload
@@ -109,6 +109,9 @@ class Handler(Generic[P, R]):
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         self._bind = self._compiled()
+
+    def _asked_for(self) -> Signature:
+        return read_signature(self.function)
 
     def _compiled(self) -> Bind:
         function: Callable[..., object] = self.function

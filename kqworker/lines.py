@@ -15,6 +15,7 @@ from dataclasses import asdict
 from kqworker import reports
 from kqworker.core.commands import Report
 from kqworker.core.policy import HandlerPolicy
+from kqworker.core.retry import ENDLESS
 from kqworker.core.snapshot import Snapshot
 from kqworker.types import Ordering
 from kqworker.values import show_size
@@ -231,5 +232,7 @@ def _handler_lines(handlers: Sequence[HandlerLine], each: bool) -> list[str]:
 
 def _failing(policy: HandlerPolicy) -> str:
     attempts = policy.retry.attempts
+    if attempts >= ENDLESS:
+        return "retried until it succeeds"
     tried = f"retry {attempts}" if attempts > 1 else "no retry"
     return f"{tried} → {policy.dead_letter or 'logged and accepted'}"

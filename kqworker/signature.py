@@ -75,8 +75,13 @@ class Signature:
         return "Message" if main.payload is ANYTHING else f"Message[{main.payload}]"
 
 
-def read_signature(function: Callable[..., object]) -> Signature:
+def read_signature(function: Callable[..., object], context_first: bool = False) -> Signature:
     """Return what a function asks for.
+
+    Args:
+        function: The handler.
+        context_first: The first of three parameters is the context, annotated or not, as in
+            go-queue's `(ctx, key, value)`.
 
     Raises:
         TypeError: It asks for something that cannot be served; the text says what is allowed.
@@ -88,6 +93,8 @@ def read_signature(function: Callable[..., object]) -> Signature:
     hints = {p.name: _resolve(function, p) for p in parameters}
 
     contexts = [p for p in parameters if _is_context(hints[p.name])]
+    if context_first and not contexts and sum(p.default is p.empty for p in parameters) == 3:
+        contexts = parameters[:1]
     payloads = _payload_parameters([p for p in parameters if p not in contexts])
     roles: dict[str, tuple[Role, Payload]] = {p.name: (Role.CONTEXT, ANYTHING) for p in contexts}
     if len(payloads) == 1:

@@ -119,3 +119,25 @@ class Watch(Protocol):
     def finished(self, summary: Summary) -> None:
         """Say how it ended; the last call."""
         ...
+
+
+class Quiet:
+    """Watches nothing."""
+
+    def started(self, banner: Banner) -> None:
+        """Ignore it."""
+
+    def ready(self, seconds: float) -> None:
+        """Ignore it."""
+
+    def tick(self, snapshot: Snapshot) -> None:
+        """Ignore it."""
+
+    def report(self, report: Report) -> None:
+        """Ignore it."""
+
+    def stopping(self, reason: str) -> None:
+        """Ignore it."""
+
+    def finished(self, summary: Summary) -> None:
+        """Ignore it."""

@@ -7,7 +7,10 @@ Tested by tests/core/test_retry.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+# Attempts that nothing uses up.
+ENDLESS: Final = 2**62
 
 
 class Random(Protocol):

@@ -7,9 +7,11 @@ Tested by tests/runtime/test_loop.py and by everything end to end.
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -96,6 +98,72 @@ class Signals:
         return caught
 
 
+class Stop:
+    """Asks a run to end: from another thread, from a signal handler, before it has begun.
+
+    One serves one run. What is asked for before the run listens is not lost.
+    """
+
+    def __init__(self) -> None:
+        self._requests: deque[bool] = deque()
+        self._asked = False
+        self._ends: tuple[socket.socket, socket.socket] | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether anybody has asked yet."""
+        return self._asked
+
+    def request(self, now: bool = False) -> None:
+        """Ask for the end, at any time and as often as one likes; never block.
+
+        Args:
+            now: Do not wait for what is being handled.
+        """
+        # Only what a signal handler can do in the middle of anything else.
+        self._asked = True
+        self._requests.append(now)
+        ends = self._ends
+        if ends is not None:
+            with contextlib.suppress(OSError):  # full: it is awake; closed: it has ended
+                ends[1].send(b"\0")
+
+    def __enter__(self) -> Stop:
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        self._ends = reader, writer
+        if self._requests:
+            writer.send(b"\0")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        ends, self._ends = self._ends, None
+        for end in ends or ():
+            end.close()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when somebody has asked."""
+        assert self._ends is not None
+        return self._ends[0].fileno()
+
+    def take(self) -> list[bool]:
+        """Return what was asked for since the last call, in order: whether to end now."""
+        assert self._ends is not None
+        with contextlib.suppress(BlockingIOError):
+            while self._ends[0].recv(4096):
+                pass
+        taken = []
+        while self._requests:
+            taken.append(self._requests.popleft())
+        return taken
+
+
 @dataclass(slots=True)
 class _Chore:
     seconds: float
@@ -115,6 +183,8 @@ class Loop:
         report: Takes every `Report`; must be quick.
         signals: What has come from outside.
         on_signal: Turns a signal into events.
+        stop: Who else may ask for the end; entered.
+        on_stop: Turns such a request into events; takes whether to end now.
     """
 
     def __init__(
@@ -127,15 +197,20 @@ class Loop:
         report: Callable[[c.Report], None],
         signals: Signals,
         on_signal: Callable[[signal.Signals], Iterable[Event]],
+        stop: Stop,
+        on_stop: Callable[[bool], Iterable[Event]],
     ) -> None:
         self._core = core
         self._clock = clock
         self._signals = signals
         self._on_signal = on_signal
+        self._stop = stop
+        self._on_stop = on_stop
         self._chores: list[_Chore] = []
         self._stopped: c.Stopped | None = None
         self._selector = selectors.DefaultSelector()
-        self._selector.register(signals, selectors.EVENT_READ, None)
+        self._selector.register(signals, selectors.EVENT_READ, signals)
+        self._selector.register(stop, selectors.EVENT_READ, stop)
         # Workers first: what they finished frees room for what was fetched.
         self._ports: tuple[Port, ...] = (workers, sink, source)
         for port in self._ports:
@@ -143,7 +218,7 @@ class Loop:
         self._route: dict[type, Callable[..., None]] = {
             c.Produce: sink.produce,
             c.Report: report,
-            c.Stopped: self._stop,
+            c.Stopped: self._end,
         }
         self._route.update(dict.fromkeys(get_args(c.SourceCommand), source.execute))
         self._route.update(dict.fromkeys(get_args(c.WorkersCommand), workers.execute))
@@ -162,7 +237,7 @@ class Loop:
         finally:
             self._selector.close()
 
-    def _stop(self, command: c.Stopped) -> None:
+    def _end(self, command: c.Stopped) -> None:
         self._stopped = command
 
     def _do(self, commands: list[c.Command]) -> None:
@@ -181,9 +256,12 @@ class Loop:
         if deadline is not None:
             due = min(due, deadline)
         ready = {key.data for key, _ in self._selector.select(max(0.0, due - now))}
-        if None in ready:
+        if self._signals in ready:
             for number in self._signals.take():
                 self._feed(self._on_signal(number))
+        if self._stop in ready:
+            for at_once in self._stop.take():
+                self._feed(self._on_stop(at_once))
         for port in self._ports:
             if port in ready:
                 self._feed(port.events())

@@ -43,8 +43,8 @@ _Data = tuple[str, Child | None]
 class ProcessWorkers:
     """Workers, each in a process of its own.
 
-    Use it from the main thread only: a process is killed when the thread that started it
-    has ended.
+    Use it from one thread only, which must last as long: a process that was spawned is
+    killed when the thread that started it has ended.
 
     Args:
         spec: What the workers run.

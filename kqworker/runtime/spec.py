@@ -34,6 +34,7 @@ class WorkerSpec:
             share what it loads. Off where the app may change while it runs.
         declared: The handlers as the supervisor imported them: it names them by their place
             in here. Empty for those of the app, as it is.
+        imports: Without a reference, the module to import beforehand; empty for none.
     """
 
     reference: str | None = None
@@ -44,11 +45,14 @@ class WorkerSpec:
     log_format: str = "text"
     preload: bool = True
     declared: tuple[HandlerPolicy, ...] = ()
+    imports: str = ""
 
     @property
     def module(self) -> str:
         """The module that a forkserver imports beforehand; empty for none."""
-        return self.reference.partition(":")[0] if self.reference and self.preload else ""
+        if not self.preload:
+            return ""
+        return self.reference.partition(":")[0] if self.reference else self.imports
 
 
 def load(spec: WorkerSpec) -> App:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -31,10 +32,29 @@ def test_a_context_knows_the_message_and_its_attempt() -> None:
     assert (context.attempt, context.deadline) == (3, 12.5)
 
 
+def test_a_context_has_the_headers_of_its_message() -> None:
+    headers = (("trace", b"1"), ("trace", None))
+    both = replace(
+        segment(b"a", b"b"), records=replace(segment(b"a", b"b").records, headers=[headers, None])
+    )
+
+    assert [Context(made(handle), both, i, None).headers for i in (0, 1)] == [headers, ()]
+    assert Context(made(handle), segment(b"a"), 0, None).headers == ()
+
+
 def test_a_context_has_only_what_is_built() -> None:
     public = {name for name in dir(Context) if not name.startswith("_")}
 
-    assert public == {"attempt", "deadline", "logger", "offset", "partition", "push", "topic"}
+    assert public == {
+        "attempt",
+        "deadline",
+        "headers",
+        "logger",
+        "offset",
+        "partition",
+        "push",
+        "topic",
+    }
 
 
 def test_the_logger_adds_the_coordinates_to_the_fields_of_the_call(

@@ -21,8 +21,10 @@ from kqworker.exits import Exit
 from kqworker.kafka import devbroker
 from kqworker.kafka.devbroker import DevBroker, start_dev_broker
 from kqworker.lines import PlainWatch
-from kqworker.run import AppReference, Quiet, _Run
+from kqworker.run import AppReference, _Run
+from kqworker.runtime.loop import Stop
 from kqworker.settings import Settings
+from kqworker.watch import Quiet
 from tests.cli.conftest import Run, started
 
 APP = """\
@@ -258,7 +260,7 @@ def test_a_run_that_waits_for_others_has_not_caught_up(snapshot: Snapshot, code:
     app = App("waiting")
     app.handler(topic="test", name="test")(lambda text: None)
     settings = Settings(brokers=("a:1",), until_caught_up=True)
-    run = _Run(app, settings, AppReference(None), Quiet())
+    run = _Run(app, settings, AppReference(None), Quiet(), Stop())
     run._on_signal(signal.SIGTERM)
 
     assert run._finish(c.Stopped(c.End.CLEAN), Core(), Workers()) is code  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import pytest
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.runtime.loop import Loop, Signals
+from kqworker.runtime.loop import Loop, Signals, Stop
 from kqworker.types import Output, TopicPartition
 
 TP = TopicPartition("test", 0)
@@ -94,10 +95,11 @@ class Surroundings:
         self.core = FakeCore(stop_after, answer)
         self.workers, self.sink, self.source = map(FakePort, (workers, sink, source))
         self.reports: list[c.Report] = []
+        self.stop = Stop()
 
     @contextmanager
     def loop(self) -> Iterator[Loop]:
-        with Signals((signal.SIGUSR1,)) as signals:
+        with Signals((signal.SIGUSR1,)) as signals, self.stop as stop:
             source: Any = self.source
             sink: Any = self.sink
             workers: Any = self.workers
@@ -111,6 +113,8 @@ class Surroundings:
                     self.reports.append,
                     signals,
                     lambda _: (e.StopRequested(0.0),),
+                    stop,
+                    lambda at_once: (e.StopRequested(0.0 if at_once else 9.0),),
                 )
             finally:
                 for port in (source, sink, workers):
@@ -153,6 +157,40 @@ def test_a_signal_is_heard_before_all_else_and_outside_of_its_handler() -> None:
         loop.run()
 
     assert around.core.heard == [e.StopRequested(0.0), ready]
+
+
+def test_a_stop_that_was_asked_for_before_the_loop_listens_is_heard() -> None:
+    around = Surroundings(2)
+    around.stop.request()
+    around.stop.request(now=True)
+
+    with around.loop() as loop:
+        loop.run()
+
+    assert around.stop.asked
+    assert around.core.heard == [e.StopRequested(9.0), e.StopRequested(0.0)]
+
+
+def test_a_stop_from_another_thread_wakes_the_loop() -> None:
+    around = Surroundings(1)
+
+    with around.loop() as loop:
+        asking = threading.Thread(target=around.stop.request)
+        asking.start()
+        loop.run()
+        asking.join()
+
+    assert around.core.heard == [e.StopRequested(9.0)]
+
+
+def test_a_stop_after_the_end_changes_nothing() -> None:
+    stop = Stop()
+    with stop:
+        pass
+
+    stop.request()
+
+    assert stop.asked
 
 
 def test_a_tick_comes_when_the_core_wants_one() -> None:
