@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from tests.leaks import Snapshot
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("kqworker", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kqworker")
+
+# A shell that is not interactive has what it starts with "&" ignore Ctrl-C, and all that is
+# started from there inherits it: no test of Ctrl-C would ever end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ON_KAFKA = {"kafka", "kafka3", "kafka_tls", "new_cluster", "topic"}
 
