@@ -97,7 +97,7 @@ def run(
 ) -> Exit:
     """Handle messages until a signal, a failure, or with `until_caught_up` the end.
 
-    In the main thread TERM and INT drain, a second INT stops now, a third leaves at once;
+    In the main thread TERM, HUP and INT drain, a second INT stops now, a third leaves at once;
     elsewhere signals are not looked at. Several runs may go on in one process, each in a
     thread of its own.
 
@@ -178,7 +178,7 @@ class _Run:
             # there is.
             with (
                 collections.rarely(),
-                Signals((signal.SIGINT, signal.SIGTERM)) as signals,
+                Signals(_ending()) as signals,
                 self._stop as stop,
             ):
                 source = KafkaSource(plan.consumers, plan.topics, settings.shutdown_timeout)
@@ -386,6 +386,14 @@ class _Run:
                 f"workers keep dying and handle nothing; the last one: {_told(stopped.failure)}"
             )
         return end
+
+
+def _ending() -> list[signal.Signals]:
+    """Return the signals that drain: a hang-up too, unless `nohup` keeps it from us."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 def _told(failure: Failure) -> str:

@@ -8,6 +8,7 @@ that `--help` answers at once. Tested by tests/cli.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -53,7 +54,7 @@ class Program(click.Group):
             fail(error.format_message())
             code = Exit.USAGE
         except (click.Abort, KeyboardInterrupt):
-            # Asked to stop before it was done: never 0.
+            # Asked to stop before it was done, by Ctrl-C or TERM: never 0.
             code = Exit.ABANDONED
         except KQWorkerError as error:
             if isinstance(error, BugError):
@@ -104,6 +105,9 @@ for command in (run, dev, demo, push, check, handlers, config, init, broker):
 def main() -> NoReturn:
     """Run the command line; the entry point of `kqworker`."""
     _fill_standard_streams()
+    # As Ctrl-C, wherever nothing else is said: the kernel keeps a TERM that nobody handles
+    # from the first process of a container, which would then be waited for and killed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     program.main()
 
 

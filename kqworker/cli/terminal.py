@@ -5,6 +5,7 @@ Decides only the form. Knows nothing of Kafka or runs. Tested by tests/cli/test_
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -46,6 +47,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def write(terminal: TextIO, text: str) -> None:
+    """Write to a terminal that may have been closed: the work goes on without it."""
+    with contextlib.suppress(OSError):
+        terminal.write(text)
+        terminal.flush()
+
+
 def fail(text: str) -> None:
     """Write `error: …` to standard error, further lines below the first one's text."""
     first, *rest = text.rstrip().splitlines() or ["unknown"]
@@ -69,15 +77,13 @@ class StatusLine:
     def draw(self, text: str) -> None:
         """Draw the line, cut to the terminal's width."""
         shown = fit(text, columns(self._stream) - 1)
-        self._stream.write(f"\r\x1b[J\n{shown}\x1b[1A\r")
-        self._stream.flush()
+        write(self._stream, f"\r\x1b[J\n{shown}\x1b[1A\r")
         self._drawn = True
 
     def clear(self) -> None:
         """Remove the line; what is written next stays."""
         if self._drawn:
-            self._stream.write("\r\x1b[J")
-            self._stream.flush()
+            write(self._stream, "\r\x1b[J")
             self._drawn = False
 
 

@@ -11,7 +11,7 @@ import time
 from typing import TextIO
 
 from kqworker import reports
-from kqworker.cli.terminal import StatusLine, bar, duration, paint
+from kqworker.cli.terminal import StatusLine, bar, duration, paint, write
 from kqworker.core.commands import Report
 from kqworker.core.snapshot import Snapshot
 from kqworker.lines import Clock, Rate, banner_lines, counts, summary_line, waiting
@@ -116,8 +116,7 @@ class TerminalWatch:
 
     def _write(self, line: str) -> None:
         self._status.clear()
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        write(self._stream, line + "\n")
 
     def _paint(self, text: str, colour: str) -> str:
         return paint(text, colour, self._colours)

@@ -220,7 +220,8 @@ def _announced(path: Path) -> dict[str, object] | None:
 def main() -> None:
     """Serve until standard input ends; say the address on standard output."""
     # Whoever started it decides when it ends, by closing the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     # Its log would fill a queue that nobody empties.
     producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
     (broker,) = producer.list_topics(timeout=START_TIMEOUT).brokers.values()

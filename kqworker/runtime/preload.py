@@ -64,9 +64,11 @@ def refused(spec: WorkerSpec) -> str | None:
 
 def _carry_out(order: Order) -> None:
     global server, refusal
-    # A stop that is broadcast, by a service manager for one, is the supervisor's to act
-    # on: without the forkserver all workers would end in the middle of their messages.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A stop that is broadcast, by a service manager or a terminal that closes, is the
+    # supervisor's to act on: without the forkserver all workers would end in the middle of
+    # their messages.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     tied = die_with_parent()
     if os.getppid() != order.supervisor:
         os._exit(1)

@@ -91,7 +91,7 @@ def _cut_loose() -> None:
     In a session of its own, what the worker starts can be found and ended with it.
     """
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not SIG_IGN: programs that a handler starts would inherit that.
         signal.signal(number, _take_no_notice)
     if not faulthandler.is_enabled():
@@ -123,8 +123,9 @@ def _not_the_worker(channel: WorkerChannel, slot: WorkerSlot) -> None:
     channel.close()
     slot.close()
     collecting(False)
-    if signal.getsignal(signal.SIGTERM) is _take_no_notice:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is _take_no_notice:
+            signal.signal(number, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is _take_no_notice:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -91,13 +91,16 @@ def kqworker(here: Path) -> Run:
 class Started:
     """A command that runs; its standard output, and its standard error on a terminal or not."""
 
-    def __init__(self, *args: str, terminal: bool = False) -> None:
+    def __init__(self, *args: str, terminal: bool = False, nohup: bool = False) -> None:
         master, slave = pty.openpty() if terminal else os.pipe()
+        command = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", *args]
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", *args],
+            ["nohup", *command] if nohup else command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=slave,
+            # A job of its own, as a terminal's shell starts it.
+            process_group=0,
         )
         os.close(slave)
         self._err = master
@@ -120,10 +123,17 @@ class Started:
             pass
         return self.process.wait(20)
 
+    def hang_up(self) -> None:
+        """Close the terminal: all of the job hears of it, and no write succeeds any more."""
+        os.close(self._err)
+        self._err = -1
+        os.killpg(self.process.pid, signal.SIGHUP)
+
     def close(self) -> None:
         self.process.kill()
         self.process.communicate()
-        os.close(self._err)
+        if self._err >= 0:
+            os.close(self._err)
 
     def _read(self) -> bool:
         try:
@@ -135,8 +145,8 @@ class Started:
 
 
 @contextmanager
-def started(*args: str, terminal: bool = False) -> Iterator[Started]:
-    process = Started(*args, terminal=terminal)
+def started(*args: str, terminal: bool = False, nohup: bool = False) -> Iterator[Started]:
+    process = Started(*args, terminal=terminal, nohup=nohup)
     try:
         yield process
     finally:

@@ -227,13 +227,44 @@ def test_the_status_line_has_gone_when_an_error_is_told(shop: Path, broker: DevB
     assert "workers busy" not in status[removed:] + error
 
 
-def test_ctrl_c_ends_the_wait_for_a_broker(shop: Path) -> None:
+def test_a_terminal_that_closes_lets_what_runs_end(
+    shop: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    (shop / "app.py").write_text("import time\n" + APP + "    time.sleep(0.5); print('ended')\n")
+    kqworker("push", "test", "a")
+
+    with started("run", "app:app", "-w", "1", terminal=True) as run:
+        assert run.process.stdout is not None
+        assert run.process.stdout.readline() == b"first a\n"
+        run.hang_up()
+
+        assert run.process.stdout.readline() == b"ended\n"
+        assert run.process.wait(20) == 0
+
+    again = kqworker("run", "app:app", "--until-caught-up")
+    assert (again.code, again.out) == (0, "")
+
+
+def test_nohup_keeps_a_hang_up_from_the_run(shop: Path, broker: DevBroker, kqworker: Run) -> None:
+    with started("run", "app:app", "-w", "1", nohup=True) as run:
+        run.wait_for("ready")
+        run.process.send_signal(signal.SIGHUP)
+        kqworker("push", "test", "a")
+        assert run.process.stdout is not None
+        assert run.process.stdout.readline() == b"first a\n"
+
+        assert run.end(signal.SIGTERM) == 0
+        assert "SIGHUP" not in run.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_wait_for_a_broker(shop: Path, number: signal.Signals) -> None:
     # Nobody listens on port 1 of loopback.
     with started("run", "app:app", "-b", "127.0.0.1:1") as run:
         run.wait_for("no broker can be reached")
         begun = time.monotonic()
 
-        code = run.end(signal.SIGINT)
+        code = run.end(number)
 
         assert code == 4
         assert time.monotonic() - begun < 5.0

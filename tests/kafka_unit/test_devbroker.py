@@ -123,11 +123,12 @@ def test_stop_ends_it_and_a_second_stop_does_nothing(broker: DevBroker) -> None:
     assert not psutil.pid_exists(broker.pid)
 
 
-def test_it_outlives_ctrl_c_and_stop_kills_what_does_not_end(
+def test_it_outlives_ctrl_c_and_a_hang_up_and_stop_kills_what_does_not_end(
     broker: DevBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devbroker, "STOP_TIMEOUT", 0.1)
-    os.kill(broker.pid, signal.SIGINT)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        os.kill(broker.pid, number)
     create_topics(broker.address, ["still-there"])
     os.kill(broker.pid, signal.SIGSTOP)
 

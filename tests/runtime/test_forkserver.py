@@ -192,7 +192,7 @@ def test_a_broadcast_stop_does_not_reach_the_forkserver() -> None:
         worker = bench.start()
         pid = server_pid()
         assert pid is not None
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.kill(pid, number)
 
         assert bench.done(bench.send(worker, ["ok"])).accepted == [0]
