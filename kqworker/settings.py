@@ -113,7 +113,11 @@ class Settings:
         True, values.flag, "", "Import the app once, in the process that workers are forked from."
     )
     reload: bool = _setting(
-        False, values.flag, "", "Replace the workers when a Python file of the app changes."
+        False,
+        values.flag,
+        "",
+        "Replace the workers when a Python file of the app changes; what its handlers declare "
+        "(topic, ordering, retry …) stays as it was until a new start.",
     )
     log_level: str = _setting(
         "info",

@@ -103,5 +103,6 @@ def changes(app: App, declared: Sequence[HandlerPolicy]) -> str | None:
         return None
     return (
         f"the handlers of {', '.join(map(repr, differ))} are new or declared otherwise than when "
-        "kqworker was started: their code counts at once, the rest after a new start"
+        "kqworker was started: their code counts at once; topics, ordering, retry, dead_letter "
+        "and time_limit stay as they were until a new start"
     )
