@@ -27,6 +27,8 @@ from kqworker.types import Failure, Output
 
 # How long the thread waits for deliveries at a time, and so how soon it sees a stop.
 POLL = 0.05
+# How long one question after a topic may take.
+ASK = 1.0
 # A close tells those who still wait, within this.
 PURGE = 1.0
 
@@ -53,6 +55,10 @@ FINAL = frozenset(
         KafkaError._BAD_MSG,
     }
 )
+
+UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+# Of a question after a topic: no use in asking again, as there is after an unknown one.
+REFUSED = FINAL - UNKNOWN_TOPIC
 
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
@@ -109,24 +115,71 @@ class KafkaSink:
                 self._waiting.append(job)
         self._post()
 
-    def send(self, output: Output) -> Delivery:
+    def send(
+        self, output: Output, delivery: Delivery | None = None, timeout: float | None = None
+    ) -> Delivery:
         """Produce a record; wait only while the client's queue is full, never for the broker.
+
+        Args:
+            output: The record.
+            delivery: What is told how it ends; None for a new one. It may be told before
+                this returns.
+            timeout: Seconds to wait for room, at least 0; None waits until there is some.
 
         Returns:
             The delivery under way; it fails with a BrokerError.
 
         Raises:
+            TimeoutError: There was no room in time; the delivery is told nothing.
             RuntimeError: The sink is closed.
         """
-        delivery = Delivery()
-        job = _Job(output, partial(_settle, delivery))
+        delivery = Delivery() if delivery is None else delivery
+        job = _Job(output, partial(_settle, delivery, output.topic))
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self._room:
             while True:
                 if self._deadline is not None:
                     raise RuntimeError("the sink is closed")
                 if not self._waiting and self._accepted(job):
                     return delivery
-                self._room.wait()
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError("the queue has been full")
+                self._room.wait(left)
+
+    def partitions(self, topic: str, timeout: float) -> int:
+        """Return how many partitions a topic has; one that does not exist is waited for.
+
+        Where `allow.auto.create.topics` is set, the question creates it.
+
+        Args:
+            topic: Its name.
+            timeout: Seconds, above 0.
+
+        Raises:
+            BrokerError: The topic does not exist, or Kafka does not answer.
+            RuntimeError: The sink is closed.
+        """
+        with self._lock:
+            if self._deadline is not None:
+                raise RuntimeError("the sink is closed")
+            producer = self._producer
+        deadline = time.monotonic() + timeout
+        while True:
+            # In short calls, so that Ctrl-C is answered in between.
+            patience = min(ASK, max(deadline - time.monotonic(), POLL))
+            try:
+                found = producer.list_topics(topic, timeout=patience).topics[topic]
+                error = found.error
+                count = len(found.partitions)
+            except KafkaException as raised:
+                error, count = raised.args[0], 0
+            if count and error is None:
+                return count
+            if time.monotonic() >= deadline or (error is not None and error.code() in REFUSED):
+                text = f"cannot read how many partitions there are: {_reason(error, topic)}"
+                raise BrokerError(text, error is not None and error.code() not in FINAL)
+            time.sleep(POLL)
 
     def close(self, timeout: float) -> bool:
         """Wait for what is under way; what is not answered in time is answered as failed.
@@ -260,9 +313,17 @@ class KafkaSink:
             self._serve(producer.flush)
 
 
-def _settle(delivery: Delivery, error: KafkaError | None, message: Message | None) -> None:
+def _reason(error: KafkaError | None, topic: str) -> str:
+    if error is None or error.code() in UNKNOWN_TOPIC:
+        return f"topic {topic!r} does not exist"
+    return str(error.str())
+
+
+def _settle(
+    delivery: Delivery, topic: str, error: KafkaError | None, message: Message | None
+) -> None:
     if error is not None:
-        text = f"the record cannot be delivered: {error.str()}"
+        text = f"the record cannot be delivered: {_reason(error, topic)}"
         delivery._fail(BrokerError(text, retriable=error.code() not in FINAL))
         return
     assert message is not None

@@ -1,0 +1,211 @@
+"""The Pusher for asyncio: what would wait, is awaited.
+
+Decides nothing of its own: what a push means is the Pusher's. Only what may block (the
+first push, a full buffer, the count of partitions, the close) goes to a thread. Tested by
+tests/kq/test_async_pusher.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from kqworker.errors import KQWorkerError
+from kqworker.kq.push_options import PushOption
+from kqworker.kq.pusher import CLOSE_TIMEOUT, Pusher
+from kqworker.kq.trace import inject
+from kqworker.types import Headers
+
+if TYPE_CHECKING:
+    from kqworker.kq.pushing import PushDelivery
+
+
+class AsyncDelivery:
+    """A message on its way; delivered means that all in-sync replicas have it."""
+
+    __slots__ = ("_delivery",)
+
+    def __init__(self, delivery: PushDelivery) -> None:
+        self._delivery = delivery
+
+    def __repr__(self) -> str:
+        return repr(self._delivery)
+
+    @property
+    def done(self) -> bool:
+        """Whether it was delivered or has failed."""
+        return self._delivery.done
+
+    @property
+    def partition(self) -> int | None:
+        """Where it was stored; None before it is delivered."""
+        return self._delivery.partition
+
+    @property
+    def offset(self) -> int | None:
+        """Where it was stored; None before it is delivered, or if the broker did not say."""
+        return self._delivery.offset
+
+    async def wait(self, timeout: float | None = None) -> Self:
+        """Wait until it is delivered, and return it; a failure counts as told.
+
+        Args:
+            timeout: Seconds, at least 0; None waits for as long as Kafka is tried, 30 s.
+
+        Raises:
+            TimeoutError: It is still under way; it may be delivered later.
+            BrokerError: It cannot be delivered.
+        """
+        delivery = self._delivery
+        producer = delivery._producer
+        if not delivery.done:
+            loop = asyncio.get_running_loop()
+            settled = asyncio.Event()
+
+            def wake() -> None:
+                # The loop may have ended; then nobody waits.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(settled.set)
+
+            producer.claim(delivery)
+            producer.when_settled(delivery, wake)
+            try:
+                async with asyncio.timeout(timeout):
+                    await settled.wait()
+            except BaseException as error:  # a cancelled task too: then nobody waits any more
+                producer.unclaim(delivery)
+                if not isinstance(error, TimeoutError):
+                    raise
+                if not delivery.done:
+                    text = f"the record was not delivered within {timeout:g} s"
+                    raise TimeoutError(text) from None
+        delivery.wait()
+        return self
+
+
+class AsyncPusher:
+    """Pushes messages to one topic from coroutines; otherwise as `Pusher`.
+
+    Args:
+        addrs: Kafka's bootstrap addresses, `host:port`, a list or with commas between them.
+        topic: Its name.
+        *options: What the functions `with_…` return.
+
+    Raises:
+        ConfigError: One of them is not what it must be; the text names it.
+    """
+
+    def __init__(self, addrs: str | Sequence[str], topic: str, *options: PushOption) -> None:
+        self._pusher = Pusher(addrs, topic, *options)
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._pusher)[1:]}"
+
+    @property
+    def name(self) -> str:
+        """The topic."""
+        return self._pusher.name
+
+    async def push(self, value: str | bytes) -> AsyncDelivery:
+        """Push a value, under the time in nanoseconds as its key.
+
+        Args:
+            value: str becomes UTF-8.
+
+        Returns:
+            The delivery under way; `await delivery.wait()` where it must be certain.
+
+        Raises:
+            BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `Pusher.push`.
+        """
+        return await self.push_with_key(str(time.time_ns()), value)
+
+    async def push_with_key(self, key: str | bytes, value: str | bytes) -> AsyncDelivery:
+        """Push a value under a key, with the headers of the active trace.
+
+        Args:
+            key: Messages with one key go to one partition, unless the balancer ignores keys.
+            value: str becomes UTF-8.
+
+        Returns:
+            As `push`.
+
+        Raises:
+            BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `Pusher.push`.
+        """
+        return await self._push(key, value, inject())
+
+    async def kpush(self, key: str | bytes, value: str | bytes) -> AsyncDelivery:
+        """Push a value under a key, without the headers of a trace, as go-queue's KPush.
+
+        Args:
+            key: As for `push_with_key`.
+            value: str becomes UTF-8.
+
+        Returns:
+            As `push`.
+
+        Raises:
+            BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `Pusher.push`.
+        """
+        return await self._push(key, value, ())
+
+    async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Deliver everything that was pushed, and end the connections.
+
+        Args:
+            timeout: Seconds, at least 0. What is not delivered by then has failed.
+
+        Raises:
+            BrokerError: Messages were not delivered; the text says how many are left.
+            HandlerError: The callback of `with_on_delivery` raised.
+        """
+        await asyncio.to_thread(self._pusher.close, timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self.close()
+        except KQWorkerError as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))
+
+    async def _push(self, key: str | bytes, value: str | bytes, headers: Headers) -> AsyncDelivery:
+        pusher = self._pusher
+        output = pusher.output(key, value, headers)
+        producer = pusher.opened()
+        delivery = None
+        if producer is not None and not producer.counts:
+            delivery = pusher.begin(output, patience=0)
+        if delivery is None:
+            delivery = await asyncio.to_thread(pusher.begin, output)
+        if delivery is None:
+            raise pusher.no_room()
+        pushed = AsyncDelivery(delivery)
+        return await pushed.wait() if pusher.waits else pushed
+
+
+def new_async_pusher(addrs: str | Sequence[str], topic: str, *options: PushOption) -> AsyncPusher:
+    """Return a pusher for asyncio.
+
+    Args:
+        addrs: Kafka's bootstrap addresses, `host:port`, a list or with commas between them.
+        topic: Its name.
+        *options: What the functions `with_…` return.
+
+    Raises:
+        ConfigError: One of them is not what it must be; the text names it.
+    """
+    return AsyncPusher(addrs, topic, *options)

@@ -1,0 +1,126 @@
+"""Which partition a message goes to: kafka-go's balancers, by their names.
+
+Decides what each asks of librdkafka, whose hashes are kafka-go's own, and counts itself
+where librdkafka has no such partitioner. Pure; a balancer is a plain value, what it counts
+is the pusher's. Tested by tests/kq/test_balancers.py and tests/interop/test_balancers.py
+against kafka-go, and by tests/kafka/test_kq_pusher.py on 1 to 12 partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kqworker.errors import ConfigError
+
+# From the bytes of a message's key and value and the number of partitions to one of them.
+Choose = Callable[[int, int], int]
+
+# kafka-go counts messages in 32 bits.
+_COUNTER = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Murmur2Balancer:
+    """The hash of Java's producer: one key, one partition, the same as from Java.
+
+    Attributes:
+        consistent: As in kafka-go; it is about messages without a key, which a pusher has not.
+    """
+
+    consistent: bool = False
+
+    @property
+    def partitioner(self) -> str:
+        """What librdkafka calls it."""
+        return "murmur2" if self.consistent else "murmur2_random"
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """FNV-1a, the hash of Go's Sarama and of kafka-go: one key, one partition."""
+
+    @property
+    def partitioner(self) -> str:
+        """What librdkafka calls it."""
+        return "fnv1a_random"
+
+
+@dataclass(frozen=True, slots=True)
+class CRC32Balancer:
+    """The hash of librdkafka's own default: one key, one partition.
+
+    Attributes:
+        consistent: Whether messages with an empty key go to one partition, too.
+    """
+
+    consistent: bool = False
+
+    @property
+    def partitioner(self) -> str:
+        """What librdkafka calls it."""
+        return "consistent" if self.consistent else "consistent_random"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRobin:
+    """One partition after the other, whatever the key.
+
+    Attributes:
+        chunk_size: So many messages go to a partition before the next one; at least 1.
+    """
+
+    chunk_size: int = 1
+
+    def __post_init__(self) -> None:
+        if type(self.chunk_size) is not int or self.chunk_size < 1:
+            raise ConfigError(
+                f"RoundRobin(chunk_size={self.chunk_size!r}): must be a whole number of at least 1"
+            )
+
+    def chooser(self) -> Choose:
+        """Return a function that begins with partition 0.
+
+        >>> choose = RoundRobin().chooser()
+        >>> [choose(100, 3) for _ in range(5)]
+        [0, 1, 2, 0, 1]
+        """
+        counter = 0
+
+        def choose(_size: int, partitions: int) -> int:
+            nonlocal counter
+            chosen = counter // self.chunk_size % partitions
+            counter = (counter + 1) % _COUNTER
+            return chosen
+
+        return choose
+
+
+@dataclass(frozen=True, slots=True)
+class LeastBytes:
+    """The partition that this pusher has sent the fewest bytes to, whatever the key.
+
+    go-queue's default. A key's messages are spread over all partitions.
+    """
+
+    def chooser(self) -> Choose:
+        """Return a function that has counted nothing yet.
+
+        >>> choose = LeastBytes().chooser()
+        >>> [choose(size, 2) for size in (5, 1, 1, 9)]
+        [0, 1, 1, 1]
+        """
+        counters: list[int] = []
+
+        def choose(size: int, partitions: int) -> int:
+            nonlocal counters
+            if len(counters) != partitions:
+                counters = [0] * partitions
+            chosen = counters.index(min(counters))
+            counters[chosen] += size
+            return chosen
+
+        return choose
+
+
+Balancer = Murmur2Balancer | Hash | CRC32Balancer | RoundRobin | LeastBytes

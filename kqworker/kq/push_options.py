@@ -1,0 +1,308 @@
+"""What a Pusher can be told: go-queue's options and ours, as functions.
+
+Decides bounds and defaults, and which of librdkafka's properties they become. Opens no
+connection and imports no Kafka. Tested by tests/kq/test_push_options.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar, get_args
+
+from kqworker import values
+from kqworker.delivery import Delivery
+from kqworker.errors import ConfigError
+from kqworker.kq.balancers import Balancer, Murmur2Balancer
+
+T = TypeVar("T")
+
+# Of librdkafka: 32 bits, and 15 minutes.
+_INT = 2**31 - 1
+_LINGER = 900.0
+# How long Kafka is tried, in seconds.
+_DELIVERY = 30.0
+
+OnDelivery = Callable[[bytes, bytes, Delivery], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushOptions:
+    """What the options of one pusher say together; each is explained at its function."""
+
+    auto_create: bool = False
+    balancer: Balancer = field(default_factory=Murmur2Balancer)
+    chunk_size: int | None = None
+    flush_interval: float | None = None
+    sync: bool = False
+    compression: str = "snappy"
+    on_delivery: OnDelivery | None = None
+    buffer_bytes: int = 128 * 2**20
+    buffer_messages: int = 100_000
+    buffer_timeout: float = 60.0
+    tls: Mapping[str, str] | None = field(default=None, repr=False)
+    sasl: Mapping[str, str] | None = field(default=None, repr=False)
+
+    def properties(self, sync: bool) -> dict[str, str]:
+        """Return librdkafka's properties.
+
+        Args:
+            sync: Whether every push waits for its delivery; then nothing is gained by
+                waiting for others to share its batch.
+        """
+        found = {
+            "compression.type": self.compression,
+            "queue.buffering.max.kbytes": str(self.buffer_bytes // 1024),
+            "queue.buffering.max.messages": str(self.buffer_messages),
+        }
+        if isinstance(partitioner := getattr(self.balancer, "partitioner", None), str):
+            found["partitioner"] = partitioner
+        if self.auto_create:
+            found["allow.auto.create.topics"] = "true"
+        if self.chunk_size is not None:
+            found["batch.size"] = str(self.chunk_size)
+        if sync:
+            found["linger.ms"] = "0"
+        elif self.flush_interval is not None:
+            found["linger.ms"] = f"{self.flush_interval * 1000:g}"
+            # It begins with the push, and what waits for its batch is not yet being tried.
+            found["delivery.timeout.ms"] = f"{(self.flush_interval + _DELIVERY) * 1000:.0f}"
+        if self.tls is not None or self.sasl is not None:
+            first = "SASL_" if self.sasl is not None else ""
+            last = "SSL" if self.tls is not None else "PLAINTEXT"
+            found["security.protocol"] = first + last
+        return {**found, **(self.tls or {}), **(self.sasl or {})}
+
+
+@dataclass(frozen=True, slots=True)
+class PushOption:
+    """What a function `with_…` returns."""
+
+    apply: Callable[[PushOptions], PushOptions]
+
+
+def with_allow_auto_topic_creation() -> PushOption:
+    """Let brokers that create topics create this one.
+
+    Without it a topic that does not exist is an error, also where brokers would create it.
+    """
+    return PushOption(lambda options: replace(options, auto_create=True))
+
+
+def with_balancer(balancer: Balancer) -> PushOption:
+    """Choose how messages are spread over partitions.
+
+    Args:
+        balancer: `Murmur2Balancer()`, the default, `Hash()`, `CRC32Balancer()`,
+            `RoundRobin()` or `LeastBytes()`.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if not isinstance(balancer, Balancer):
+        names = ", ".join(f"{kind.__name__}()" for kind in get_args(Balancer))
+        raise ConfigError(f"with_balancer({balancer!r}): must be one of {names}")
+    return PushOption(lambda options: replace(options, balancer=balancer))
+
+
+def with_chunk_size(size: int | str) -> PushOption:
+    """Bound what travels in one batch.
+
+    Args:
+        size: Bytes from 1 to 2,147,483,647, as a number or as "64KiB"; 1,000,000 by default.
+            A larger message travels alone.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    checked = _bounded("with_chunk_size", "size", _size, size)
+    return PushOption(lambda options: replace(options, chunk_size=checked))
+
+
+def with_flush_interval(seconds: float) -> PushOption:
+    """Say how long a message may wait for others to share its batch.
+
+    Args:
+        seconds: From 0 to 900; 0.005 by default.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    checked = _bounded("with_flush_interval", "seconds", _linger, seconds)
+    return PushOption(lambda options: replace(options, flush_interval=checked))
+
+
+def with_sync_push() -> PushOption:
+    """Let every push return only once its message is delivered, and raise what went wrong."""
+    return PushOption(lambda options: replace(options, sync=True))
+
+
+def with_compression(compression: str) -> PushOption:
+    """Choose how batches are compressed.
+
+    Args:
+        compression: "none", "gzip", "snappy" (the default, go-queue's), "lz4" or "zstd".
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    kinds = values.one_of("none", "gzip", "snappy", "lz4", "zstd")
+    checked = _bounded("with_compression", "compression", kinds, compression)
+    return PushOption(lambda options: replace(options, compression=checked))
+
+
+def with_on_delivery(callback: OnDelivery) -> PushOption:
+    """Have a function called once for each message that was delivered or has failed.
+
+    It is called as `callback(key, value, delivery)`, mostly in the pusher's own thread, so
+    it must be quick, and it cannot push. `delivery.wait()` returns or raises at once; to
+    ask it is to take note of a failure, which otherwise the next push raises.
+
+    Args:
+        callback: A function; what it raises, the next push or `close` raises.
+
+    Raises:
+        ConfigError: It cannot be called.
+    """
+    if not callable(callback):
+        raise ConfigError(f"with_on_delivery(callback={callback!r}): must be a function")
+    return PushOption(lambda options: replace(options, on_delivery=callback))
+
+
+def with_buffer(
+    *, size: int | str = 128 * 2**20, messages: int = 100_000, timeout: float = 60.0
+) -> PushOption:
+    """Bound what is held in memory until it is delivered; a push waits while it is full.
+
+    Args:
+        size: Bytes, from 1024 to 2 TiB less 1 KiB, as a number or as "64MiB".
+        messages: From 1 to 2,147,483,647.
+        timeout: Seconds, at least 0, after which a push that finds no room raises.
+
+    Raises:
+        ConfigError: One of them is outside its bounds.
+    """
+    room = _bounded("with_buffer", "size", _buffer, size)
+    count = _bounded("with_buffer", "messages", _count, messages)
+    patience = _bounded("with_buffer", "timeout", values.seconds(0), timeout)
+    return PushOption(
+        lambda options: replace(
+            options, buffer_bytes=room, buffer_messages=count, buffer_timeout=patience
+        )
+    )
+
+
+def with_tls(
+    *,
+    ca_file: str | Path | None = None,
+    cert_file: str | Path | None = None,
+    key_file: str | Path | None = None,
+    key_password: str | None = None,
+) -> PushOption:
+    """Encrypt connections, and check the brokers' certificates and names.
+
+    Args:
+        ca_file: Certificates to trust, PEM; None for those of the system.
+        cert_file: A certificate of one's own, PEM, with `key_file`.
+        key_file: Its key, PEM.
+        key_password: Of the key, where it has one.
+
+    Raises:
+        ConfigError: A file cannot be read, or there is one of certificate and key.
+    """
+    files = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
+    for name, file in files.items():
+        if file is not None:
+            _readable(name, file)
+    if (cert_file is None) != (key_file is None):
+        raise ConfigError("with_tls: cert_file and key_file belong together: give both or none")
+    named = {
+        "ssl.ca.location": ca_file,
+        "ssl.certificate.location": cert_file,
+        "ssl.key.location": key_file,
+        "ssl.key.password": key_password,
+    }
+    found = {name: str(value) for name, value in named.items() if value is not None}
+    return PushOption(lambda options: replace(options, tls=found))
+
+
+def with_sasl(mechanism: str, username: str, password: str) -> PushOption:
+    """Log in to the brokers; without `with_tls` the password may be read on the way.
+
+    Args:
+        mechanism: "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".
+        username: Not empty.
+        password: Not empty.
+
+    Raises:
+        ConfigError: One of them is something else.
+    """
+    kinds = values.one_of("plain", "scram-sha-256", "scram-sha-512")
+    found = {
+        "sasl.mechanism": _bounded("with_sasl", "mechanism", kinds, mechanism).upper(),
+        "sasl.username": _bounded("with_sasl", "username", values.text, username),
+        "sasl.password": password,
+    }
+    if not isinstance(password, str) or not password:
+        raise ConfigError("with_sasl(password=…): must be text, not empty")
+    return PushOption(lambda options: replace(options, sasl=found))
+
+
+def combined(options: tuple[PushOption, ...]) -> PushOptions:
+    """Return what options say together; of two that contradict each other the later counts.
+
+    Raises:
+        ConfigError: One of them is no option.
+    """
+    found = PushOptions()
+    for option in options:
+        if not isinstance(option, PushOption):
+            raise ConfigError(
+                f"{option!r} is not an option of a pusher: give what a function with_… returns"
+            )
+        found = option.apply(found)
+    return found
+
+
+def _bounded(function: str, name: str, parse: values.Parse[T], value: object) -> T:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ConfigError(f"{function}({name}={value!r}): must be {error}") from None
+
+
+def _size(value: object) -> int:
+    size = values.size(value)
+    if size > _INT:
+        raise ValueError(f"at most {_INT} bytes")
+    return size
+
+
+def _linger(value: object) -> float:
+    seconds = values.seconds(0)(value)
+    if seconds > _LINGER:
+        raise ValueError(f"at most {_LINGER:g} seconds")
+    return seconds
+
+
+def _buffer(value: object) -> int:
+    size = values.size(value)
+    if not 1024 <= size <= _INT * 1024:
+        raise ValueError(f"from 1024 to {_INT * 1024} bytes")
+    return size
+
+
+def _count(value: object) -> int:
+    count = values.whole(1)(value)
+    if count > _INT:
+        raise ValueError(f"at most {_INT}")
+    return count
+
+
+def _readable(name: str, file: str | Path) -> None:
+    try:
+        with Path(file).open("rb"):
+            pass
+    except (OSError, TypeError, ValueError) as error:
+        raise ConfigError(f"with_tls({name}={str(file)!r}): cannot be read: {error}") from None

@@ -1,0 +1,155 @@
+"""The Pusher for asyncio: the same, and nothing of it holds up the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import pytest
+
+from kqworker.errors import BrokerError, ConfigError
+from kqworker.kafka.devbroker import PARTITIONS, DevBroker, create_topics
+from kqworker.kq import (
+    AsyncPusher,
+    RoundRobin,
+    new_async_pusher,
+    pushing,
+    with_balancer,
+    with_buffer,
+    with_flush_interval,
+    with_sync_push,
+)
+from tests.kq.test_pushing import Sink, fail
+
+TIMEOUT = 20.0
+
+
+@pytest.fixture
+def sink(monkeypatch: pytest.MonkeyPatch) -> Sink:
+    opened = Sink()
+    monkeypatch.setattr(pushing, "_open", lambda addrs, kafka: opened)
+    return opened
+
+
+@pytest.fixture
+def topic(broker: DevBroker, request: pytest.FixtureRequest) -> str:
+    create_topics(broker.address, [request.node.name])
+    return str(request.node.name)
+
+
+def test_a_push_is_awaited_and_its_delivery_too(broker: DevBroker, topic: str) -> None:
+    async def main() -> None:
+        async with new_async_pusher([broker.address], topic) as pusher:
+            assert pusher.name == topic
+            first = await pusher.push("1")
+            second = await pusher.push_with_key("k", b"2")
+            third = await pusher.kpush("k", "3")
+            assert (await first.wait(TIMEOUT)) is first
+            await asyncio.gather(second.wait(), third.wait())
+            assert second.done and second.partition == third.partition
+            assert {second.offset, third.offset} >= {second.offset}
+
+    asyncio.run(main())
+
+
+def test_a_synchronous_push_returns_what_is_delivered(broker: DevBroker, topic: str) -> None:
+    async def main() -> None:
+        async with AsyncPusher(broker.address, topic, with_sync_push()) as pusher:
+            assert (await pusher.push("1")).done
+
+    asyncio.run(main())
+
+
+def test_partitions_are_counted_beside_the_loop(broker: DevBroker, topic: str) -> None:
+    async def main() -> None:
+        async with AsyncPusher(broker.address, topic, with_balancer(RoundRobin())) as pusher:
+            pushed = [await pusher.push("1") for _ in range(PARTITIONS)]
+        assert [delivery.partition for delivery in pushed] == [*range(PARTITIONS)]
+
+    asyncio.run(main())
+
+
+def test_a_full_buffer_holds_up_the_push_and_not_the_loop(broker: DevBroker, topic: str) -> None:
+    options = (with_buffer(messages=5, timeout=0.3), with_flush_interval(600))
+
+    async def main() -> None:
+        async with AsyncPusher(broker.address, topic, *options) as pusher:
+            for _ in range(5):
+                await pusher.push("1")
+            ticks = 0
+            late = asyncio.ensure_future(pusher.push("6"))
+            while not late.done():
+                await asyncio.sleep(0.01)
+                ticks += 1
+            with pytest.raises(BrokerError, match="has been full for"):
+                await late
+            assert ticks > 5
+
+    asyncio.run(main())
+
+
+def test_a_wait_that_is_over_or_cancelled_takes_note_of_nothing(sink: Sink) -> None:
+    async def main() -> None:
+        pusher = AsyncPusher("a", "t")
+        delivery = await pusher.push("1")
+        with pytest.raises(TimeoutError, match=r"not delivered within 0\.01 s"):
+            await delivery.wait(0.01)
+        task = asyncio.ensure_future(delivery.wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        fail(sink.deliveries[0], "late")
+        with pytest.raises(BrokerError, match=r"1 message .* the first: late"):
+            await pusher.close()
+
+    asyncio.run(main())
+
+
+def test_a_failure_reaches_who_waits(sink: Sink) -> None:
+    async def main() -> None:
+        async with AsyncPusher("a", "t") as pusher:
+            delivery = await pusher.push("1")
+            waiting = [asyncio.ensure_future(delivery.wait()) for _ in range(2)]
+            await asyncio.sleep(0)
+            await asyncio.to_thread(fail, sink.deliveries[0], "no")
+            for task in waiting:
+                with pytest.raises(BrokerError, match="no"):
+                    await task
+            with pytest.raises(BrokerError, match="no"):
+                await delivery.wait()
+
+    asyncio.run(main())
+
+
+def test_a_block_that_raises_keeps_its_own_error(sink: Sink) -> None:
+    async def main() -> None:
+        with pytest.raises(KeyError) as raised:
+            async with AsyncPusher("a", "t") as pusher:
+                await pusher.push("1")
+                fail(sink.deliveries[0], "disk full")
+                raise KeyError("mine")
+        assert "disk full" in raised.value.__notes__[0]
+
+    asyncio.run(main())
+
+
+def test_a_loop_that_has_ended_is_not_woken(sink: Sink) -> None:
+    async def main() -> None:
+        delivery = await pusher.push("1")
+        with pytest.raises(TimeoutError):
+            await delivery.wait(0)
+
+    pusher = AsyncPusher("a", "t")
+    asyncio.run(main())
+    sink.deliveries[0]._resolve(0, 0)
+    asyncio.run(pusher.close())
+
+
+def test_it_travels_and_checks_as_the_pusher_does() -> None:
+    pusher = AsyncPusher("a", "t", with_sync_push())
+    assert (
+        repr(pickle.loads(pickle.dumps(pusher))) == repr(pusher) == "<AsyncPusher to 't' at a:9092>"
+    )
+    with pytest.raises(ConfigError):
+        AsyncPusher("a", "")

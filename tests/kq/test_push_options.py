@@ -1,0 +1,155 @@
+"""The options of a pusher become properties of librdkafka, or are refused at once."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kqworker.errors import ConfigError
+from kqworker.kafka.properties import producer_properties
+from kqworker.kq import (
+    CRC32Balancer,
+    Hash,
+    LeastBytes,
+    Murmur2Balancer,
+    Pusher,
+    RoundRobin,
+    with_allow_auto_topic_creation,
+    with_balancer,
+    with_buffer,
+    with_chunk_size,
+    with_compression,
+    with_flush_interval,
+    with_on_delivery,
+    with_sasl,
+    with_sync_push,
+    with_tls,
+)
+from kqworker.kq.push_options import PushOption, combined
+
+DEFAULTS = {
+    "compression.type": "snappy",
+    "partitioner": "murmur2_random",
+    "queue.buffering.max.kbytes": "131072",
+    "queue.buffering.max.messages": "100000",
+}
+
+
+def properties(*options: PushOption, sync: bool = False) -> dict[str, str]:
+    """What differs from a pusher without options."""
+    found = combined(options).properties(sync)
+    producer_properties("127.0.0.1:1", found)  # librdkafka takes them
+    return {name: value for name, value in found.items() if DEFAULTS.get(name) != value}
+
+
+def test_without_options_it_compresses_as_go_queue_and_hashes_as_java() -> None:
+    assert combined(()).properties(sync=False) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (with_allow_auto_topic_creation(), {"allow.auto.create.topics": "true"}),
+        (with_balancer(Murmur2Balancer(consistent=True)), {"partitioner": "murmur2"}),
+        (with_balancer(Hash()), {"partitioner": "fnv1a_random"}),
+        (with_balancer(CRC32Balancer()), {"partitioner": "consistent_random"}),
+        (with_balancer(CRC32Balancer(consistent=True)), {"partitioner": "consistent"}),
+        (with_chunk_size(1), {"batch.size": "1"}),
+        (with_chunk_size("64KiB"), {"batch.size": "65536"}),
+        (with_chunk_size(2**31 - 1), {"batch.size": "2147483647"}),
+        (with_flush_interval(0), {"linger.ms": "0", "delivery.timeout.ms": "30000"}),
+        (with_flush_interval(0.0005), {"linger.ms": "0.5", "delivery.timeout.ms": "30000"}),
+        (with_flush_interval(1), {"linger.ms": "1000", "delivery.timeout.ms": "31000"}),
+        (with_flush_interval(900), {"linger.ms": "900000", "delivery.timeout.ms": "930000"}),
+        (with_compression("none"), {"compression.type": "none"}),
+        (with_compression("ZSTD"), {"compression.type": "zstd"}),
+        (with_buffer(size=1024), {"queue.buffering.max.kbytes": "1"}),
+        (with_buffer(size="2MiB", messages=1), {"queue.buffering.max.kbytes": "2048"}
+         | {"queue.buffering.max.messages": "1"}),
+        (with_tls(), {"security.protocol": "SSL"}),
+        (with_sasl("plain", "me", "pass word "), {"security.protocol": "SASL_PLAINTEXT",
+         "sasl.mechanism": "PLAIN", "sasl.username": "me", "sasl.password": "pass word "}),
+        (with_sasl("SCRAM-SHA-512", "me", "x"), {"security.protocol": "SASL_PLAINTEXT",
+         "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "me", "sasl.password": "x"}),
+    ],
+)  # fmt: skip
+def test_an_option_is_a_property(option: PushOption, expected: dict[str, str]) -> None:
+    assert properties(option) == expected
+
+
+@pytest.mark.parametrize("balancer", [RoundRobin(), LeastBytes()])
+def test_what_is_counted_here_is_no_property(balancer: RoundRobin | LeastBytes) -> None:
+    assert "partitioner" not in combined((with_balancer(balancer),)).properties(sync=False)
+
+
+def test_tls_and_a_login_go_together() -> None:
+    found = properties(with_sasl("PLAIN", "me", "x"), with_tls())
+    assert found["security.protocol"] == "SASL_SSL"
+
+
+def test_of_two_options_the_later_counts() -> None:
+    assert properties(with_chunk_size(1), with_chunk_size(2)) == {"batch.size": "2"}
+
+
+def test_who_waits_for_each_message_waits_for_no_batch() -> None:
+    assert properties(with_sync_push(), with_flush_interval(600), sync=True) == {"linger.ms": "0"}
+
+
+def test_files_are_looked_at_at_once(tmp_path: Path) -> None:
+    there = tmp_path / "there.pem"
+    there.write_text("")
+    missing = tmp_path / "missing.pem"
+    for named in ({"ca_file": missing}, {"cert_file": there, "key_file": missing}):
+        (name,) = [n for n, file in named.items() if file == missing]
+        with pytest.raises(ConfigError, match=rf"with_tls\({name}='.*missing.pem'\): cannot"):
+            with_tls(**named)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="cert_file and key_file belong together"):
+        with_tls(cert_file=there)
+    found = combined((with_tls(ca_file=there, cert_file=there, key_file=there, key_password="x"),))
+    assert found.properties(sync=False) == DEFAULTS | {
+        "security.protocol": "SSL",
+        "ssl.ca.location": str(there),
+        "ssl.certificate.location": str(there),
+        "ssl.key.location": str(there),
+        "ssl.key.password": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: with_balancer("murmur2"), "with_balancer('murmur2'): must be one of Murmur2"),
+        (lambda: with_balancer(Hash), "must be one of"),
+        (lambda: with_chunk_size(0), "with_chunk_size(size=0): must be a number of bytes"),
+        (lambda: with_chunk_size(2**31), "with_chunk_size(size=2147483648): must be at most"),
+        (lambda: with_chunk_size("many"), "with_chunk_size(size='many')"),
+        (lambda: with_flush_interval(-1), "with_flush_interval(seconds=-1)"),
+        (lambda: with_flush_interval(901), "with_flush_interval(seconds=901): must be at most 900"),
+        (lambda: with_flush_interval(float("nan")), "with_flush_interval(seconds=nan)"),
+        (lambda: with_compression("brotli"), "with_compression(compression='brotli'): must be"),
+        (lambda: with_on_delivery(None), "with_on_delivery(callback=None): must be a function"),
+        (lambda: with_buffer(size=1023), "with_buffer(size=1023): must be from 1024"),
+        (lambda: with_buffer(size=2**41), "with_buffer(size=2199023255552): must be from 1024"),
+        (lambda: with_buffer(messages=0), "with_buffer(messages=0): must be a whole number"),
+        (lambda: with_buffer(messages=2**31), "with_buffer(messages=2147483648): must be at most"),
+        (lambda: with_buffer(timeout=-1), "with_buffer(timeout=-1)"),
+        (lambda: with_sasl("GSSAPI", "me", "x"), "with_sasl(mechanism='GSSAPI'): must be plain"),
+        (lambda: with_sasl("PLAIN", "", "x"), "with_sasl(username='')"),
+        (lambda: with_sasl("PLAIN", "me", ""), "with_sasl(password=…): must be text"),
+        (lambda: Pusher("a", "t", with_sync_push), "is not an option of a pusher"),
+        (lambda: Pusher("a", "t", 5), "5 is not an option of a pusher"),
+    ],
+)
+def test_what_is_out_of_bounds_is_named(make: Callable[[], object], text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        make()
+
+
+def test_secrets_are_not_shown_and_options_travel() -> None:
+    options = combined((with_sasl("PLAIN", "me", "swordfish"), with_balancer(RoundRobin(3))))
+    assert "swordfish" not in repr(options)
+    assert pickle.loads(pickle.dumps(options)) == options

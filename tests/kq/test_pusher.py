@@ -1,0 +1,223 @@
+"""The Pusher on the built-in broker: what a push is, and whom it tells what became of it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from kqworker import context
+from kqworker.errors import BrokerError, ConfigError
+from kqworker.kafka import properties
+from kqworker.kafka.devbroker import PARTITIONS, PROPERTIES, DevBroker, create_topics
+from kqworker.kq import (
+    Pusher,
+    new_pusher,
+    with_allow_auto_topic_creation,
+    with_buffer,
+    with_sync_push,
+)
+from kqworker.kq import with_flush_interval as flush_after
+
+TIMEOUT = 20.0
+NewTopic = Callable[[], str]
+
+
+@pytest.fixture
+def topic(broker: DevBroker, request: pytest.FixtureRequest) -> str:
+    name = str(request.node.name.replace("[", "-").rstrip("]"))
+    create_topics(broker.address, [name])
+    return name
+
+
+@pytest.fixture
+def worker() -> Iterator[None]:
+    """This process counts as a worker."""
+    context.collecting(True)
+    yield
+    context.collecting(False)
+
+
+def stored(broker: DevBroker, topic: str, count: int) -> list[Message]:
+    """The first `count` messages that the broker has."""
+    reader = Consumer({"bootstrap.servers": broker.address, "group.id": "reader", **PROPERTIES})
+    reader.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+    found: list[Message] = []
+    while len(found) < count:
+        message = reader.poll(TIMEOUT)
+        assert message is not None and message.error() is None, f"only {len(found)} of {count}"
+        found.append(message)
+    reader.close()
+    return found
+
+
+def test_a_value_is_pushed_under_the_time_in_nanoseconds(broker: DevBroker, topic: str) -> None:
+    before = time.time_ns()
+    with new_pusher([broker.address], topic) as pusher:
+        assert pusher.name == topic
+        pusher.push("gr\u00fc\u00df dich")
+    after = time.time_ns()
+
+    (message,) = stored(broker, topic, 1)
+    assert message.value() == "gr\u00fc\u00df dich".encode()
+    key = message.key()
+    assert key is not None and before <= int(key) <= after
+    assert message.headers() is None
+
+
+@pytest.mark.parametrize("push", ["push_with_key", "kpush"])
+def test_a_key_and_a_value_are_text_or_bytes(broker: DevBroker, topic: str, push: str) -> None:
+    with Pusher(broker.address, topic) as pusher:
+        deliveries = [
+            getattr(pusher, push)("key", "text"),
+            getattr(pusher, push)(b"\xff\x00", b"\xfe"),
+            getattr(pusher, push)("", ""),
+        ]
+        assert {type(d.wait(TIMEOUT).offset) for d in deliveries} == {int}
+
+    found = {(m.key(), m.value()) for m in stored(broker, topic, 3)}
+    assert found == {(b"key", b"text"), (b"\xff\x00", b"\xfe"), (b"", b"")}
+
+
+@pytest.mark.parametrize(("key", "value"), [("k", None), ("k", 1), (None, "v"), (7, "v")])
+def test_anything_else_is_refused(key: object, value: object) -> None:
+    pusher = Pusher("127.0.0.1:1", "t")
+
+    with pytest.raises(TypeError, match="takes str or bytes"):
+        pusher.push_with_key(key, value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("addrs", "topic", "text"),
+    [
+        ([], "t", "addrs=\\[\\]"),
+        ("", "t", "addrs=''"),
+        ("a:0", "t", "addrs='a:0'"),
+        (None, "t", "addrs=None"),
+        ("a", "", "a topic needs a name"),
+        ("a", "no spaces", "topic 'no spaces'"),
+    ],
+)
+def test_arguments_are_checked_at_once(addrs: str, topic: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Pusher(addrs, topic)
+
+
+def test_a_pusher_that_pushes_nothing_connects_to_nothing() -> None:
+    before = threading.active_count()
+    with Pusher("127.0.0.1:1", "t"):
+        assert threading.active_count() == before
+
+
+def test_a_synchronous_push_returns_what_is_delivered(broker: DevBroker, topic: str) -> None:
+    # Its messages wait for no others, whatever the interval is.
+    with Pusher(broker.address, topic, with_sync_push(), flush_after(600)) as pusher:
+        delivery = pusher.push("1")
+        assert delivery.done and delivery.offset == 0
+
+
+def test_in_a_worker_a_push_returns_what_is_delivered(
+    broker: DevBroker, topic: str, worker: None
+) -> None:
+    with Pusher(broker.address, topic, flush_after(600)) as pusher:
+        assert pusher.push("1").done
+
+
+def test_close_delivers_what_waits_for_its_batch(broker: DevBroker, topic: str) -> None:
+    pusher = Pusher(broker.address, topic, flush_after(600))
+    deliveries = [pusher.push(str(number)) for number in range(100)]
+    assert not any(delivery.done for delivery in deliveries)
+    pusher.close()
+
+    assert all(delivery.wait(0).offset is not None for delivery in deliveries)
+    pusher.close()  # does nothing
+
+
+def test_a_closed_pusher_takes_nothing(broker: DevBroker, topic: str) -> None:
+    used, unused = Pusher(broker.address, topic), Pusher(broker.address, topic)
+    used.push("1")
+    for pusher in (used, unused):
+        pusher.close()
+        with pytest.raises(RuntimeError, match=f"the pusher to topic '{topic}' is closed"):
+            pusher.push("2")
+
+
+def test_a_topic_is_created_only_where_that_is_asked_for(broker: DevBroker) -> None:
+    with Pusher(broker.address, "new", with_allow_auto_topic_creation()) as pusher:
+        assert pusher.push("1").wait(TIMEOUT).offset == 0
+
+
+def test_a_missing_topic_is_told(broker: DevBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Within 10 s, which this test does not wait for.
+    monkeypatch.setitem(properties._PRODUCER, "topic.metadata.propagation.max.ms", "300")
+    with Pusher(broker.address, "missing", with_sync_push()) as pusher:
+        with pytest.raises(BrokerError, match="topic 'missing' does not exist") as raised:
+            pusher.push("1")
+        assert not raised.value.retriable
+
+
+def test_a_full_buffer_holds_up_a_push_and_then_raises(broker: DevBroker, topic: str) -> None:
+    options = (with_buffer(messages=10, timeout=0.2), flush_after(600))
+    with Pusher(broker.address, topic, *options) as pusher:
+        for number in range(10):
+            pusher.push(str(number))
+        with pytest.raises(BrokerError, match=r"has been full for 0\.2 s") as raised:
+            pusher.push("11")
+        assert raised.value.retriable
+
+    assert len(stored(broker, topic, 10)) == 10
+
+
+def test_a_push_goes_on_when_there_is_room_again(broker: DevBroker, topic: str) -> None:
+    with Pusher(broker.address, topic, with_buffer(messages=10)) as pusher:
+        for number in range(500):
+            pusher.push(str(number))
+
+    assert len(stored(broker, topic, 500)) == 500
+
+
+def test_a_copy_connects_by_itself(broker: DevBroker, topic: str) -> None:
+    with Pusher(broker.address, topic, with_sync_push()) as pusher:
+        pusher.push("1")
+        with pickle.loads(pickle.dumps(pusher)) as copy:
+            assert copy.push("2").done
+            assert (copy.name, repr(copy)) == (pusher.name, repr(pusher))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_pusher_works_on_both_sides_of_a_fork(broker: DevBroker, topic: str) -> None:
+    program = f"""
+import os, sys
+from kqworker.kq import Pusher, with_sync_push
+pusher = Pusher({broker.address!r}, {topic!r}, with_sync_push())
+pusher.push("before")
+child = os.fork()
+pusher.push("child" if child == 0 else "parent")
+pusher.close()
+if child == 0:
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+
+    assert done.returncode == 0
+    values = {message.value() for message in stored(broker, topic, 3)}
+    assert values == {b"before", b"child", b"parent"}
+
+
+def test_what_is_not_closed_is_delivered_at_the_exit(broker: DevBroker, topic: str) -> None:
+    program = f"""
+from kqworker.kq import Pusher, with_flush_interval
+pusher = Pusher({broker.address!r}, {topic!r}, with_flush_interval(600))
+pusher.push("1")
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+
+    assert [message.value() for message in stored(broker, topic, 1)] == [b"1"]
