@@ -1,4 +1,4 @@
-"""Writes docs/reference/settings.md and commands.md from the tables they describe.
+"""Writes docs/reference/settings.md, commands.md and kq-config.md from the tables they describe.
 
 Run it after a change of a setting or an option: `.venv/bin/python tools/write_reference.py`.
 tests/docs/test_reference.py fails while the pages say something else.
@@ -15,6 +15,7 @@ import click
 from kqworker.cli import program
 from kqworker.exits import Exit
 from kqworker.kafka.properties import consumer_properties, producer_properties
+from kqworker.kq.fields import KQ, Field, Section
 from kqworker.settings import SETTINGS, Setting, show_setting
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -69,6 +70,28 @@ COMMANDS_INTRO = """\
 `APP` is `module:attribute`, such as `app:app`. What an option means that is a setting too, and what else can set it:
 [settings](settings.md).
 """
+
+KQ_INTRO = """\
+# The configuration of kqworker.kq
+
+`load(path)` and `must_load(path)` read a file as go-zero's `conf.Load` and `conf.MustLoad` do, and give a `KqConf`, whose
+attributes are the fields in Python's case: `MinBytes` is `conf.min_bytes`, `Log.Level` is `conf.log.level`.
+
+- **Formats** by the extension, in any letter case: `.yaml`, `.yml`, `.json`, `.toml`; `.json5` with the extra (`pip install
+  'kqworker[json5]'`).
+- **Keys** in any letter case. One that nothing reads is a warning with the nearest name.
+- **Values** are converted no further than go-zero does it: `"8"` is no number and 8 no text. A duration has its unit: `1s`, `5.5s`,
+  `100ms`. YAML is 1.1 as go-zero's parser takes it: `yes`, `on` and `y` are true, `010` is 8, `08` is 8, and a null is the empty text.
+- **The environment**: `use_env=True` replaces `$VAR` and `${VAR}` in the raw file first; a variable that is not set is empty, and a
+  `$` in a password has to come from a variable.
+- **An optional section** that is absent is off (`None`), and one that is there takes its defaults. `Log` and `Shutdown` always have theirs.
+- **`Kqworker:`** holds what go-queue has no field for; go-zero does not mind it.
+
+A mistake is a `ConfigError` that names the file, the line, the field and what would be right, all mistakes at once; `must_load`
+prints it and ends the program with code 2. What has nothing in the last column is checked as in Go and does nothing here.
+"""
+
+KQ_HEAD = "| field | kind | default | what it does here |\n|---|---|---|---|\n"
 
 MEANINGS = {
     Exit.CLEAN: "All went well.",
@@ -130,6 +153,35 @@ def commands_page() -> str:
     return "".join(parts)
 
 
+def kq_page() -> str:
+    """Return docs/reference/kq-config.md."""
+    return KQ_INTRO + _kq_section("Top level", "", KQ)
+
+
+def _kq_section(title: str, prefix: str, section: Section) -> str:
+    plain = [field for field in section.fields if field.section is None]
+    parts = [f"\n## {title}\n\n", KQ_HEAD, *(_kq_row(prefix, field) for field in plain)]
+    for field in section.fields:
+        if field.section is not None:
+            parts.append(
+                _kq_section(f"`{prefix}{field.name}`", f"{prefix}{field.name}.", field.section)
+            )
+    return "".join(parts)
+
+
+def _kq_row(prefix: str, field: Field) -> str:
+    kind = ", ".join(f"`{word}`" for word in field.options) or field.kind.value
+    if field.bounds:
+        kind += f", at least {field.bounds[0]:g} and below {field.bounds[1]:g}"
+    if field.default is not None:
+        default = f"`{field.default}`"
+    elif field.inherits:
+        default = "that of the section around it"
+    else:
+        default = "" if field.optional else "**required**"
+    return f"| `{prefix}{field.name}` | {kind} | {default} | {field.here} |\n"
+
+
 def _argument(argument: click.Argument) -> str:
     word = (argument.metavar or str(argument.name)).upper()
     return word if argument.required else f"[{word}]"
@@ -141,10 +193,11 @@ def _names(option: click.Option) -> str:
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages."""
     REFERENCE.mkdir(parents=True, exist_ok=True)
     (REFERENCE / "settings.md").write_text(settings_page(), encoding="utf-8")
     (REFERENCE / "commands.md").write_text(commands_page(), encoding="utf-8")
+    (REFERENCE / "kq-config.md").write_text(kq_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

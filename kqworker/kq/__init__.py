@@ -2,6 +2,7 @@
 
 from kqworker.kq.async_pusher import AsyncDelivery, AsyncPusher, new_async_pusher
 from kqworker.kq.balancers import CRC32Balancer, Hash, LeastBytes, Murmur2Balancer, RoundRobin
+from kqworker.kq.conf import KqConf, load, must_load
 from kqworker.kq.push_options import (
     with_allow_auto_topic_creation,
     with_balancer,
@@ -21,10 +22,13 @@ __all__ = [
     "AsyncPusher",
     "CRC32Balancer",
     "Hash",
+    "KqConf",
     "LeastBytes",
     "Murmur2Balancer",
     "Pusher",
     "RoundRobin",
+    "load",
+    "must_load",
     "new_async_pusher",
     "new_pusher",
     "with_allow_auto_topic_creation",

@@ -17,6 +17,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
     [
         ("settings.md", write_reference.settings_page),
         ("commands.md", write_reference.commands_page),
+        ("kq-config.md", write_reference.kq_page),
     ],
 )
 def test_the_reference_is_made_from_the_tables(name: str, page: object) -> None:

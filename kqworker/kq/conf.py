@@ -1,0 +1,332 @@
+"""go-queue's configuration: `KqConf`, by hand or from a file as go-zero loads it.
+
+Decides which file is read and how its mistakes are told. What the fields mean to kqworker
+is `kqworker.kq.translate`'s. Tested by tests/kq/test_conf.py and, against Go,
+tests/interop/test_conf.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kqworker.errors import ConfigError
+from kqworker.exits import Exit
+from kqworker.kq import fields
+from kqworker.kq.environment import expand
+from kqworker.kq.formats import READERS, read_json_value
+from kqworker.kq.mapping import ZEROS, Mapped, Note, decode
+from kqworker.kq.trees import FormatError
+
+LOG_FIELDS = fields.LOG.section.fields if fields.LOG.section else ()
+UNSERVED = "is not served by this version and changes nothing"
+BY_HAND = "KqConf(...)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldKeysConf:
+    """`Log.FieldKeys`: what go-zero calls the fields of a line of its log. Not served."""
+
+    caller_key: str = "caller"
+    content_key: str = "content"
+    duration_key: str = "duration"
+    level_key: str = "level"
+    span_key: str = "span"
+    timestamp_key: str = "@timestamp"
+    trace_key: str = "trace"
+    truncated_key: str = "truncated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConf:
+    """`Log`. Served are `mode` "console", `encoding` and `level`."""
+
+    service_name: str = ""
+    mode: str = "console"
+    encoding: str = "json"
+    time_format: str = ""
+    path: str = "logs"
+    level: str = "info"
+    max_content_length: int = 0
+    compress: bool = False
+    stat: bool = True
+    keep_days: int = 0
+    stack_cooldown_millis: int = 100
+    max_backups: int = 0
+    max_size: int = 0
+    rotation: str = "daily"
+    file_time_format: str = ""
+    field_keys: FieldKeysConf | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusConf:
+    """`Prometheus`. Not served."""
+
+    host: str = ""
+    port: int = 9101
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryConf:
+    """`Telemetry`. Not served."""
+
+    name: str = ""
+    endpoint: str = ""
+    sampler: float = 1.0
+    batcher: str = "otlpgrpc"
+    # Such headers carry tokens.
+    otlp_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    otlp_http_path: str = ""
+    otlp_http_secure: bool = False
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevServerConf:
+    """`DevServer`. Not served."""
+
+    enabled: bool = True
+    host: str = ""
+    port: int = 6060
+    metrics_path: str = "/metrics"
+    health_path: str = "/healthz"
+    enable_metrics: bool = True
+    enable_pprof: bool = True
+    health_response: str = "OK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownConf:
+    """`Shutdown`: the times of an end, in seconds; 0 and less stand for the defaults.
+
+    An absent section is one with the defaults: go-zero has zeros then, and takes these for
+    them.
+    """
+
+    wrap_up_time: float = 1.0
+    wait_time: float = 5.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileTypeConf:
+    """`Profiling.ProfileType`. Not served."""
+
+    logger: bool = False
+    cpu: bool = True
+    goroutines: bool = True
+    memory: bool = True
+    mutex: bool = False
+    block: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfilingConf:
+    """`Profiling`; times in seconds. Not served."""
+
+    server_addr: str
+    name: str = ""
+    auth_user: str = ""
+    auth_password: str = field(default="", repr=False)
+    upload_rate: float = 15.0
+    check_interval: float = 10.0
+    profiling_duration: float = 120.0
+    cpu_threshold: int = 700
+    profile_type: ProfileTypeConf = field(default_factory=ProfileTypeConf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KqConf:
+    """The configuration of a queue, with go-queue's fields and defaults.
+
+    Attributes:
+        name: Of the service.
+        brokers: Kafka's addresses, each `host:port`.
+        group: The consumer group.
+        topic: The topic.
+        ca_file: Certificates of the authorities that Kafka's is checked against.
+        offset: Where a group begins that has no offsets yet, "first" or "last".
+        conns: Members of the group.
+        consumers: Accepted; each member has one fetch thread.
+        processors: Worker processes in all.
+        min_bytes: What a fetch waits for.
+        max_bytes: What a fetch gives at most.
+        username: For SASL.
+        password: For SASL.
+        force_commit: Whether a message is given up after its handler failed.
+        commit_in_order: Accepted; commits are always in order.
+        mode: Accepted; "dev", "test", "rt", "pre" or "pro".
+        metrics_url: Not served.
+        log: What is logged, and how.
+        prometheus: Not served; None when it is off, and so below.
+        telemetry: Not served.
+        dev_server: Not served.
+        shutdown: The times of an end.
+        profiling: Not served.
+        kqworker: Our own settings, as they stand below `Kqworker:`.
+        warnings: What the file says that nothing reads, each with file and line.
+        origins: Where what was given stands, by its full name: see `origin`.
+
+    Raises:
+        ConfigError: `brokers` is one text.
+    """
+
+    name: str
+    brokers: tuple[str, ...]
+    group: str
+    topic: str
+    ca_file: str = ""
+    offset: str = "last"
+    conns: int = 1
+    consumers: int = 8
+    processors: int = 8
+    min_bytes: int = 10240
+    max_bytes: int = 10485760
+    username: str = ""
+    password: str = field(default="", repr=False)
+    force_commit: bool = True
+    commit_in_order: bool = False
+    mode: str = "pro"
+    metrics_url: str = ""
+    log: LogConf = field(default_factory=LogConf)
+    prometheus: PrometheusConf | None = None
+    telemetry: TelemetryConf | None = None
+    dev_server: DevServerConf | None = None
+    shutdown: ShutdownConf = field(default_factory=ShutdownConf)
+    profiling: ProfilingConf | None = None
+    kqworker: Mapping[str, object] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.brokers, str):
+            raise ConfigError(f'{BY_HAND}: brokers must be several texts, such as ("kafka:9092",)')
+        object.__setattr__(self, "brokers", tuple(self.brokers))
+
+    def origin(self, name: str) -> str:
+        """Return where a field was given, for a message: `config.yaml:12`.
+
+        Args:
+            name: As go-zero has it ("MinBytes", "Log.Level"), and for our own settings as
+                it stands in the file, after "Kqworker." ("Kqworker.retry.attempts").
+        """
+        return self.origins.get(name, BY_HAND if not self.origins else self.origins[""])
+
+
+CLASSES: Mapping[str, type[object]] = {
+    "Log": LogConf,
+    "FieldKeys": FieldKeysConf,
+    "Prometheus": PrometheusConf,
+    "Telemetry": TelemetryConf,
+    "DevServer": DevServerConf,
+    "Shutdown": ShutdownConf,
+    "Profiling": ProfilingConf,
+    "ProfileType": ProfileTypeConf,
+}
+
+
+def load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
+    """Read a file as go-zero's `conf.Load` does, by its extension.
+
+    Args:
+        path: A .yaml, .yml, .json or .toml, and .json5 with the extra of that name.
+        use_env: Whether `$VAR` and `${VAR}` are replaced first, wherever they stand; a
+            variable that is not set is empty.
+
+    Raises:
+        ConfigError: It cannot be read, or is wrong; the text has a line for each mistake,
+            with file, line, field and what would be right.
+    """
+    shown = os.fspath(path)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {shown}: {error.strerror}") from None
+    # As Go's path.Ext: a file may be called no more than ".yaml".
+    _, dot, extension = os.path.basename(shown).rpartition(".")  # noqa: PTH119
+    reader = READERS.get(f".{extension.lower()}" if dot else "")
+    if reader is None:
+        raise ConfigError(f"{shown}: its extension must be one of {', '.join(READERS)}")
+    try:
+        root = reader(expand(content, os.environb) if use_env else content)
+    except FormatError as error:
+        raise ConfigError(f"{_at(shown, error.line)}: {error.text}") from None
+    mapped = decode(root, fields.KQ, read_json_value)
+    if mapped.problems:
+        raise ConfigError("\n".join(_told(shown, mapped.problems)))
+    return _conf(shown, mapped)
+
+
+def must_load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
+    """Read a file as `load` does, and end the program if it is wrong.
+
+    Raises:
+        SystemExit: With code 2, after `error: …` on standard error.
+    """
+    try:
+        return load(path, use_env=use_env)
+    except ConfigError as error:
+        _exit(error)
+
+
+def _exit(error: ConfigError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(int(Exit.USAGE))
+
+
+def _unserved(mapped: Mapped) -> Iterator[Note]:
+    log = mapped.values["log"]
+    assert isinstance(log, dict)
+    said = [(each.name, each, mapped.values[each.attribute]) for each in fields.KQ.fields]
+    said += [(f"Log.{each.name}", each, log[each.attribute]) for each in LOG_FIELDS]
+    for name, each, value in said:
+        if name not in mapped.lines:
+            continue
+        # A switch that is off, or a text that is empty, asks for nothing.
+        off = value == ZEROS[each.kind] or (
+            isinstance(value, dict) and (value.get("disabled") or value.get("enabled") is False)
+        )
+        if name == "Log.Mode" and value != "console":
+            yield Note(mapped.lines[name], f"{name} {value!r} {UNSERVED}: the log goes to stderr")
+        elif not each.here and not off:
+            yield Note(mapped.lines[name], f"{name} {UNSERVED}")
+
+
+def _told(path: str, notes: Iterable[Note]) -> list[str]:
+    ordered = sorted(notes, key=lambda note: note.line or 0)
+    return list(dict.fromkeys(f"{_at(path, note.line)}: {note.text}" for note in ordered))
+
+
+def _at(path: str, line: int | None) -> str:
+    return path if line is None else f"{path}:{line}"
+
+
+def _conf(path: str, mapped: Mapped) -> KqConf:
+    conf: KqConf = _build(
+        KqConf,
+        fields.KQ,
+        mapped.values,
+        warnings=tuple(_told(path, [*mapped.notes, *_unserved(mapped)])),
+        kqworker=mapped.own,
+        origins={"": path} | {name: _at(path, line) for name, line in mapped.lines.items()},
+    )
+    return conf
+
+
+# The table says which kinds of values there are, and a test holds it against the classes.
+def _build(made: Any, section: fields.Section, values: Mapping[str, Any], **others: object) -> Any:
+    arguments = dict(values)
+    for each in section.fields:
+        given = arguments[each.attribute]
+        if each.section is None:
+            continue
+        if given is not None:
+            arguments[each.attribute] = _build(CLASSES[each.name], each.section, given)
+        elif each.name == "Shutdown":
+            arguments[each.attribute] = ShutdownConf()
+    return made(**arguments, **others)

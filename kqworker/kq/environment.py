@@ -1,0 +1,29 @@
+"""`$VAR` and `${VAR}` in a file, replaced as Go's os.ExpandEnv does.
+
+Pure. Tested by tests/kq/test_conf_environment.py against what Go says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+# One of the shell's own names is one character long, so $10 is $1 and a 0.
+_REFERENCE = re.compile(
+    rb"\$(?:\{([*#$@!?\-0-9])\}|\{([^}]*)\}|(\{)|([*#$@!?\-0-9])|([A-Za-z_]\w*))", re.ASCII
+)
+
+
+def expand(content: bytes, environ: Mapping[bytes, bytes]) -> bytes:
+    """Replace the references to variables; one that is not set is empty.
+
+    >>> expand(b"$A ${B}-$C$", {b"A": b"1", b"B": b"2"})
+    b'1 2-$'
+    """
+
+    def value(match: re.Match[bytes]) -> bytes:
+        # "${}" and a "${" that nothing closes go away.
+        name = match[1] or match[2] or match[4] or match[5] or b""
+        return environ.get(name, b"") if name else b""
+
+    return _REFERENCE.sub(value, content)

@@ -1,0 +1,268 @@
+"""The four formats of a configuration file, and JSON5, each as a tree with its lines.
+
+Decides what a file says, not what it means. YAML is in `kqworker.kq.yaml11`; everything
+ends as the JSON that go-zero makes of it: TOML's dates become texts, no number is NaN.
+Tested by tests/kq/test_conf_formats.py and tests/interop/test_conf.py.
+"""
+
+from __future__ import annotations
+
+import bisect
+import datetime
+import json
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from kqworker.errors import ConfigError
+from kqworker.kq.trees import Entry, FormatError, Number, Value, fixed
+from kqworker.kq.yaml11 import read_yaml
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_SPACE = re.compile(r"[ \t\r\n]*")
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
+_STRING = json.JSONDecoder()
+_TOML_HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?")
+_TOML_KEY = re.compile(r"\s*([\w\"'. -]+?)\s*=")
+
+
+def read_json(content: bytes) -> Entry:
+    """Read the first JSON value; as in Go, what follows it does not matter."""
+    # Go puts one U+FFFD for each byte that is not UTF-8, where Python puts fewer.
+    text = _mend(content.decode("utf-8", "surrogateescape"))
+    return _Json(text).read()
+
+
+def read_json_value(text: str) -> Value:
+    """Read a JSON value that stands in a text.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return _Json(_mend(text)).read().value
+
+
+def read_toml(content: bytes) -> Entry:
+    """Read TOML 1.0."""
+    try:
+        text = content.decode("utf-8")
+        tree = tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise FormatError(None, "not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise FormatError(None, f"not valid TOML: {error}") from None
+    return _from_python(tree, _toml_lines(text), (), _toml_scalar)
+
+
+def read_json5(content: bytes) -> Entry:
+    """Read JSON5, by the package of the extra `json5`."""
+    try:
+        import json5
+    except ImportError:
+        raise ConfigError(
+            "reading .json5 needs the package json5: pip install 'kqworker[json5]'"
+        ) from None
+    text = _mend(content.decode("utf-8", "surrogateescape"))
+    try:
+        tree = json5.loads(text)
+    except ValueError as error:
+        raise FormatError(None, f"not valid JSON5: {str(error).partition(chr(10))[0]}") from None
+    return _from_python(tree, {}, (), _json5_scalar)
+
+
+READERS: Mapping[str, Callable[[bytes], Entry]] = {
+    ".json": read_json,
+    ".json5": read_json5,
+    ".toml": read_toml,
+    ".yaml": read_yaml,
+    ".yml": read_yaml,
+}
+
+
+class _Json:
+    """A JSON parser that keeps lines, and numbers as they are written."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.breaks = [match.start() for match in re.finditer("\n", text)]
+
+    def read(self) -> Entry:
+        self._space()
+        try:
+            entry = Entry(self._value(), self._line())
+        except RecursionError:
+            raise FormatError(None, "nested too deeply") from None
+        if not isinstance(entry.value, dict | list) and self._peek() not in (*" \t\r\n", ""):
+            raise self._wrong()
+        return entry
+
+    def _line(self) -> int:
+        return bisect.bisect_left(self.breaks, self.at) + 1
+
+    def _space(self) -> None:
+        match = _SPACE.match(self.text, self.at)
+        assert match
+        self.at = match.end()
+
+    def _peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def _wrong(self) -> FormatError:
+        found = "its end comes too early" if not self._peek() else "something else was expected"
+        return FormatError(self._line(), f"not valid JSON: {found}")
+
+    def _take(self, character: str) -> bool:
+        if self._peek() != character:
+            return False
+        self.at += 1
+        self._space()
+        return True
+
+    def _value(self) -> Value:
+        match self._peek():
+            case "{":
+                return self._object()
+            case "[":
+                return self._array()
+            case '"':
+                return self._string()
+        if number := _NUMBER.match(self.text, self.at):
+            self.at = number.end()
+            return Number(number[0])
+        for word, value in _WORDS.items():
+            if self.text.startswith(word, self.at):
+                self.at += len(word)
+                return value
+        raise self._wrong()
+
+    def _object(self) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        self._take("{")
+        while not self._take("}"):
+            if found:
+                self._expect(",")
+            line = self._line()
+            if self._peek() != '"':
+                raise self._wrong()
+            key = self._string()
+            self._space()
+            self._expect(":")
+            found[key] = Entry(self._value(), line, again=key in found)
+            self._space()
+        return found
+
+    def _array(self) -> list[Entry]:
+        found: list[Entry] = []
+        self._take("[")
+        while not self._take("]"):
+            if found:
+                self._expect(",")
+            line = self._line()
+            found.append(Entry(self._value(), line))
+            self._space()
+        return found
+
+    def _expect(self, character: str) -> None:
+        if not self._take(character):
+            raise self._wrong()
+
+    def _string(self) -> str:
+        try:
+            text, self.at = _STRING.raw_decode(self.text, self.at)
+        except json.JSONDecodeError as error:
+            self.at = error.pos
+            raise self._wrong() from None
+        return _mend(str(text))
+
+
+def _mend(text: str) -> str:
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def _from_python(
+    value: object,
+    lines: Mapping[tuple[str, ...], int],
+    path: tuple[str, ...],
+    scalar: Callable[[object], Value],
+) -> Entry:
+    line = lines.get(path)
+    if line is None and path:
+        line = lines.get(path[:-1])
+    if isinstance(value, dict):
+        table = {
+            str(key): _from_python(item, lines, (*path, str(key)), scalar)
+            for key, item in value.items()
+        }
+        return Entry(table, line)
+    if isinstance(value, list):
+        return Entry([_from_python(item, lines, path, scalar) for item in value], line)
+    try:
+        return Entry(scalar(value), line)
+    except ValueError as error:
+        raise FormatError(line, str(error)) from None
+
+
+def _toml_scalar(value: object) -> Value:
+    match value:
+        case bool() | str():
+            return value
+        case int():
+            if not -(2**63) <= value < 2**63:
+                raise ValueError("not valid TOML: a number that has no room in 64 bits")
+            return Number(str(value))
+        case float():
+            return Number(json_number(value))
+        case datetime.datetime() | datetime.time():
+            text = re.sub(r"(\.\d*?)0+(?=$|[-+])", r"\1", value.isoformat()).replace("+00:00", "Z")
+            return text.replace(".Z", "Z").removesuffix(".")
+        case datetime.date():
+            return value.isoformat()
+    raise ValueError(f"not valid TOML: {type(value).__name__}")
+
+
+def _json5_scalar(value: object) -> Value:
+    # The original has no integers here: each number goes through a float64.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Number(json_number(float(value)))
+    assert value is None or isinstance(value, bool | str)
+    return value
+
+
+def json_number(value: float) -> str:
+    """Return a float as Go's encoding/json writes it.
+
+    >>> json_number(8.0), json_number(1e16), json_number(1.5e-07), json_number(1e21)
+    ('8', '10000000000000000', '1.5e-7', '1e+21')
+
+    Raises:
+        ValueError: JSON has no such number.
+    """
+    if not math.isfinite(value):
+        raise ValueError("NaN and infinity are no numbers for a configuration")
+    if value != 0 and not 1e-6 <= abs(value) < 1e21:
+        mantissa, exponent = f"{Decimal(repr(value)):e}".split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return f"{mantissa}e{exponent}"
+    return fixed(value)
+
+
+def _toml_lines(text: str) -> dict[tuple[str, ...], int]:
+    # tomllib keeps no positions. In a text of several lines anything may look like a key.
+    if '"""' in text or "'''" in text:
+        return {}
+    lines: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _TOML_HEADER.fullmatch(line):
+            table = _toml_path(header[1])
+            lines.setdefault(table, number)
+        elif key := _TOML_KEY.match(line):
+            lines.setdefault((*table, *_toml_path(key[1])), number)
+    return lines
+
+
+def _toml_path(written: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in written.split("."))

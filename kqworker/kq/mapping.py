@@ -1,0 +1,346 @@
+"""How go-zero reads a value: which kinds fit a field, what an absent one or a null becomes.
+
+The rules are those of go-zero v1.10.3, core/mapping: nothing is converted but what it
+converts. So `"8"` is no whole number and 8 no text, but a number in a list of texts is
+one, and a list may be given as a text that holds a JSON list.
+Pure. Knows no file. Tested by tests/kq/test_conf_mapping.py and tests/interop/test_conf.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from kqworker.kq.durations import parse_duration
+from kqworker.kq.fields import OWN, Field, Kind, Section
+from kqworker.kq.trees import Entry, Number, Value
+from kqworker.values import MASK, did_you_mean
+
+# A list or a mapping that is given as a text is read as JSON.
+ReadJson = Callable[[str], Value]
+
+INT64 = range(-(2**63), 2**63)
+UINT32 = range(2**32)
+UNQUOTED = (Kind.WHOLE, Kind.UNSIGNED, Kind.NUMBER, Kind.FLAG)
+ZEROS: dict[Kind, object] = {
+    Kind.TEXT: "",
+    Kind.WHOLE: 0,
+    Kind.UNSIGNED: 0,
+    Kind.NUMBER: 0.0,
+    Kind.FLAG: False,
+    Kind.DURATION: 0.0,
+    Kind.LIST: (),
+    Kind.MAP: {},
+    Kind.SECTION: None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to tell the user, and the line that it is about, if that is known."""
+
+    line: int | None
+    text: str
+
+
+@dataclass(slots=True)
+class Mapped:
+    """What became of a file.
+
+    Attributes:
+        values: By attribute; a section is a dict of the same form, or None when it is off.
+        own: The section `Kqworker:`, as it stands there.
+        problems: What keeps it from being used.
+        notes: What is given and does nothing.
+        lines: Where each field that was given stands, by its full name.
+    """
+
+    values: dict[str, object] = field(default_factory=dict)
+    own: dict[str, object] = field(default_factory=dict)
+    problems: list[Note] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    lines: dict[str, int | None] = field(default_factory=dict)
+
+
+class Refused(Exception):  # caught below, where the field's line is known
+    """The value does not fit; the text says what would."""
+
+    def __init__(self, text: str, line: int | None = None) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+def decode(root: Entry, section: Section, read_json: ReadJson) -> Mapped:
+    """Read a whole file as a section, and tell all that is wrong.
+
+    Args:
+        root: The file's content; null counts as empty.
+        section: The fields to look for.
+        read_json: Parses a JSON value, the first of a text; raises ValueError.
+    """
+    mapped = Mapped()
+    reading = _Reading(mapped, read_json)
+    if root.value is None:
+        mapped.values = reading.section(Entry({}, root.line), section, "", ())
+    elif isinstance(root.value, dict):
+        mapped.values = reading.section(root, section, "", ())
+    else:
+        text = "must be a mapping of fields, such as `Name: orders`"
+        mapped.problems.append(Note(root.line, text))
+    return mapped
+
+
+class _Reading:
+    """Walks a tree along the fields."""
+
+    def __init__(self, mapped: Mapped, read_json: ReadJson) -> None:
+        self.mapped = mapped
+        self.read_json = read_json
+
+    def section(
+        self, here: Entry, section: Section, prefix: str, around: tuple[dict[str, Entry], ...]
+    ) -> dict[str, object]:
+        """Read the fields of a section; `around` are the sections outside of it."""
+        assert isinstance(here.value, dict)
+        given = self._by_name(here.value, section, prefix)
+        values = {}
+        for each in section.fields:
+            name = prefix + each.name
+            entry = given.get(each.name)
+            if entry is None and each.inherits:
+                entry = next((outer[each.name] for outer in around if each.name in outer), None)
+            if entry is not None:
+                self.mapped.lines.setdefault(name, entry.line)
+                values[each.attribute] = self._given(each, entry, name, (given, *around))
+            else:
+                values[each.attribute] = self._absent(each, here.line, name, (given, *around))
+        return values
+
+    def _by_name(self, table: dict[str, Entry], section: Section, prefix: str) -> dict[str, Entry]:
+        names = {each.lower(): each for each in section.names()}
+        if not prefix:
+            names[OWN.lower()] = OWN
+        given: dict[str, Entry] = {}
+        for key, entry in table.items():
+            name = names.get(key.lower())
+            if name is None:
+                near = did_you_mean(key, names.values())
+                text = f"{prefix}{key} is unknown and ignored{near}"
+                self.mapped.notes.append(Note(entry.line, text))
+                continue
+            if entry.again or name in given:
+                text = f"{prefix}{name} stands here more than once, and the last one counts"
+                self.mapped.notes.append(Note(entry.line, text))
+            given[name] = entry
+        if not prefix and OWN in given:
+            self._own(given.pop(OWN))
+        return given
+
+    def _own(self, entry: Entry) -> None:
+        if entry.value is None:
+            return
+        if not isinstance(entry.value, dict):
+            self._problem(entry, f"{OWN} must be a mapping of settings, such as `ordering: key`")
+            return
+        self.mapped.lines.update(_lines(OWN, entry))
+        self.mapped.own = {key: item.plain() for key, item in entry.value.items()}
+
+    def _given(
+        self, each: Field, entry: Entry, name: str, around: tuple[dict[str, Entry], ...]
+    ) -> object:
+        if entry.value is None:
+            if not each.optional:
+                self._problem(entry, f"{name} must be {_allowed(each)}, not null")
+            return ZEROS[each.kind]
+        if each.section is not None:
+            if isinstance(entry.value, dict):
+                return self.section(entry, each.section, f"{name}.", around)
+            self._problem(entry, self._refusal(each, name, entry.value))
+            return None
+        try:
+            return self._value(each, entry.value, name)
+        except Refused as refused:
+            self.mapped.problems.append(Note(refused.line or entry.line, str(refused)))
+            return ZEROS[each.kind]
+
+    def _absent(
+        self, each: Field, line: int | None, name: str, around: tuple[dict[str, Entry], ...]
+    ) -> object:
+        if each.default is not None:
+            return from_default(each)
+        if each.optional:
+            return ZEROS[each.kind]
+        if each.required:
+            text = f"{name} is missing: it must be {_allowed(each)}"
+            self.mapped.problems.append(Note(line, text))
+            return ZEROS[each.kind]
+        assert each.section is not None
+        return self.section(Entry({}, line), each.section, f"{name}.", around)
+
+    def _problem(self, entry: Entry, text: str) -> None:
+        self.mapped.problems.append(Note(entry.line, text))
+
+    def _value(self, each: Field, value: Value, name: str) -> object:
+        match each.kind:
+            case Kind.LIST:
+                return self._list(each, value, name)
+            case Kind.MAP:
+                return self._map(each, value, name)
+            case Kind.TEXT if isinstance(value, str):
+                if not each.options or value in each.options:
+                    return value
+            case Kind.FLAG if isinstance(value, bool):
+                return value
+            case Kind.DURATION if isinstance(value, str):
+                try:
+                    return parse_duration(value)
+                except ValueError:
+                    pass
+            case Kind.WHOLE | Kind.UNSIGNED if isinstance(value, Number):
+                return self._whole(each, value, name)
+            case Kind.NUMBER if isinstance(value, Number):
+                if math.isfinite(number := float(value.text)):
+                    return number
+            case Kind.TEXT | Kind.FLAG | Kind.DURATION | Kind.WHOLE | Kind.UNSIGNED:
+                pass
+            case Kind.NUMBER | Kind.SECTION:
+                pass
+            case _:
+                assert_never(each.kind)
+        raise Refused(self._refusal(each, name, value))
+
+    def _whole(self, each: Field, value: Number, name: str) -> int:
+        # As ParseInt and ParseUint: 8.0 and 1e3 are none, and nor is -0 without a sign.
+        signed = each.kind is Kind.WHOLE
+        if re.fullmatch(r"-?\d+" if signed else r"\d+", value.text, re.ASCII):
+            # Python refuses to read a number of thousands of digits.
+            number = int(value.text) if len(value.text) < 100 else 2**64
+            low, high = each.bounds or (-math.inf, math.inf)
+            if number in (INT64 if signed else UINT32) and low <= number < high:
+                return number
+        raise Refused(self._refusal(each, name, value))
+
+    def _list(self, each: Field, value: Value, name: str) -> tuple[str, ...]:
+        quoted = isinstance(value, str)
+        if isinstance(value, str):
+            try:
+                value = self.read_json(value)
+            except ValueError:
+                raise Refused(self._refusal(each, name, value)) from None
+            if value is None:
+                return ()
+        if not isinstance(value, list):
+            raise Refused(self._refusal(each, name, value))
+        found: list[str | None] = []
+        for index, item in enumerate(value):
+            match item.value:
+                case str(text) | Number(text):
+                    found.append(text)
+                case None if not quoted:
+                    found.append(None)
+                case wrong:
+                    shown = _shown(each, wrong)
+                    raise Refused(f"{name}[{index}] must be text, not {shown}", item.line)
+        if all(text is None for text in found):
+            return ()
+        return tuple(text or "" for text in found)
+
+    def _map(self, each: Field, value: Value, name: str) -> dict[str, str]:
+        quoted = isinstance(value, str)
+        if isinstance(value, str):
+            try:
+                value = self.read_json(value)
+            except ValueError:
+                raise Refused(self._refusal(each, name, value)) from None
+            if value is None:
+                return {}
+        if not isinstance(value, dict):
+            raise Refused(self._refusal(each, name, value))
+        found = {}
+        for key, item in value.items():
+            match item.value:
+                case str(text):
+                    found[key] = text
+                case Number(text) if not quoted:
+                    found[key] = text
+                case None if quoted:
+                    found[key] = ""
+                case wrong:
+                    raise Refused(
+                        f"{name}[{key}] must be text, not {_shown(each, wrong)}", item.line
+                    )
+        return found
+
+    def _refusal(self, each: Field, name: str, value: Value) -> str:
+        hint = ""
+        if each.kind is Kind.TEXT and not each.options and isinstance(value, bool | Number):
+            hint = " (put it in quotes)"
+        elif isinstance(value, str) and each.kind in UNQUOTED:
+            hint = " (without quotes)"
+        return f"{name} must be {_allowed(each)}{hint}, not {_shown(each, value)}"
+
+
+def _lines(name: str, entry: Entry) -> Iterator[tuple[str, int | None]]:
+    yield name, entry.line
+    if isinstance(entry.value, dict):
+        for key, item in entry.value.items():
+            yield from _lines(f"{name}.{key}", item)
+
+
+def from_default(each: Field) -> object:
+    """Return the default of a field, as its value."""
+    default = each.default
+    assert default is not None
+    match each.kind:
+        case Kind.FLAG:
+            return default == "true"
+        case Kind.WHOLE | Kind.UNSIGNED:
+            return int(default)
+        case Kind.NUMBER:
+            return float(default)
+        case Kind.DURATION:
+            return parse_duration(default)
+        case _:
+            return default
+
+
+def _allowed(each: Field) -> str:
+    """Say what a value of this field looks like."""
+    if each.options:
+        return f"{', '.join(each.options[:-1])} or {each.options[-1]}"
+    match each.kind:
+        case Kind.WHOLE if each.bounds:
+            return f"a whole number of at least {each.bounds[0]:g} and below {each.bounds[1]:g}"
+        case Kind.UNSIGNED:
+            return f"a {each.kind.value}"
+        case Kind.TEXT:
+            return "text"
+        case Kind.FLAG:
+            return "true or false"
+        case Kind.DURATION:
+            return "a duration with its unit, such as 1s, 5.5s or 100ms"
+        case Kind.SECTION:
+            return "a section with its own fields"
+        case _:
+            return f"a {each.kind.value}"
+
+
+def _shown(each: Field, value: Value) -> str:
+    match value:
+        case None:
+            return "null"
+        case list():
+            return "a list"
+        case dict():
+            return "a mapping"
+        case _ if each.secret:
+            return MASK
+        case bool():
+            return str(value).lower()
+        case Number(text):
+            return text
+        case str():
+            return repr(value)

@@ -1,0 +1,73 @@
+"""What a configuration file says, before anybody asks what it means.
+
+Pure. Tested by tests/kq/test_conf_formats.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as go-zero passes it on: the digits as they are written in JSON."""
+
+    text: str
+
+    def plain(self) -> int | float:
+        """Return it as Python has it."""
+        try:
+            return int(self.text)
+        except ValueError:
+            return float(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value, and where it stands.
+
+    Attributes:
+        value: None for a null.
+        line: That of its key, or of itself in a list; None when it is not known.
+        again: Whether the same key stood there before.
+    """
+
+    value: Value
+    line: int | None
+    again: bool = False
+
+    def plain(self) -> object:
+        """Return the value as Python has it, without positions."""
+        match self.value:
+            case Number() as number:
+                return number.plain()
+            case list() as items:
+                return [item.plain() for item in items]
+            case dict() as table:
+                return {key: item.plain() for key, item in table.items()}
+            case other:
+                return other
+
+
+Value: TypeAlias = "bool | str | Number | list[Entry] | dict[str, Entry] | None"
+
+
+class FormatError(ValueError):  # becomes a ConfigError where the file's name is known
+    """The file is not what its extension says; `line` is None where it is not known."""
+
+    def __init__(self, line: int | None, text: str) -> None:
+        super().__init__(text)
+        self.line = line
+        self.text = text
+
+
+def fixed(value: float) -> str:
+    """Return the shortest digits of a float, without an exponent.
+
+    >>> fixed(1e3), fixed(0.25), fixed(-0.0)
+    ('1000', '0.25', '-0')
+    """
+    text = format(Decimal(repr(value)), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,248 @@
+"""YAML as go-zero's parser reads it: which plain words are numbers, flags or nulls.
+
+go-zero v1.10.3 uses gopkg.in/yaml.v2, which is YAML 1.1 but for base 60, for YAML 1.2's 0o17,
+and for the floats that YAML 1.1 wants with a point. A null becomes the empty text, but
+below our own key.
+PyYAML does the scanning. Tested by tests/kq/test_conf_yaml.py and tests/interop/test_conf.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+
+import yaml
+
+from kqworker.kq.fields import OWN
+from kqworker.kq.trees import Entry, FormatError, Number, Value, fixed
+
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = "!plain"  # what stands without quotes and tag: its look decides
+_TEXT = f"{_TAG}str"
+_RESOLVED = {f"{_TAG}{kind}" for kind in ("str", "bool", "int", "float", "null", "timestamp")}
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(
+        ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True
+    ),
+    **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE"), False),
+    **dict.fromkeys(("off", "Off", "OFF"), False),
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+}
+_NAN = re.compile(r"\.(nan|NaN|NAN)")
+_INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
+_POINT = re.compile(r"\.[0-9]+([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WHOLE = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
+_BITS = re.compile(r"0b([-+]?[01]+)")
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
+    r"([Tt][0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(\.[0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2})"
+    r"| [0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(\.[0-9]+)?)?"
+)
+
+
+class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer):
+    """Composes nodes whose tags say only whether they have one, and whether they are quoted."""
+
+    def __init__(self, content: bytes) -> None:
+        yaml.reader.Reader.__init__(self, content)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+        yaml.composer.Composer.__init__(self)
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it out
+        if not isinstance(event, yaml.AliasEvent) and event.anchor in self.anchors:
+            # The original lets an anchor be given anew.
+            del self.anchors[event.anchor]
+        return super().compose_node(parent, index)
+
+    def descend_resolver(self, parent: object, index: object) -> None:
+        pass
+
+    def ascend_resolver(self) -> None:
+        pass
+
+    def resolve(self, kind: type[yaml.Node], value: object, implicit: object) -> str:
+        plain = kind is yaml.ScalarNode and isinstance(implicit, tuple) and implicit[0]
+        return _PLAIN if plain else _TEXT
+
+
+def read_yaml(content: bytes) -> Entry:
+    """Read the first document; what follows it does not matter.
+
+    Raises:
+        FormatError: It is not valid.
+    """
+    try:
+        loader = _Loader(content)
+        node = loader.get_node() if loader.check_node() else None
+        return Entry("", None) if node is None else _Conversion().root(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        # Quoted is what stands there, which may be a secret.
+        reason = re.sub(r"'[^'<][^']+'", "…", str(error.problem))
+        raise FormatError(mark.line + 1 if mark else None, f"not valid YAML: {reason}") from None
+    except yaml.reader.ReaderError as error:
+        raise FormatError(None, f"not valid YAML: {error.reason}") from None
+    except RecursionError:
+        raise FormatError(None, "nested too deeply") from None
+
+
+class _Conversion:
+    """Turns nodes into entries, in the order in which they count."""
+
+    def __init__(self) -> None:
+        self.null: Value = ""
+        self.seen: set[int] = set()
+        self.inside: set[int] = set()
+        self.visits = self.repeats = self.depth = 0
+
+    def root(self, node: yaml.Node) -> Entry:
+        """Convert a document."""
+        return Entry(self.value(node, top=True), node.start_mark.line + 1)
+
+    def value(self, node: yaml.Node, top: bool = False) -> Value:
+        """Convert a node, wherever it is used."""
+        key, line = id(node), node.start_mark.line + 1
+        if key in self.inside:
+            raise FormatError(line, "not valid YAML: an anchor's value contains itself")
+        repeated = key in self.seen
+        self.seen.add(key)
+        self.inside.add(key)
+        self.depth += repeated
+        # The bounds of the original: texts of a few lines can be made to fill the memory.
+        self.visits += 1
+        self.repeats += self.depth > 0
+        if self.repeats > 100 and self.visits > 1000 and self.repeats > 0.99 * self.visits:
+            raise FormatError(line, "not valid YAML: it repeats its anchors too often")
+        try:
+            match node:
+                case yaml.MappingNode():
+                    return self._mapping(node, top)
+                case yaml.SequenceNode():
+                    found = [Entry(self.value(n), n.start_mark.line + 1) for n in node.value]
+                    return found
+            return self._scalar(node)
+        finally:
+            self.inside.discard(key)
+            self.depth -= repeated
+
+    def _mapping(self, node: yaml.MappingNode, top: bool) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        here: set[str] = set()
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value == "<<" and key.tag in (_PLAIN, f"{_TAG}merge"):
+                # Not as YAML has it: what is merged in wins over what stands above it.
+                for merged in self._merged(value, line):
+                    found.update(merged)
+                continue
+            name = self._key(key, line)
+            self.null = None if top and name.lower() == OWN.lower() else self.null
+            found[name] = Entry(self.value(value), line, again=name in here)
+            self.null = "" if top else self.null
+            here.add(name)
+        return found
+
+    def _merged(self, node: yaml.Node, line: int) -> list[dict[str, Entry]]:
+        nodes = reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]
+        tables = []
+        for each in nodes:
+            table = self.value(each) if isinstance(each, yaml.MappingNode) else None
+            if not isinstance(table, dict):
+                raise FormatError(line, "not valid YAML: << needs a mapping, or a list of them")
+            tables.append(table)
+        return tables
+
+    def _key(self, node: yaml.Node, line: int) -> str:
+        match self.value(node):
+            case str(text) | Number(text):
+                return text
+            case bool(flag):
+                return str(flag).lower()
+            case None:
+                return ""
+        raise FormatError(line, "not valid YAML: a list or a mapping cannot be a key")
+
+    def _scalar(self, node: yaml.Node) -> Value:
+        tag, text, line = node.tag, str(node.value), node.start_mark.line + 1
+        if tag == f"{_TAG}binary":
+            try:
+                data = base64.b64decode(re.sub(r"[\r\n]", "", text), validate=True)
+            except binascii.Error:
+                raise FormatError(line, "not valid YAML: !!binary needs base64") from None
+            return re.sub("[\ud800-\udfff]", "\ufffd", data.decode("utf-8", "surrogateescape"))
+        if tag == _TEXT or (tag != _PLAIN and tag not in _RESOLVED):
+            return text
+        if tag == f"{_TAG}timestamp":
+            if _DATE.fullmatch(text):
+                return text
+            raise FormatError(line, "not valid YAML: !!timestamp needs a date")
+        value = resolve(text)
+        if isinstance(value, float):
+            if tag in (_PLAIN, f"{_TAG}float") and not math.isfinite(value):
+                raise FormatError(line, "NaN and infinity are no numbers for a configuration")
+            if tag in (_PLAIN, f"{_TAG}float"):
+                return Number(fixed(value))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            if tag in (_PLAIN, f"{_TAG}int"):
+                return Number(str(value))
+            if tag == f"{_TAG}float":
+                return Number(fixed(float(value)))
+        elif isinstance(value, bool):
+            if tag in (_PLAIN, f"{_TAG}bool"):
+                return value
+        elif value is None:
+            if tag in (_PLAIN, f"{_TAG}null"):
+                return self.null
+        elif tag == _PLAIN:
+            return value
+        raise FormatError(line, f"not valid YAML: the value is not what {tag[len(_TAG) :]} means")
+
+
+def resolve(text: str) -> bool | int | float | str | None:
+    """Return what a word without quotes is.
+
+    >>> resolve("yes"), resolve("0x1F"), resolve("1_000"), resolve("1e3"), resolve("08")
+    (True, 31, 1000, 1000.0, 8.0)
+    >>> resolve("1:30"), resolve("~")
+    ('1:30', None)
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _NAN.fullmatch(text):
+        return math.nan
+    if _INFINITY.fullmatch(text):
+        return -math.inf if text[0] == "-" else math.inf
+    if _POINT.fullmatch(text):
+        return _float(text)
+    if text[0] not in "+-0123456789":
+        return text
+    digits = text.replace("_", "")
+    if whole := _WHOLE.fullmatch(digits):
+        sign, sixteen, two, eight, ten = whole.groups()
+        number = _int(sixteen, 16) or _int(two, 2) or _int(eight, 8) or _int(ten, 10) or 0
+        number = -number if sign == "-" else number
+        if -(2**63) <= number < 2**63 or (not sign and number < 2**64):
+            return number
+    if _FLOAT.fullmatch(digits):
+        number_or_text = _float(digits)
+        return text if isinstance(number_or_text, str) else number_or_text
+    if bits := _BITS.fullmatch(digits):
+        return int(bits[1], 2)
+    return text
+
+
+def _int(digits: str | None, base: int) -> int:
+    # Python refuses to read thousands of decimal digits; such a number is too large anyway.
+    if digits is None:
+        return 0
+    return int(digits, base) if len(digits) < 1000 else 2**64
+
+
+def _float(digits: str) -> float | str:
+    value = float(digits)
+    return value if math.isfinite(value) else digits

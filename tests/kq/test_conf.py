@@ -1,0 +1,227 @@
+"""A configuration is loaded from a file, and its mistakes are told with field and line."""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from kqworker.errors import ConfigError
+from kqworker.kq import fields
+from kqworker.kq.conf import CLASSES, KqConf, ShutdownConf, load, must_load
+from kqworker.kq.mapping import ZEROS, from_default
+
+PLAIN = """\
+Name: orders
+Brokers:
+  - a:9092
+  - b:9092
+Group: g
+Topic: t
+"""
+BY_HAND = KqConf(name="orders", brokers=("a:9092", "b:9092"), group="g", topic="t")
+
+
+def write(directory: Path, content: str, name: str = "config.yaml") -> Path:
+    path = directory / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_a_file_and_a_conf_by_hand_have_the_same_defaults(tmp_path: Path) -> None:
+    assert load(write(tmp_path, PLAIN)) == BY_HAND
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.YML", PLAIN.lower()),
+        (
+            "c.json",
+            '{"NAME": "orders", "brokers": ["a:9092", "b:9092"], "group": "g", "tOpic": "t"}',
+        ),
+        ("c.toml", 'name = "orders"\nbrokers = ["a:9092", "b:9092"]\ngroup = "g"\ntopic = "t"\n'),
+        ("c.json5", "{Name: 'orders', brokers: ['a:9092', 'b:9092',], group: 'g', topic: 't'}"),
+        (".yaml", PLAIN),
+    ],
+)
+def test_every_format_says_the_same(tmp_path: Path, name: str, content: str) -> None:
+    assert load(write(tmp_path, content, name)) == BY_HAND
+
+
+def test_every_mistake_is_told_with_file_line_and_field(tmp_path: Path) -> None:
+    path = write(tmp_path, PLAIN + "Offset: newest\nLog:\n  Level: warn\n  Stat: 1\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    assert str(caught.value).splitlines() == [
+        f"{path}:7: Offset must be first or last, not 'newest'",
+        f"{path}:9: Log.Level must be debug, info, error or severe, not 'warn'",
+        f"{path}:10: Log.Stat must be true or false, not 1",
+    ]
+
+
+def test_an_element_of_a_list_has_its_own_line(tmp_path: Path) -> None:
+    path = write(tmp_path, PLAIN.replace("b:9092", "yes"))
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    assert str(caught.value) == f"{path}:4: Brokers[1] must be text, not true"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("c.yaml", "- a\n", "c.yaml:1: must be a mapping of fields, such as `Name: orders`"),
+        ("c.yaml", "", "c.yaml: must be a mapping of fields, such as `Name: orders`"),
+        ("c.yaml", "a: [\n", "c.yaml:2: not valid YAML: "),
+        ("c.json", "{\n'a'}", "c.json:2: not valid JSON: "),
+        ("c.toml", "a", "c.toml: not valid TOML: "),
+        ("c.ini", "", "c.ini: its extension must be one of .json, .json5, .toml, .yaml, .yml"),
+        ("yaml", "", "yaml: its extension must be one of "),
+    ],
+)
+def test_a_file_that_is_none_is_refused(tmp_path: Path, name: str, content: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, content, name))
+
+    assert str(caught.value).startswith(str(tmp_path / text))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.yaml: No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_json5_names_the_extra_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = builtins.__import__
+
+    def without(name: str, *rest: object) -> ModuleType:
+        if name == "json5":
+            raise ImportError(name)
+        return imported(name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without)
+
+    with pytest.raises(ConfigError, match=re.escape("pip install 'kqworker[json5]'")):
+        load(write(tmp_path, "{}", "c.json5"))
+
+
+def test_the_environment_is_used_only_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KQ_TOPIC", "from-outside")
+    path = write(tmp_path, PLAIN.replace("Topic: t", "Topic: ${KQ_TOPIC}"))
+
+    assert load(path).topic == "${KQ_TOPIC}"
+    assert load(path, use_env=True).topic == "from-outside"
+
+
+def test_must_load_ends_the_program_with_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, PLAIN + "Conns: many\n")
+
+    with pytest.raises(SystemExit) as caught:
+        must_load(path)
+
+    assert caught.value.code == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err == (
+        f"error: {path}:7: Conns must be a whole number (without quotes), not 'many'\n"
+    )
+
+
+def test_must_load_returns_what_load_does(tmp_path: Path) -> None:
+    assert must_load(write(tmp_path, PLAIN)) == BY_HAND
+
+
+def test_our_own_section_is_kept_as_it_stands_with_its_lines(tmp_path: Path) -> None:
+    own = "kqWorker:\n  ordering: key\n  retry:\n    attempts: 3\n  time_limit: null\n"
+    path = write(tmp_path, PLAIN + own)
+
+    conf = load(path)
+
+    assert conf.kqworker == {"ordering": "key", "retry": {"attempts": 3}, "time_limit": None}
+    assert conf.origin("Kqworker.retry.attempts") == f"{path}:10"
+    assert conf.warnings == ()
+
+
+def test_an_origin_is_known_of_every_field_that_was_given(tmp_path: Path) -> None:
+    path = write(tmp_path, PLAIN)
+
+    assert load(path).origin("Topic") == f"{path}:6"
+    assert load(path).origin("MinBytes") == str(path)
+    assert BY_HAND.origin("Topic") == "KqConf(...)"
+
+
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        PLAIN + "Password: hunter2\nProfiling:\n  ServerAddr: a\n  AuthPassword: hunter2\n",
+    )
+    conf = load(path)
+
+    assert conf.password == "hunter2"
+    assert "hunter2" not in repr(conf)
+
+
+def test_brokers_may_be_a_list_and_not_one_text() -> None:
+    given: tuple[str, ...] = ["a:1"]  # type: ignore[assignment]  # what people write
+    assert KqConf(name="n", brokers=given, group="g", topic="t").brokers == ("a:1",)
+
+    with pytest.raises(ConfigError, match="brokers must be several texts"):
+        KqConf(name="n", brokers="a:1", group="g", topic="t")  # type: ignore[arg-type]
+
+
+def test_a_conf_survives_pickling(tmp_path: Path) -> None:
+    conf = load(write(tmp_path, PLAIN))
+
+    assert pickle.loads(pickle.dumps(conf)) == conf
+
+
+def test_a_shutdown_that_is_absent_has_the_defaults(tmp_path: Path) -> None:
+    assert load(write(tmp_path, PLAIN)).shutdown == ShutdownConf(wrap_up_time=1.0, wait_time=5.5)
+    given = load(write(tmp_path, PLAIN + "Shutdown: {WaitTime: 100ms}\n")).shutdown
+    assert given == ShutdownConf(wrap_up_time=1.0, wait_time=0.1)
+
+
+def classes() -> Mapping[type[object], fields.Section]:
+    found: dict[type[object], fields.Section] = {KqConf: fields.KQ}
+    waiting = [fields.KQ]
+    while waiting:
+        for each in waiting.pop().fields:
+            if each.section is not None:
+                found[CLASSES[each.name]] = each.section
+                waiting.append(each.section)
+    return found
+
+
+@pytest.mark.parametrize("made", classes(), ids=lambda made: made.__name__)
+def test_the_classes_are_those_of_the_table(made: type[object]) -> None:
+    section = classes()[made]
+    assert dataclasses.is_dataclass(made)
+    ours = {f.name: f for f in dataclasses.fields(made)}
+    others = {"kqworker", "warnings", "origins"} if made is KqConf else set()
+
+    assert ours.keys() - others == {each.attribute for each in section.fields}
+    for each in section.fields:
+        attribute = ours[each.attribute]
+        if each.required:
+            assert attribute.default is dataclasses.MISSING
+        elif each.section is None:
+            expected = from_default(each) if each.default is not None else ZEROS[each.kind]
+            if attribute.default_factory is not dataclasses.MISSING:
+                assert attribute.default_factory() == expected
+            else:
+                assert attribute.default == expected
+                assert type(attribute.default) is type(expected)

@@ -1,0 +1,107 @@
+"""JSON, TOML and JSON5 become the same tree as in go-zero."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kqworker.kq.formats import json_number, read_json, read_json5, read_toml
+from kqworker.kq.trees import FormatError, Number
+
+
+def test_json_numbers_stay_as_they_are_written() -> None:
+    root = read_json(b'{"a": 8.0, "b": 1e3, "c": -0}').value
+    assert isinstance(root, dict)
+
+    assert [entry.value for entry in root.values()] == [Number("8.0"), Number("1e3"), Number("-0")]
+
+
+def test_json_ends_after_its_first_value() -> None:
+    assert read_json(b' {"a": [1, "b", null, true]} trailing').plain() == {
+        "a": [1, "b", None, True]
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", 1),
+        (b"{", 1),
+        (b'{\n"a": 1,\n}', 3),
+        (b"{\n'a': 1}", 2),
+        (b'{"a":\n NaN}', 2),
+        (b'{"a": 01}', 1),
+        (b'{"a": "\n"}', 1),
+        (b'{"a" 1}', 1),
+        (b"[1 2]", 1),
+        (b"nullx", 1),
+        (b"\xef\xbb\xbf{}", 1),
+    ],
+)
+def test_what_is_not_json_is_refused_with_its_line(content: bytes, line: int) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_json(content)
+
+    assert caught.value.line == line
+
+
+def test_what_is_no_unicode_is_replaced_as_in_go() -> None:
+    root = read_json(b'["\xff\xfe", "\\ud800", "\\ud83d\\ude00"]').plain()
+
+    assert root == ["\ufffd\ufffd", "\ufffd", "\U0001f600"]
+
+
+def test_a_key_that_stands_twice_is_known() -> None:
+    root = read_json(b'{"a": 1,\n"a": 2}').value
+    assert isinstance(root, dict)
+
+    assert (root["a"].value, root["a"].line, root["a"].again) == (Number("2"), 2, True)
+
+
+def test_json_that_is_nested_without_end_is_refused() -> None:
+    with pytest.raises(FormatError, match="nested too deeply"):
+        read_json(b"[" * 100_000)
+
+
+def test_toml_has_its_lines_and_dates_become_texts() -> None:
+    root = read_toml(b"a = 1.0\n[Log]\nb = 1979-05-27\nc = 1979-05-27T07:32:00.500Z\n").value
+    assert isinstance(root, dict)
+    log = root["Log"].value
+    assert isinstance(log, dict)
+
+    assert (root["a"].value, root["a"].line, root["Log"].line) == (Number("1"), 1, 2)
+    assert (log["b"].value, log["b"].line) == ("1979-05-27", 3)
+    assert log["c"].value == "1979-05-27T07:32:00.5Z"
+
+
+def test_toml_in_which_a_text_could_look_like_a_key_has_no_lines() -> None:
+    root = read_toml(b'a = """\nb = 1\n"""\nb = 2\n').value
+    assert isinstance(root, dict)
+
+    assert root["b"].line is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"a", b"a = 1\na = 2", b"a = nan", b"a = 9223372036854775808", b"a = '\xff'"]
+)
+def test_what_is_not_toml_for_the_original_is_refused(content: bytes) -> None:
+    with pytest.raises(FormatError):
+        read_toml(content)
+
+
+def test_json5_numbers_are_floats() -> None:
+    root = read_json5(b"{a: 8.0, b: 0x10, c: 9007199254740993, d: .5, /* no */ e: 'x',}")
+
+    assert root.plain() == {"a": 8, "b": 16, "c": 9007199254740992, "d": 0.5, "e": "x"}
+
+
+@pytest.mark.parametrize("content", [b"{a: NaN}", b"{a: -Infinity}", b"{a", b""])
+def test_what_json_cannot_say_is_refused_in_json5_too(content: bytes) -> None:
+    with pytest.raises(FormatError):
+        read_json5(content)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_is_written_without_a_loss(value: float) -> None:
+    assert float(json_number(value)) == value

@@ -1,0 +1,127 @@
+"""YAML is what go-zero's parser takes it for."""
+
+from __future__ import annotations
+
+import pytest
+
+from kqworker.kq.trees import FormatError
+from kqworker.kq.yaml11 import read_yaml
+
+
+def value(text: str) -> object:
+    root = read_yaml(text.encode()).plain()
+    assert isinstance(root, dict)
+    return root["v"]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("yes", True),
+        ("Off", False),
+        ("y", True),
+        ("oN", "oN"),
+        ("8", 8),
+        ("+8", 8),
+        ("-0", 0),
+        ("010", 8),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("-0b101", -5),
+        ("0b+1", 1),
+        ("08", 8),
+        ("1_000", 1000),
+        ("1:30", "1:30"),
+        ("1e3", 1000),
+        ("1.50", 1.5),
+        (".5", 0.5),
+        ("+.5", 0.5),
+        ("18446744073709551615", 18446744073709551615),
+        ("1e400", "1e400"),
+        ("2001-01-01", "2001-01-01"),
+        ("~", ""),
+        ("", ""),
+        ("NULL", ""),
+        ("nULL", "nULL"),
+        ('"8"', "8"),
+        ("'yes'", "yes"),
+        ("!!str 8", "8"),
+        ('!!int "8"', 8),
+        ("!!float 8", 8),
+        ("! 8", 8),
+        ("!ours 8", "8"),
+        ("!!binary YQ==", "a"),
+        ("!!timestamp 2001-01-01", "2001-01-01"),
+        ("[1, yes, [a]]", [1, True, ["a"]]),
+        ("{1: a, yes: b, ~: c}", {"1": "a", "true": "b", "": "c"}),
+    ],
+)
+def test_a_word_is_what_the_original_takes_it_for(written: str, read: object) -> None:
+    found = value(f"v: {written}\n")
+
+    assert found == read
+    assert type(found) is type(read)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [".nan", "-.inf", "!!int a", "!!binary %", "!!timestamp x", "&a [*a]", "*a", "{[a]: 1}", "@a"],
+)
+def test_what_the_original_refuses_is_refused_with_its_line(written: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_yaml(f"u: 1\nv: {written}\n".encode())
+
+    assert caught.value.line == 2
+
+
+def test_a_merge_wins_over_what_stands_above_it_and_loses_to_what_follows() -> None:
+    text = "base: &base {a: 1, b: 1}\nv:\n  a: 2\n  <<: *base\n  b: 2\n"
+
+    assert value(text) == {"a": 1, "b": 2}
+
+
+def test_of_merged_mappings_the_first_wins() -> None:
+    assert value("x: &x {a: 1}\ny: &y {a: 2, b: 2}\nv:\n  <<: [*x, *y]\n") == {"a": 1, "b": 2}
+
+
+def test_a_merge_of_no_mapping_is_refused() -> None:
+    with pytest.raises(FormatError, match="<< needs a mapping"):
+        read_yaml(b"v:\n  <<: 3\n")
+
+
+def test_only_the_first_document_counts() -> None:
+    assert value("v: 1\n---\nv: 2\n") == 1
+
+
+def test_an_anchor_may_be_given_anew() -> None:
+    assert value("a: &x 1\nb: &x 2\nv: *x\n") == 2
+
+
+def test_a_null_is_kept_below_our_own_key_alone() -> None:
+    root = read_yaml(b"kqWorker: {limit: null, more: [~]}\nv: [~]\n").plain()
+
+    assert root == {"kqWorker": {"limit": None, "more": [None]}, "v": [""]}
+
+
+def test_what_repeats_its_anchors_without_end_is_refused() -> None:
+    lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x]"]
+    lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+
+    with pytest.raises(FormatError, match="too often"):
+        read_yaml("\n".join(lines).encode())
+
+
+def test_a_mistake_does_not_show_what_may_be_a_secret() -> None:
+    with pytest.raises(FormatError) as caught:
+        read_yaml(b"Password: *hunter2\n")
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_lines_are_those_of_the_keys() -> None:
+    root = read_yaml(b"# first\na: 1\nb:\n  - x\n  - y\n").value
+    assert isinstance(root, dict)
+    items = root["b"].value
+    assert isinstance(items, list)
+
+    assert (root["a"].line, root["b"].line, items[1].line) == (2, 3, 5)
