@@ -1,6 +1,6 @@
 """The brokers that a source is held against, asked in one way.
 
-A simulated one may join them. Used by tests/contract/test_source.py.
+A simulated one may join them. Used by tests/contract/conftest.py and the tests of sources.
 """
 
 from __future__ import annotations
