@@ -249,11 +249,6 @@ class Parser(Generic[F]):
         """Whether bad bytes were found; the next `feed` raises."""
         return self._error is not None
 
-    @property
-    def partial(self) -> int:
-        """How many bytes of an unfinished frame there are."""
-        return len(self._buffer)
-
     def feed(self, data: bytes | bytearray | memoryview) -> list[F]:
         """Take bytes in; return the frames that they complete.
 

