@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.interop.programs import Programs
 
 GO = Path(__file__).parent / "go"
 BUILD_SECONDS = 900.0
@@ -44,3 +47,11 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert built.returncode == 0, f"go build: {built.stdout}{built.stderr}"
     return program
+
+
+@pytest.fixture
+def programs(tmp_path: Path, original: Path) -> Iterator[Programs]:
+    """Starts the original and ours, and ends what is left of them after the test."""
+    programs = Programs(tmp_path, original)
+    yield programs
+    programs.close()
