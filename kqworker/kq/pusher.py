@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import atexit
 import logging
+import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.util import Finalize
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -144,7 +146,8 @@ class Pusher:
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Deliver everything that was pushed, and end the connections.
 
-        A second time it does nothing. At the interpreter's exit it is called by itself.
+        A second time it does nothing. When the process ends it is called by itself, with
+        10 s; what it cannot deliver is then only logged.
 
         Args:
             timeout: Seconds, at least 0. What is not delivered by then has failed.
@@ -238,6 +241,9 @@ class Pusher:
             if self._producer is None:
                 self._producer = PushProducer(self._addrs, self._topic, self._options, self.waits)
                 atexit.register(self._at_exit)
+                if multiprocessing.parent_process() is not None:
+                    # Before Python 3.13 its processes end without the handlers of atexit.
+                    Finalize(None, self._at_exit, exitpriority=0)
             return self._producer
 
     def _at_exit(self) -> None:

@@ -14,8 +14,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
+from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
-from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
+from kqworker.kafka.devbroker import (
+    PARTITIONS,
+    PROPERTIES,
+    DevBroker,
+    create_topics,
+    start_dev_broker,
+)
 from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
@@ -119,6 +126,51 @@ def test_send_waits_for_room_in_the_queue(broker: DevBroker) -> None:
 
     assert sorted(delivery.wait(TIMEOUT).offset or 0 for delivery in sent) == list(range(200))
     assert sink.close(TIMEOUT)
+
+
+def test_send_waits_for_room_as_long_as_it_is_told(broker: DevBroker) -> None:
+    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    os.kill(broker.pid, signal.SIGSTOP)
+    sent = [sink.send(Output("out", b"1", partition=0), timeout=0) for _ in range(10)]
+    for timeout in (0, 0.1):
+        with pytest.raises(TimeoutError):
+            sink.send(Output("out", b"2", partition=0), timeout=timeout)
+    os.kill(broker.pid, signal.SIGCONT)
+    sent.append(sink.send(Output("out", b"1", partition=0), timeout=TIMEOUT))
+
+    assert [delivery.wait(TIMEOUT).offset for delivery in sent] == list(range(11))
+    assert sink.close(TIMEOUT)
+
+
+def test_send_tells_the_delivery_that_it_is_given(sink: KafkaSink) -> None:
+    delivery = Delivery()
+
+    assert sink.send(Output("out", b"1"), delivery) is delivery
+    assert delivery.wait(TIMEOUT).offset == 0
+
+
+def test_partitions_are_those_of_the_broker(sink: KafkaSink) -> None:
+    assert sink.partitions("out", TIMEOUT) == PARTITIONS
+
+
+def test_a_topic_without_partitions_is_told_and_not_created(
+    broker: DevBroker, sink: KafkaSink
+) -> None:
+    for _ in range(2):
+        with pytest.raises(BrokerError, match="topic 'nowhere' does not exist") as raised:
+            sink.partitions("nowhere", 0.2)
+        assert not raised.value.retriable
+    creating = {**producer_properties(broker.address), "allow.auto.create.topics": "true"}
+    other = KafkaSink(creating)
+    assert other.partitions("nowhere", TIMEOUT) == PARTITIONS
+    assert other.close(TIMEOUT)
+
+
+def test_a_broker_that_is_away_does_not_tell_partitions(broker: DevBroker, sink: KafkaSink) -> None:
+    broker.stop()
+    with pytest.raises(BrokerError, match="cannot read how many partitions there are") as raised:
+        sink.partitions("out", 0.2)
+    assert raised.value.retriable
 
 
 def test_send_tells_where_the_record_is(sink: KafkaSink) -> None:
@@ -252,5 +304,7 @@ def test_a_closed_sink_takes_nothing(sink: KafkaSink) -> None:
 
     with pytest.raises(RuntimeError, match="closed"):
         sink.send(Output("out", b"1"))
+    with pytest.raises(RuntimeError, match="closed"):
+        sink.partitions("out", 1.0)
     with pytest.raises(RuntimeError, match="closed"):
         sink.produce(Produce(1, Output("out", b"1")))

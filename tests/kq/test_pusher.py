@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import subprocess
@@ -210,6 +211,25 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.returncode == 0
     values = {message.value() for message in stored(broker, topic, 3)}
     assert values == {b"before", b"child", b"parent"}
+
+
+def push_and_forget(address: str, topic: str) -> None:
+    Pusher(address, topic, flush_after(600)).push("1")
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_what_is_not_closed_is_delivered_when_a_child_ends(
+    broker: DevBroker, topic: str, method: str
+) -> None:
+    child = multiprocessing.get_context(method).Process(
+        target=push_and_forget, args=(broker.address, topic)
+    )
+    child.start()
+    child.join()
+
+    assert child.exitcode == 0
+    assert [message.value() for message in stored(broker, topic, 1)] == [b"1"]
+    child.close()
 
 
 def test_what_is_not_closed_is_delivered_at_the_exit(broker: DevBroker, topic: str) -> None:
