@@ -16,7 +16,8 @@ import tomllib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from kqworker.errors import ConfigError
+from kqworker.kq import json5
+from kqworker.kq.toml11 import as_toml10
 from kqworker.kq.trees import Entry, FormatError, Number, Value, fixed
 from kqworker.kq.yaml11 import read_yaml
 
@@ -45,10 +46,10 @@ def read_json_value(text: str) -> Value:
 
 
 def read_toml(content: bytes) -> Entry:
-    """Read TOML 1.0."""
+    """Read TOML 1.1."""
     try:
         text = content.decode("utf-8")
-        tree = tomllib.loads(text)
+        tree = tomllib.loads(as_toml10(text))
     except UnicodeDecodeError:
         raise FormatError(None, "not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
@@ -57,18 +58,8 @@ def read_toml(content: bytes) -> Entry:
 
 
 def read_json5(content: bytes) -> Entry:
-    """Read JSON5, by the package of the extra `json5`."""
-    try:
-        import json5
-    except ImportError:
-        raise ConfigError(
-            "reading .json5 needs the package json5: pip install 'kqworker[json5]'"
-        ) from None
-    text = _mend(content.decode("utf-8", "surrogateescape"))
-    try:
-        tree = json5.loads(text)
-    except ValueError as error:
-        raise FormatError(None, f"not valid JSON5: {str(error).partition(chr(10))[0]}") from None
+    """Read JSON5, by the package of the extra `json5`; lines are not known."""
+    tree = json5.parse(_mend(content.decode("utf-8", "surrogateescape")))
     return _from_python(tree, {}, (), _json5_scalar)
 
 
@@ -92,12 +83,9 @@ class _Json:
     def read(self) -> Entry:
         self._space()
         try:
-            entry = Entry(self._value(), self._line())
+            return Entry(self._value(), self._line())
         except RecursionError:
             raise FormatError(None, "nested too deeply") from None
-        if not isinstance(entry.value, dict | list) and self._peek() not in (*" \t\r\n", ""):
-            raise self._wrong()
-        return entry
 
     def _line(self) -> int:
         return bisect.bisect_left(self.breaks, self.at) + 1

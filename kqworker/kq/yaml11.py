@@ -3,7 +3,8 @@
 go-zero v1.10.3 uses gopkg.in/yaml.v2, which is YAML 1.1 but for base 60, for YAML 1.2's 0o17,
 and for the floats that YAML 1.1 wants with a point. A null becomes the empty text, but
 below our own key.
-PyYAML does the scanning. Tested by tests/kq/test_conf_yaml.py and tests/interop/test_conf.py.
+Where a value begins and ends is for `kqworker.kq.scanning`.
+Tested by tests/kq/test_conf_yaml.py and tests/interop/test_conf.py.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ import re
 import yaml
 
 from kqworker.kq.fields import OWN
+from kqworker.kq.scanning import PLAIN, TEXT, Loader
 from kqworker.kq.trees import Entry, FormatError, Number, Value, fixed
 
 _TAG = "tag:yaml.org,2002:"
-_PLAIN = "!plain"  # what stands without quotes and tag: its look decides
-_TEXT = f"{_TAG}str"
 _RESOLVED = {f"{_TAG}{kind}" for kind in ("str", "bool", "int", "float", "null", "timestamp")}
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(
@@ -43,33 +43,6 @@ _DATE = re.compile(
 )
 
 
-class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer):
-    """Composes nodes whose tags say only whether they have one, and whether they are quoted."""
-
-    def __init__(self, content: bytes) -> None:
-        yaml.reader.Reader.__init__(self, content)
-        yaml.scanner.Scanner.__init__(self)
-        yaml.parser.Parser.__init__(self)
-        yaml.composer.Composer.__init__(self)
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it out
-        if not isinstance(event, yaml.AliasEvent) and event.anchor in self.anchors:
-            # The original lets an anchor be given anew.
-            del self.anchors[event.anchor]
-        return super().compose_node(parent, index)
-
-    def descend_resolver(self, parent: object, index: object) -> None:
-        pass
-
-    def ascend_resolver(self) -> None:
-        pass
-
-    def resolve(self, kind: type[yaml.Node], value: object, implicit: object) -> str:
-        plain = kind is yaml.ScalarNode and isinstance(implicit, tuple) and implicit[0]
-        return _PLAIN if plain else _TEXT
-
-
 def read_yaml(content: bytes) -> Entry:
     """Read the first document; what follows it does not matter.
 
@@ -77,7 +50,7 @@ def read_yaml(content: bytes) -> Entry:
         FormatError: It is not valid.
     """
     try:
-        loader = _Loader(content)
+        loader = Loader(content)
         node = loader.get_node() if loader.check_node() else None
         return Entry("", None) if node is None else _Conversion().root(node)
     except yaml.MarkedYAMLError as error:
@@ -135,7 +108,7 @@ class _Conversion:
         here: set[str] = set()
         for key, value in node.value:
             line = key.start_mark.line + 1
-            if key.value == "<<" and key.tag in (_PLAIN, f"{_TAG}merge"):
+            if key.value == "<<" and key.tag in (PLAIN, f"{_TAG}merge"):
                 # Not as YAML has it: what is merged in wins over what stands above it.
                 for merged in self._merged(value, line):
                     found.update(merged)
@@ -175,7 +148,7 @@ class _Conversion:
             except binascii.Error:
                 raise FormatError(line, "not valid YAML: !!binary needs base64") from None
             return re.sub("[\ud800-\udfff]", "\ufffd", data.decode("utf-8", "surrogateescape"))
-        if tag == _TEXT or (tag != _PLAIN and tag not in _RESOLVED):
+        if tag == TEXT or (tag != PLAIN and tag not in _RESOLVED):
             return text
         if tag == f"{_TAG}timestamp":
             if _DATE.fullmatch(text):
@@ -183,22 +156,22 @@ class _Conversion:
             raise FormatError(line, "not valid YAML: !!timestamp needs a date")
         value = resolve(text)
         if isinstance(value, float):
-            if tag in (_PLAIN, f"{_TAG}float") and not math.isfinite(value):
+            if tag in (PLAIN, f"{_TAG}float") and not math.isfinite(value):
                 raise FormatError(line, "NaN and infinity are no numbers for a configuration")
-            if tag in (_PLAIN, f"{_TAG}float"):
+            if tag in (PLAIN, f"{_TAG}float"):
                 return Number(fixed(value))
         elif isinstance(value, int) and not isinstance(value, bool):
-            if tag in (_PLAIN, f"{_TAG}int"):
+            if tag in (PLAIN, f"{_TAG}int"):
                 return Number(str(value))
             if tag == f"{_TAG}float":
                 return Number(fixed(float(value)))
         elif isinstance(value, bool):
-            if tag in (_PLAIN, f"{_TAG}bool"):
+            if tag in (PLAIN, f"{_TAG}bool"):
                 return value
         elif value is None:
-            if tag in (_PLAIN, f"{_TAG}null"):
+            if tag in (PLAIN, f"{_TAG}null"):
                 return self.null
-        elif tag == _PLAIN:
+        elif tag == PLAIN:
             return value
         raise FormatError(line, f"not valid YAML: the value is not what {tag[len(_TAG) :]} means")
 

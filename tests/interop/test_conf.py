@@ -58,6 +58,7 @@ WARNED = {
     "good-tag-int-quoted.yaml": {UNSERVED},
     "good-telemetry-batcher-file.yaml": {UNSERVED},
     "good-text-date.toml": {UNSERVED},
+    "good-toml-11.toml": {UNSERVED},
     "good-toml-dotted.toml": {UNSERVED},
     "good-unknown-key-kinds.yaml": {UNKNOWN},
     "good-unknown-keys.yaml": {UNKNOWN},

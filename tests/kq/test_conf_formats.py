@@ -35,7 +35,6 @@ def test_json_ends_after_its_first_value() -> None:
         (b'{"a": "\n"}', 1),
         (b'{"a" 1}', 1),
         (b"[1 2]", 1),
-        (b"nullx", 1),
         (b"\xef\xbb\xbf{}", 1),
     ],
 )
@@ -88,6 +87,46 @@ def test_toml_in_which_a_text_could_look_like_a_key_has_no_lines() -> None:
 def test_what_is_not_toml_for_the_original_is_refused(content: bytes) -> None:
     with pytest.raises(FormatError):
         read_toml(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        ("a = {b = 1,\n # c\n c = 2, }\nd = 3", {"a": {"b": 1, "c": 2}, "d": 3}),
+        ("a = {\n}", {"a": {}}),
+        ("a = [ {b = 1,\n}, {b = [1,\n2,], } ]", {"a": [{"b": 1}, {"b": [1, 2]}]}),
+        (r'a = "\e\x41\\e"', {"a": "\x1bA\\e"}),
+        (r"a = '\e # {'", {"a": "\\e # {"}),
+        ('a = """{ #\n"""', {"a": "{ #\n"}),
+        ("a = 07:32", {"a": "07:32:00"}),
+        ("a = 1979-05-27 07:32", {"a": "1979-05-27T07:32:00"}),
+        ("a = 1979-05-27T07:32-07:00", {"a": "1979-05-27T07:32:00-07:00"}),
+    ],
+)
+def test_what_is_new_in_toml_11_is_taken(content: str, read: object) -> None:
+    assert read_toml(content.encode()).plain() == read
+
+
+@pytest.mark.parametrize("content", ["a = {,}", "a = {b = 1,,}", "a = {b =\n1}", "a = {b = 1"])
+def test_what_is_wrong_in_toml_11_too_is_refused(content: str) -> None:
+    with pytest.raises(FormatError):
+        read_toml(content.encode())
+
+
+def test_a_mistake_below_an_inline_table_keeps_its_line() -> None:
+    with pytest.raises(FormatError, match="at line 4, column"):
+        read_toml(b"a = {\nb = 1,\n}\nc d")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(b"{a:\n'\t'}", 2), (b"{a: '\\s'}", 1), ("{é: 1}".encode(), 1), (b"{a: 1\x0b}", 1)],
+)
+def test_json5_is_less_than_json5_has(content: bytes, line: int) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_json5(content)
+
+    assert caught.value.line == line
 
 
 def test_json5_numbers_are_floats() -> None:

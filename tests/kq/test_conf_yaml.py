@@ -48,7 +48,11 @@ def value(text: str) -> object:
         ("!!str 8", "8"),
         ('!!int "8"', 8),
         ("!!float 8", 8),
-        ("! 8", 8),
+        ("! 8", "8"),
+        ("! '8'", "8"),
+        ("a\tb", "a\tb"),
+        ("\t8\t# eight", 8),
+        ("{a:}", {"a:": ""}),
         ("!ours 8", "8"),
         ("!!binary YQ==", "a"),
         ("!!timestamp 2001-01-01", "2001-01-01"),
@@ -82,6 +86,12 @@ def test_a_merge_wins_over_what_stands_above_it_and_loses_to_what_follows() -> N
 
 def test_of_merged_mappings_the_first_wins() -> None:
     assert value("x: &x {a: 1}\ny: &y {a: 2, b: 2}\nv:\n  <<: [*x, *y]\n") == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("directive", ["%YAML 1.2", "%OURS x"])
+def test_a_directive_of_something_newer_is_refused(directive: str) -> None:
+    with pytest.raises(FormatError, match=r"only %YAML 1\.1"):
+        read_yaml(f"{directive}\n---\nv: 1\n".encode())
 
 
 def test_a_merge_of_no_mapping_is_refused() -> None:

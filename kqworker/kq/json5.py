@@ -1,0 +1,52 @@
+"""JSON5 as go-zero's parser takes it: less than JSON5 has.
+
+go-zero v1.10.3 uses github.com/titanous/json5: keys without quotes are ASCII, texts have
+JSON's escapes and hold no control characters, and a comment ends at the first slash after
+a star. What it takes, the package json5 reads, which is an extra.
+Tested by tests/kq/test_conf_formats.py and tests/interop/test_conf.py.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kqworker.errors import ConfigError
+from kqworker.kq.trees import FormatError
+
+_ESCAPE = r"""\\(?:[bfnrt\\/"'\n]|\r\n?|u[0-9a-fA-F]{4})"""
+_TOKEN = re.compile(
+    r"(?P<space>[ \t\r\n\f]+|//[^\r\n]*(?:\r\n?|\n|$)|/\*[^*]*\*[^/]*/)"
+    r"|[{}\[\]:,]|[\w$.+-]+"
+    rf"""|"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"|'(?:[^'\\\x00-\x1f]|{_ESCAPE})*'""",
+    re.ASCII,
+)
+
+
+def parse(text: str) -> object:
+    """Return what JSON5 says, as Python has it.
+
+    Raises:
+        ConfigError: The package that reads it is missing.
+        FormatError: The original would not take it.
+    """
+    try:
+        import json5
+    except ImportError:
+        raise ConfigError(
+            "reading .json5 needs the package json5: pip install 'kqworker[json5]'"
+        ) from None
+    plain, at = [], 0
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        if token is None:
+            line = text.count("\n", 0, at) + 1
+            raise FormatError(line, "not valid JSON5: something else was expected")
+        plain.append(" " if token["space"] else token[0])
+        at = token.end()
+    try:
+        found: object = json5.loads("".join(plain))
+    except ValueError as error:
+        raise FormatError(None, f"not valid JSON5: {str(error).partition(chr(10))[0]}") from None
+    except RecursionError:
+        raise FormatError(None, "nested too deeply") from None
+    return found
