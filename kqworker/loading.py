@@ -46,15 +46,7 @@ def load_app(reference: str, app_dir: str | None = None, factory: bool = False) 
     Raises:
         ConfigError: There is no such app, or importing it failed; the text says what to do.
     """
-    module_name, attribute = _split(reference)
-    directory = Path(app_dir or ".").resolve()
-    if not directory.is_dir():
-        raise ConfigError(f"the app directory {str(directory)!r} does not exist")
-    _refuse_clashes(module_name, directory)
-    if sys.path[:1] != [str(directory)]:
-        sys.path.insert(0, str(directory))
-    module = _import(module_name, directory)
-    found = _attribute(module, attribute)
+    module, attribute, found = _look_up(reference, app_dir, "app")
     if factory:
         found = _call(found, reference)
     if not isinstance(found, App):
@@ -69,21 +61,47 @@ def load_app(reference: str, app_dir: str | None = None, factory: bool = False) 
     return found
 
 
-def _split(reference: str) -> tuple[str, str]:
+def load_attribute(reference: str, app_dir: str | None = None) -> object:
+    """Import what a reference names, such as the handler of a queue.
+
+    Args:
+        reference: `module:attribute`; both may have dots.
+        app_dir: The directory to import from, put first in `sys.path`; None for the
+            current one.
+
+    Raises:
+        ConfigError: It is not there, or importing it failed; the text says what to do.
+    """
+    return _look_up(reference, app_dir, "handler")[2]
+
+
+def _look_up(reference: str, app_dir: str | None, kind: str) -> tuple[ModuleType, str, object]:
+    module_name, attribute = _split(reference, kind)
+    directory = Path(app_dir or ".").resolve()
+    if not directory.is_dir():
+        raise ConfigError(f"the app directory {str(directory)!r} does not exist")
+    _refuse_clashes(module_name, directory)
+    if sys.path[:1] != [str(directory)]:
+        sys.path.insert(0, str(directory))
+    module = _import(module_name, directory)
+    return module, attribute, _attribute(module, attribute)
+
+
+def _split(reference: str, kind: str) -> tuple[str, str]:
     module_name, colon, attribute = reference.partition(":")
     path = Path(module_name)
     if module_name.endswith(".py") or len(path.parts) > 1:
-        hint = f"{path.name.removesuffix('.py')}:{attribute or 'app'}"
+        hint = f"{path.name.removesuffix('.py')}:{attribute or kind}"
         if len(path.parts) > 1:
             hint += f" --app-dir {path.parent}"
         raise ConfigError(f"{reference!r} is a file, not module:attribute; try: {hint}")
     if not colon and module_name:
         raise ConfigError(
-            f"{reference!r} names no app: expected module:attribute; try: {reference}:app"
+            f"{reference!r} names no {kind}: expected module:attribute; try: {reference}:{kind}"
         )
     dotted = f"{module_name}.{attribute}"
     if not all(part.isidentifier() for part in dotted.split(".")):
-        raise ConfigError(f"{reference!r} is not module:attribute, such as app:app")
+        raise ConfigError(f"{reference!r} is not module:attribute, such as app:{kind}")
     return module_name, attribute
 
 

@@ -38,7 +38,9 @@ from kqworker.reload import FileWatch
 from kqworker.runtime.garbage import collections
 from kqworker.runtime.loop import Loop, Signals, Stop
 from kqworker.runtime.process import ProcessWorkers
+from kqworker.runtime.reap import reap_adopted
 from kqworker.runtime.spec import WorkerSpec
+from kqworker.runtime.start import in_worker
 from kqworker.types import Failure, TopicPartition
 from kqworker.watch import Banner, HandlerLine, Quiet, Summary, Watch
 
@@ -50,6 +52,7 @@ logger = logging.getLogger("kqworker.run")
 
 TICK_SECONDS = 0.2
 RELOAD_SECONDS = 0.5
+REAP_SECONDS = 2.0
 CLOSE_SECONDS = 5.0
 
 EXITS = {
@@ -116,6 +119,11 @@ def run(
         BrokerError: Kafka cannot be reached, or a topic is missing; or it refuses to go on.
         WorkerLost: Workers died one after the other without handling a message.
     """
+    if in_worker():
+        raise ConfigError(
+            "a module with a handler starts a run when it is imported, and workers import it: "
+            'put the start under `if __name__ == "__main__":`'
+        )
     return _Run(app, settings, reference, watch or Quiet(), stop or Stop()).run()
 
 
@@ -178,7 +186,7 @@ class _Run:
             # there is.
             with (
                 collections.rarely(),
-                Signals(_ending()) as signals,
+                Signals(ending_signals()) as signals,
                 self._stop as stop,
             ):
                 source = KafkaSource(plan.consumers, plan.topics, settings.shutdown_timeout)
@@ -200,6 +208,9 @@ class _Run:
                 if settings.reload:
                     files = FileWatch([Path(settings.app_dir)])
                     loop.every(RELOAD_SECONDS, lambda: self._changes(files))
+                if os.getpid() == 1 and workers.method == "forkserver":
+                    # Workers that are spawned are our own children, and waited for.
+                    loop.every(REAP_SECONDS, self._reap)
                 stopped = loop.run()
         return self._finish(stopped, core, workers)
 
@@ -315,6 +326,10 @@ class _Run:
         logger.info("%s changed: replacing the workers", names, extra={"event": "reload"})
         return (e.Replace(),)
 
+    def _reap(self) -> Iterable[e.Event]:
+        reap_adopted()
+        return ()
+
     def _on_signal(self, number: signal.Signals) -> Iterable[e.Event]:
         if number is signal.SIGINT:
             self._interrupts += 1
@@ -388,7 +403,7 @@ class _Run:
         return end
 
 
-def _ending() -> list[signal.Signals]:
+def ending_signals() -> list[signal.Signals]:
     """Return the signals that drain: a hang-up too, unless `nohup` keeps it from us."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

@@ -20,6 +20,7 @@ from kqworker import __version__
 from kqworker.cli.broker import broker
 from kqworker.cli.create import init
 from kqworker.cli.demo import demo
+from kqworker.cli.kq import kq
 from kqworker.cli.looking import check, config, handlers
 from kqworker.cli.pushing import push
 from kqworker.cli.running import dev, run
@@ -98,7 +99,7 @@ def program() -> None:
     """
 
 
-for command in (run, dev, demo, push, check, handlers, config, init, broker):
+for command in (run, dev, kq, demo, push, check, handlers, config, init, broker):
     program.add_command(command)
 
 

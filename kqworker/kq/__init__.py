@@ -1,21 +1,40 @@
-"""go-queue's `kq` in Python: KqConf, Pusher and Queue, by the names people know."""
+"""go-queue's `kq` in Python: KqConf, Pusher and Queue, by the names people know.
 
-from kqworker.kq.async_pusher import AsyncDelivery, AsyncPusher, new_async_pusher
-from kqworker.kq.balancers import CRC32Balancer, Hash, LeastBytes, Murmur2Balancer, RoundRobin
-from kqworker.kq.conf import KqConf, load, must_load
-from kqworker.kq.push_options import (
-    with_allow_auto_topic_creation,
-    with_balancer,
-    with_buffer,
-    with_chunk_size,
-    with_compression,
-    with_flush_interval,
-    with_on_delivery,
-    with_sasl,
-    with_sync_push,
-    with_tls,
-)
-from kqworker.kq.pusher import Pusher, new_pusher
+Each name is imported when it is first used, so that a worker loads no more than it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kqworker.kq.async_pusher import AsyncDelivery, AsyncPusher, new_async_pusher
+    from kqworker.kq.balancers import CRC32Balancer, Hash, LeastBytes, Murmur2Balancer, RoundRobin
+    from kqworker.kq.conf import KqConf, load, must_load
+    from kqworker.kq.consuming import with_handle
+    from kqworker.kq.group import ServiceGroup
+    from kqworker.kq.metrics import Metrics
+    from kqworker.kq.push_options import (
+        with_allow_auto_topic_creation,
+        with_balancer,
+        with_buffer,
+        with_chunk_size,
+        with_compression,
+        with_flush_interval,
+        with_on_delivery,
+        with_sasl,
+        with_sync_push,
+        with_tls,
+    )
+    from kqworker.kq.pusher import Pusher, new_pusher
+    from kqworker.kq.queue import Queue, must_new_queue, new_queue
+    from kqworker.kq.queue_options import (
+        with_commit_interval,
+        with_error_handler,
+        with_max_wait,
+        with_metrics,
+        with_queue_capacity,
+    )
 
 __all__ = [
     "AsyncDelivery",
@@ -24,21 +43,63 @@ __all__ = [
     "Hash",
     "KqConf",
     "LeastBytes",
+    "Metrics",
     "Murmur2Balancer",
     "Pusher",
+    "Queue",
     "RoundRobin",
+    "ServiceGroup",
     "load",
     "must_load",
+    "must_new_queue",
     "new_async_pusher",
     "new_pusher",
+    "new_queue",
     "with_allow_auto_topic_creation",
     "with_balancer",
     "with_buffer",
     "with_chunk_size",
+    "with_commit_interval",
     "with_compression",
+    "with_error_handler",
     "with_flush_interval",
+    "with_handle",
+    "with_max_wait",
+    "with_metrics",
     "with_on_delivery",
+    "with_queue_capacity",
     "with_sasl",
     "with_sync_push",
     "with_tls",
 ]
+
+_MODULES = {
+    "async_pusher": "AsyncDelivery AsyncPusher new_async_pusher",
+    "balancers": "CRC32Balancer Hash LeastBytes Murmur2Balancer RoundRobin",
+    "conf": "KqConf load must_load",
+    "consuming": "with_handle",
+    "group": "ServiceGroup",
+    "metrics": "Metrics",
+    "push_options": "with_allow_auto_topic_creation with_balancer with_buffer with_chunk_size "
+    "with_compression with_flush_interval with_on_delivery with_sasl with_sync_push with_tls",
+    "pusher": "Pusher new_pusher",
+    "queue": "Queue must_new_queue new_queue",
+    "queue_options": "with_commit_interval with_error_handler with_max_wait with_metrics "
+    "with_queue_capacity",
+}
+_ROOMS = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    module = importlib.import_module(f"{__name__}.{_ROOMS[name]}")
+    value: object = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -30,7 +30,7 @@ from kqworker.runtime import worker
 from kqworker.runtime.child import Child
 from kqworker.runtime.reap import describe_exit, kill_session
 from kqworker.runtime.spec import WorkerSpec
-from kqworker.runtime.start import Descriptor, Starter
+from kqworker.runtime.start import WORKER, Descriptor, Starter
 from kqworker.types import Failure, Outcome, Task, Verdict
 from kqworker.wire import FrameTooLarge, encode_stop, encode_task
 
@@ -137,7 +137,7 @@ class ProcessWorkers:
             Descriptor(child.slot.fd),
         )
         try:
-            process = self._starter.start(f"kqworker-{child.number}", worker.main, arguments)
+            process = self._starter.start(f"{WORKER}{child.number}", worker.main, arguments)
         except (OSError, EOFError) as error:
             self._starter.cold(self._starter.generation)
             child.tries += 1

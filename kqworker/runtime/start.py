@@ -28,8 +28,17 @@ from kqworker.runtime.spec import WorkerSpec
 
 PRELOADED = "kqworker.runtime.preload"
 
+# What the names of workers begin with.
+WORKER = "kqworker-"
+
 # One at a time: what is swapped belongs to the whole process.
 _swapping = threading.RLock()
+
+
+def in_worker() -> bool:
+    """Return whether this process is a worker, or what workers are forked from."""
+    named = multiprocessing.current_process().name.startswith(WORKER)
+    return named or preload.server is not None
 
 
 class Descriptor:

@@ -1,0 +1,52 @@
+"""`kqworker kq -f FILE HANDLER`: a queue as go-queue configures it, from the command line.
+
+Decides only the order: the file, the log, the handler, the run. What the file says is
+`kqworker.kq`'s. Tested by tests/cli/test_kq.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from kqworker.cli.running import watch_for
+from kqworker.exits import Exit
+from kqworker.settings import SETTINGS
+
+
+@click.command()
+@click.argument("handler", metavar="HANDLER")
+@click.option(
+    "-f",
+    "--config",
+    "file",
+    required=True,
+    metavar="FILE",
+    help="go-queue's configuration: .yaml, .yml, .json, .toml, or .json5 with the extra.",
+)
+@click.option(
+    "--use-env", is_flag=True, help="Replace $VAR and ${VAR} in the file by the environment's."
+)
+@click.option("--app-dir", metavar="DIR", help=f"{SETTINGS['app_dir'].help}  [.]")
+def kq(handler: str, file: str, use_env: bool, app_dir: str | None) -> Exit:
+    """Handle a topic as a configuration file of go-queue says.
+
+    HANDLER is module:attribute: a function (key, value) or (context, key, value), or an
+    object with such a method consume.
+    """
+    # All that a run needs, before the handler's directory can get in its way.
+    import kqworker.run  # noqa: F401
+    from kqworker import logs
+    from kqworker.kq.conf import load
+    from kqworker.kq.queue import Queue
+    from kqworker.kq.translate import translate
+    from kqworker.loading import load_attribute
+
+    conf = load(file, use_env=use_env)
+    if app_dir is not None:
+        conf = replace(conf, kqworker={**conf.kqworker, "app_dir": app_dir})
+    settings = translate(conf).settings
+    logs.configure(settings.log_level, settings.log_format)
+    queue = Queue(conf, load_attribute(handler, settings.app_dir), reference=handler)
+    return queue.run(watch_for(settings))

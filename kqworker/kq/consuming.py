@@ -1,0 +1,293 @@
+"""A queue's handler as workers run it: the trace, the metrics and the error handler around it.
+
+Decides what stands for a handler (a function, or an object with `consume`) and what is done
+around a call. Workers import this, so it imports no Kafka. Tested by tests/kq/test_consuming.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from kqworker.app import App
+from kqworker.context import Context, Push, without_pushes
+from kqworker.errors import ConfigError
+from kqworker.handler import Handler
+from kqworker.kq.queue_options import Adds, ErrorHandler
+from kqworker.kq.trace import handling
+from kqworker.kq.translate import Translation
+from kqworker.loading import load_attribute
+from kqworker.signature import Signature, plain_function, read_signature
+from kqworker.types import Headers, Message, Segment
+
+_logger = logging.getLogger("kqworker.handler")
+
+# Any: a handler has whatever parameters and result it has.
+Function = Callable[..., Any]
+Call = Callable[[int], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A function as a handler; what `with_handle` returns."""
+
+    function: Function
+
+    def consume(self, *arguments: object) -> object:
+        """Call the function."""
+        return self.function(*arguments)
+
+
+def with_handle(function: Function) -> Handle:
+    """Make a function a handler, as go-queue's WithHandle does.
+
+    Raises:
+        ConfigError: It cannot be called.
+    """
+    if not callable(function):
+        raise ConfigError(f"with_handle({function!r}): it is not a function")
+    return Handle(function)
+
+
+def function_of(handler: object) -> Function:
+    """Return the function that handles messages.
+
+    Args:
+        handler: A function, or an object with the method `consume`.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if isinstance(handler, Handle):
+        return handler.function
+    if isinstance(handler, Handler):
+        return handler.function
+    consume = getattr(handler, "consume", None)
+    if isinstance(handler, type) and consume is not None:
+        raise ConfigError(f"{handler.__name__} is a class: give an object of it")
+    function: object = consume if consume is not None else handler
+    if not callable(function):
+        raise ConfigError(
+            f"{handler!r} is no handler: give a function (key, value) or (context, key, value), "
+            "or an object with such a method consume"
+        )
+    return function
+
+
+class KqHandler(Handler[..., Any]):
+    """The handler of a queue.
+
+    Args:
+        app_push: The push of its app.
+        function: Takes `(key, value)`, `(context, key, value)`, or what other handlers take.
+        translation: Its topic and policies.
+        metrics: Counts its attempts.
+        error_handler: Hears of each failed one.
+        reference: Where workers import the handler from, `module:attribute` in the
+            translation's app_dir; None lets it travel with all that it refers to.
+    """
+
+    def __init__(
+        self,
+        app_push: Push,
+        function: Function,
+        translation: Translation,
+        metrics: Adds | None,
+        error_handler: ErrorHandler | None,
+        reference: str | None,
+    ) -> None:
+        self._reference = reference
+        self._app_dir = translation.settings.app_dir
+        self._metrics = metrics
+        self._error_handler = error_handler
+        super().__init__(
+            app_push,
+            function,
+            topic=translation.topic,
+            ordering=translation.ordering,
+            retry=translation.retry,
+            dead_letter=translation.dead_letter,
+            time_limit=None,
+            output=None,
+            name=_name(function, translation.name),
+        )
+        if error_handler is not None and not self.is_async and _is_async(error_handler):
+            raise self.refusal("its error handler is async, and the handler is not")
+
+    def __getstate__(self) -> dict[str, object]:
+        state = super().__getstate__()
+        if self._reference is not None:
+            # By name, as a module's own: what it holds need not be pickled.
+            del state["function"], state["__wrapped__"]
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        reference, app_dir = state["_reference"], state["_app_dir"]
+        if isinstance(reference, str) and isinstance(app_dir, str):
+            function = function_of(load_attribute(reference, app_dir))
+            state = {**state, "function": function, "__wrapped__": function}
+        super().__setstate__(state)
+
+    def _asked_for(self) -> Signature:
+        return read_signature(self.function, context_first=True)
+
+    def bind(self, segment: Segment, context: Callable[[int], Context]) -> Call:
+        """Return the function that handles message `i` of a segment, with all around it."""
+        call: Call = super().bind(segment, context)
+        asynchronous = self.is_async
+        if self._metrics is not None:
+            counted = _counted_async if asynchronous else _counted
+            call = counted(call, self._metrics)
+        if self._error_handler is not None:
+            failures = _Failures(self._error_handler, segment, context)
+            call = (failures.told_async if asynchronous else failures.told)(call)
+        headers = segment.records.headers
+        if headers is not None:
+            call = (_traced_async if asynchronous else _traced)(call, headers)
+        return call
+
+
+class QueueApp(App):
+    """The app of a queue: its one handler.
+
+    Args:
+        translation: Its name, topic and policies.
+        function: The handler.
+        metrics, error_handler, reference: As `KqHandler`.
+    """
+
+    def __init__(
+        self,
+        translation: Translation,
+        function: Function,
+        metrics: Adds | None = None,
+        error_handler: ErrorHandler | None = None,
+        reference: str | None = None,
+    ) -> None:
+        settings = translation.settings
+        super().__init__(translation.name, brokers=settings.brokers, group=settings.group)
+        self._add(KqHandler(self.push, function, translation, metrics, error_handler, reference))
+
+
+def _name(function: Function, queue: str) -> str | None:
+    """Return the name of a handler that has none of its own: the queue's."""
+    qualname = getattr(function, "__qualname__", None)
+    return queue if qualname is None or qualname.endswith("<lambda>") else None
+
+
+def _is_async(function: Function) -> bool:
+    return inspect.iscoroutinefunction(plain_function(function))
+
+
+# -- what is around a call
+
+
+def _counted(call: Call, metrics: Adds) -> Call:
+    def counted(i: int) -> object:
+        began = perf_counter()
+        try:
+            return call(i)
+        finally:
+            metrics.add(perf_counter() - began)
+
+    return counted
+
+
+def _counted_async(call: Call, metrics: Adds) -> Call:
+    async def counted(i: int) -> object:
+        began = perf_counter()
+        try:
+            return await call(i)
+        finally:
+            metrics.add(perf_counter() - began)
+
+    return counted
+
+
+def _traced(call: Call, headers: Sequence[Headers | None]) -> Call:
+    def traced(i: int) -> object:
+        own = headers[i]
+        if not own:
+            return call(i)
+        with handling(own):
+            return call(i)
+
+    return traced
+
+
+def _traced_async(call: Call, headers: Sequence[Headers | None]) -> Call:
+    async def traced(i: int) -> object:
+        with handling(headers[i]):
+            return await call(i)
+
+    return traced
+
+
+class _Failures:
+    """Tells an error handler of the failed attempts at a segment's messages."""
+
+    def __init__(
+        self, handler: ErrorHandler, segment: Segment, context: Callable[[int], Context]
+    ) -> None:
+        self._handler = handler
+        self._segment = segment
+        self._context = context
+
+    def told(self, call: Call) -> Call:
+        def told(i: int) -> object:
+            try:
+                return call(i)
+            except BaseException as error:  # all that is a failed attempt to the worker
+                self._tell(i, error)
+                raise
+
+        return told
+
+    def told_async(self, call: Call) -> Call:
+        async def told(i: int) -> object:
+            try:
+                return await call(i)
+            except BaseException as error:  # all that is a failed attempt to the worker
+                answer = self._tell(i, error)
+                if inspect.isawaitable(answer):
+                    try:
+                        await answer
+                    except BaseException:  # the message's own failure is what counts
+                        self._failed(i)
+                raise
+
+        return told
+
+    def _tell(self, i: int, error: BaseException) -> object:
+        try:
+            with without_pushes("an error handler"):
+                return self._handler(self._context(i), self._message(i), error)
+        except BaseException:  # the message's own failure is what counts
+            self._failed(i)
+            return None
+
+    def _failed(self, i: int) -> None:
+        context = self._context(i)
+        coordinates = {
+            "topic": context.topic,
+            "partition": context.partition,
+            "offset": context.offset,
+            "attempt": context.attempt,
+        }
+        _logger.exception("the error handler failed", extra=coordinates)
+
+    def _message(self, i: int) -> Message[bytes | None]:
+        records = self._segment.records
+        timestamp = records.timestamps[i]
+        return Message(
+            records.values[i],
+            None if records.keys is None else records.keys[i],
+            *records.partition,
+            records.offsets[i],
+            None if timestamp < 0 else timestamp / 1000,
+            () if records.headers is None else records.headers[i] or (),
+        )

@@ -1,0 +1,149 @@
+"""Several queues in one process, started and stopped together; go-zero's ServiceGroup.
+
+Decides what a signal and a queue's failure mean for the others. Each queue has its loop in
+a thread of its own. Tested by tests/kq/test_group.py and tests/kafka/test_kq.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import threading
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from kqworker.exits import Exit
+from kqworker.kq.queue import Queue
+from kqworker.runtime.loop import Signals, Stop
+
+logger = logging.getLogger("kqworker.kq")
+
+
+class ServiceGroup:
+    """Queues that run together in one process.
+
+    >>> group = ServiceGroup()
+    >>> group.stop()  # as a signal handler would
+    >>> group.start()  # returns when all have ended
+    <Exit.CLEAN: 0>
+    """
+
+    def __init__(self) -> None:
+        self._queues: list[Queue] = []
+        self._lock = threading.Lock()
+        self._started = False
+        self._requests: deque[bool] = deque()
+        self._wake = Stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def add(self, queue: Queue) -> None:
+        """Add a queue, before `start`.
+
+        Raises:
+            RuntimeError: The group has been started.
+        """
+        with self._lock:
+            if self._started:
+                raise RuntimeError("the group has been started: add queues before")
+            self._queues.append(queue)
+
+    def start(self) -> Exit:
+        """Run all queues until each has ended; signals mean what they mean to one queue.
+
+        When one fails, the others are stopped and drain.
+
+        Returns:
+            How it ended: 0, or what the worst queue returned.
+
+        Raises:
+            RuntimeError: It has been started before.
+            KQWorkerError: That of the first queue that failed; the others' are logged.
+        """
+        # librdkafka, which a program that only makes a group need not load.
+        from kqworker.run import ending_signals
+
+        with self._lock:
+            if self._started:
+                raise RuntimeError("the group has been started before: make a new one")
+            self._started = True
+        with Signals(ending_signals()) as signals, self._wake as wake:
+            runs = [_Run(queue, wake) for queue in self._queues]
+            # What was asked for before: then nothing is begun.
+            self._pass_on(runs)
+            for run in runs:
+                run.thread.start()
+            interrupts = 0
+            with selectors.DefaultSelector() as selector:
+                selector.register(signals, selectors.EVENT_READ)
+                selector.register(wake, selectors.EVENT_READ)
+                while not all(run.ended for run in runs):
+                    selector.select()
+                    wake.take()
+                    for number in signals.take():
+                        interrupts += number is signal.SIGINT
+                        if interrupts >= 3:
+                            os._exit(Exit.ABANDONED)
+                        self.stop(now=interrupts == 2)
+                    if any(run.error is not None for run in runs):
+                        self.stop()
+                    self._pass_on(runs)
+            for run in runs:
+                run.thread.join()
+        return _verdict(runs)
+
+    def stop(self, now: bool = False) -> None:
+        """Ask all queues for their end, as `Queue.stop` does; from anywhere.
+
+        Args:
+            now: Do not wait for what is being handled.
+        """
+        self._requests.append(now)
+        self._wake.request()
+
+    def _pass_on(self, runs: list[_Run]) -> None:
+        while self._requests:
+            now = self._requests.popleft()
+            for run in runs:
+                run.queue.stop(now)
+
+
+class _Run:
+    """A queue in its thread."""
+
+    def __init__(self, queue: Queue, wake: Stop) -> None:
+        self.queue = queue
+        self.ended = False
+        self.exit = Exit.CLEAN
+        self.error: BaseException | None = None
+        self._wake = wake
+        self.thread = threading.Thread(target=self._run, name=f"kq-{queue.name}")
+
+    def _run(self) -> None:
+        try:
+            self.exit = self.queue.start()
+        except BaseException as error:  # it is raised in the thread that waits
+            self.error = error
+        self.ended = True
+        self._wake.request()
+
+
+def _verdict(runs: list[_Run]) -> Exit:
+    failed = [run for run in runs if run.error is not None]
+    for run in failed[1:]:
+        logger.error("queue %s failed too: %s", run.queue.name, run.error)
+    if failed and failed[0].error is not None:
+        raise failed[0].error
+    return max((run.exit for run in runs), default=Exit.CLEAN)

@@ -1,0 +1,183 @@
+"""go-queue's Queue: a configuration and a handler become a run with worker processes.
+
+Decides how a queue is made, started and stopped, and what is checked before. What its
+configuration means is `kqworker.kq.translate`'s, the run itself `kqworker.run`'s.
+Tested by tests/kq/test_queue.py and tests/kafka/test_kq.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, Self
+
+from kqworker import logs
+from kqworker.errors import ConfigError
+from kqworker.exits import Exit
+from kqworker.kq.conf import KqConf
+from kqworker.kq.consuming import QueueApp, function_of
+from kqworker.kq.queue_options import QueueOption, combined
+from kqworker.kq.translate import translate
+from kqworker.lines import PlainWatch
+from kqworker.runtime.loop import Stop
+from kqworker.settings import Settings
+
+if TYPE_CHECKING:
+    from kqworker.watch import Watch
+
+logger = logging.getLogger("kqworker.kq")
+
+
+class Queue:
+    """Consumes a topic, and calls a handler in worker processes. It runs once.
+
+    Args:
+        conf: The configuration.
+        handler: A function `(key, value)` or `(context, key, value)`, sync or async, an
+            object with such a method `consume`, or what `with_handle` returned. Keys and
+            values are text unless annotated otherwise; a function of one parameter that is
+            a `Message` gets that.
+        options: What the functions with_… returned.
+        reference: Where workers import the handler from, `module:attribute`; None sends it
+            to them, with all that it refers to.
+
+    Attributes:
+        name: Of the service.
+        settings: What the configuration and the options mean.
+        warnings: What is not as the configuration says; logged at the start.
+
+    Raises:
+        ConfigError: Something of this cannot be served.
+    """
+
+    def __init__(
+        self, conf: KqConf, handler: object, *options: QueueOption, reference: str | None = None
+    ) -> None:
+        chosen = combined(options)
+        function = function_of(handler)
+        translation = translate(
+            conf,
+            commit_interval=chosen.commit_interval,
+            queue_capacity=chosen.queue_capacity,
+            max_wait=chosen.max_wait,
+        )
+        _require_ca(conf)
+        self.name = translation.name
+        self.settings: Settings = translation.settings
+        self.warnings = translation.warnings
+        self._app = QueueApp(translation, function, chosen.metrics, chosen.error_handler, reference)
+        self._module = _module(function, reference)
+        self._stop = Stop()
+        self._lock = threading.Lock()
+        self._started = False
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a handler cannot use its Queue, which stays in the process that starts it")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Exit:
+        """Handle messages until `stop`, or in the main thread TERM or INT; then drain.
+
+        A drain takes `Shutdown.WaitTime` at most. A second INT stops at once, a third
+        leaves at once. The log is set up as `Log` says, unless the program has done so.
+
+        Returns:
+            How it ended: 0, or 4 if the drain was cut short.
+
+        Raises:
+            RuntimeError: It has been started before.
+            ConfigError, BrokerError, WorkerLost: It cannot start, or not go on.
+        """
+        settings = self.settings
+        logs.configure(settings.log_level, settings.log_format)
+        return self.run(PlainWatch(fields=settings.log_format == "json"))
+
+    def run(self, watch: Watch) -> Exit:
+        """Do as `start`, the log being set up.
+
+        Args:
+            watch: Whom to tell how it goes.
+
+        Raises:
+            RuntimeError, ConfigError, BrokerError, WorkerLost: As `start`.
+        """
+        # librdkafka, which a program that only makes a queue need not load.
+        from kqworker.run import AppReference, run
+
+        with self._lock:
+            if self._started:
+                raise RuntimeError(f"{self!r} has been started before: make a new one")
+            self._started = True
+        for warning in self.warnings:
+            logger.warning("%s", warning, extra={"event": "configuration"})
+        reference = AppReference(None, self.settings.app_dir, module=self._module)
+        return run(self._app, self.settings, reference=reference, watch=watch, stop=self._stop)
+
+    def stop(self, now: bool = False) -> None:
+        """Ask for the end, and return: `start` returns when what runs has been handled.
+
+        From any thread, a signal handler, as often as one likes; before `start`, that
+        returns at once.
+
+        Args:
+            now: Do not wait for what is being handled: it will be delivered again.
+        """
+        self._stop.request(now)
+
+
+def new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queue:
+    """Return a queue; see `Queue`.
+
+    Raises:
+        ConfigError: Something cannot be served.
+    """
+    return Queue(conf, handler, *options)
+
+
+def must_new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queue:
+    """Return a queue as `new_queue` does, and end the program if that is not possible.
+
+    Raises:
+        SystemExit: With code 2, after `error: …` on standard error.
+    """
+    try:
+        return new_queue(conf, handler, *options)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(int(Exit.USAGE)) from None
+
+
+def _require_ca(conf: KqConf) -> None:
+    """Refuse a CaFile that is not there, by its name; librdkafka has another for it."""
+    if not conf.ca_file:
+        return
+    try:
+        Path(conf.ca_file).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{conf.origin('CaFile')}: CaFile: cannot read {conf.ca_file}: {error.strerror}"
+        ) from None
+
+
+def _module(function: object, reference: str | None) -> str:
+    """Return the module that a forkserver may import beforehand, or nothing."""
+    if reference is not None:
+        return reference.partition(":")[0]
+    module = getattr(function, "__module__", None)
+    return module if isinstance(module, str) and module != "__main__" else ""

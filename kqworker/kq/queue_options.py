@@ -1,0 +1,140 @@
+"""What a Queue can be told beside its file: go-queue's options, as functions.
+
+Decides their bounds. Imports no Kafka. Tested by tests/kq/test_queue_options.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from kqworker import values
+from kqworker.context import Context
+from kqworker.errors import ConfigError
+from kqworker.types import Message
+
+T = TypeVar("T")
+
+ErrorHandler = Callable[[Context, Message[bytes | None], BaseException], object]
+
+
+class Adds(Protocol):
+    """What counts messages; `kqworker.kq.Metrics` does."""
+
+    def add(self, seconds: float) -> object:
+        """Count one message, whose handler took so many seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueOptions:
+    """What the options of one queue say together; each is explained at its function."""
+
+    commit_interval: float | None = None
+    queue_capacity: int | None = None
+    max_wait: float | None = None
+    metrics: Adds | None = None
+    error_handler: ErrorHandler | None = None
+
+
+QueueOption = Callable[[QueueOptions], QueueOptions]
+
+
+def with_commit_interval(seconds: float) -> QueueOption:
+    """Commit so often, in seconds of at least 0.01; 0 stands for the default, 1.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    bound = values.seconds(0.01)
+    chosen = _checked("with_commit_interval", bound, seconds) if seconds != 0 else None
+    return lambda options: replace(options, commit_interval=chosen)
+
+
+def with_queue_capacity(messages: int) -> QueueOption:
+    """Let each member hold so many messages, those being handled included.
+
+    Args:
+        messages: At least 1; 0 stands for the default, 1000.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    chosen = _checked("with_queue_capacity", values.whole(1), messages) if messages != 0 else None
+    return lambda options: replace(options, queue_capacity=chosen)
+
+
+def with_max_wait(seconds: float) -> QueueOption:
+    """Let a fetch wait so long for `MinBytes`, in seconds up to 59; 0 stands for the default, 1.
+
+    A message that comes alone waits so long too, unless `MinBytes` is 1.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    chosen = _checked("with_max_wait", values.seconds(0.001), seconds) if seconds != 0 else None
+    return lambda options: replace(options, max_wait=chosen)
+
+
+def with_metrics(metrics: Adds) -> QueueOption:
+    """Count each message, in the worker that handles it.
+
+    Args:
+        metrics: Its `add(seconds)` is called after each attempt, failed or not. Each worker
+            has a copy of its own.
+
+    Raises:
+        ConfigError: It has no `add`.
+    """
+    if not callable(getattr(metrics, "add", None)):
+        raise ConfigError(f"with_metrics({metrics!r}): it has no method add(seconds)")
+    return lambda options: replace(options, metrics=metrics)
+
+
+def with_error_handler(function: ErrorHandler) -> QueueOption:
+    """Call a function in the worker after each failed attempt, before anything comes of it.
+
+    What it raises is logged, and changes nothing. It cannot push by the context: what a
+    failed attempt pushes is dropped. It does not hear of a worker that died or was killed.
+
+    Args:
+        function: Takes the context, the message with its bytes, and what was raised. Beside
+            an async handler it may be async.
+
+    Raises:
+        ConfigError: It cannot be called so.
+    """
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"with_error_handler({function!r}): it is called with context, message and error: "
+            f"{error}"
+        ) from None
+    return lambda options: replace(options, error_handler=function)
+
+
+def combined(options: tuple[QueueOption, ...]) -> QueueOptions:
+    """Return what options say together; of two that contradict each other the later counts.
+
+    Raises:
+        ConfigError: One of them is no option.
+    """
+    found = QueueOptions()
+    for option in options:
+        changed = option(found) if callable(option) else None
+        if not isinstance(changed, QueueOptions):
+            raise ConfigError(
+                f"{option!r} is not an option of a queue: give what a function with_… returns"
+            )
+        found = changed
+    return found
+
+
+def _checked(name: str, parse: values.Parse[T], value: object) -> T:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ConfigError(f"{name}({value!r}): must be {error}, or 0") from None

@@ -1,0 +1,403 @@
+"""What a queue's configuration and options mean to kqworker: settings and policies.
+
+Decides what each field of go-queue becomes, what of it librdkafka would refuse and is
+clamped, and what may stand below `Kqworker:`. Pure: reads no file, asks no client.
+Tested by tests/kq/test_translate.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from kqworker import values
+from kqworker.core.retry import ENDLESS, Retry
+from kqworker.errors import ConfigError
+from kqworker.kq.conf import KqConf
+from kqworker.payload import topic_fault
+from kqworker.settings import KAFKA, SETTINGS, Given, Settings, flatten, resolve
+from kqworker.types import Ordering
+from kqworker.values import did_you_mean
+
+T = TypeVar("T")
+
+# go-queue's own defaults.
+MAX_WAIT: Final = 1.0
+CAPACITY: Final = 1000
+# kafka-go's, for a size of 0.
+NO_MIN, NO_MAX = 1, 1_000_000
+
+# What librdkafka takes: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
+HIGHEST_MIN: Final = 100_000_000
+HIGHEST_OF_PARTITION: Final = 1_000_000_000
+# An answer must be able to hold the largest message (message.max.bytes).
+LOWEST_MAX, HIGHEST_MAX = 1_000_000, 2_147_483_135
+# Longer, and socket.timeout.ms (60 s) would end the wait.
+HIGHEST_WAIT: Final = 59.0
+
+# A message that is tried until it succeeds: soon again, and later every minute.
+UNTIL_IT_SUCCEEDS: Final = Retry(attempts=ENDLESS, cap=60.0)
+ONCE: Final = Retry(attempts=1)
+
+OFFSETS = {"first": "earliest", "last": "latest"}
+LEVELS = {"debug": "debug", "info": "info", "error": "error", "severe": "error"}
+ENCODINGS = {"json": "json", "plain": "text"}
+
+# Settings that a field of kq stands for.
+STANDING = {
+    "brokers": "Brokers",
+    "group": "Group",
+    "offset": "Offset",
+    "members": "Conns",
+    "workers": "Processors",
+    "topics": "Topic",
+    "exclude_topics": "Topic",
+    "shutdown_timeout": "Shutdown.WaitTime",
+    "log_level": "Log.Level",
+    "log_format": "Log.Encoding",
+}
+# Settings that mean nothing where there is a file of kq and no App.
+ELSEWHERE = {
+    "factory": "a queue has no App",
+    "env_file": "set the variables, and load with use_env",
+}
+
+
+def _factor(value: object) -> float:
+    try:
+        return values.seconds(1)(value)
+    except ValueError:
+        raise ValueError("a number of at least 1") from None
+
+
+OWN = ("ordering", "retry", "dead_letter", "sasl_mechanism", "tls", "assignor")
+KNOWN = (*OWN, *(name for name in SETTINGS if name not in STANDING and name not in ELSEWHERE))
+RETRY: Mapping[str, values.Parse[object]] = {
+    "attempts": values.whole(1),
+    "first": values.seconds(0),
+    "factor": _factor,
+    "cap": values.seconds(0),
+    "jitter": values.flag,
+}
+TLS = {
+    "ca_file": "ssl.ca.location",
+    "cert_file": "ssl.certificate.location",
+    "key_file": "ssl.key.location",
+    "key_password": "ssl.key.password",
+}
+ASSIGNORS = ("range", "roundrobin", "cooperative-sticky", "consumer")
+MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A queue in kqworker's words.
+
+    Attributes:
+        name: Of the service, and so of the app.
+        topic: What is consumed.
+        settings: Everything that can be set.
+        ordering: Which messages may run at the same time.
+        retry: How often a message is tried, and when again.
+        dead_letter: The topic for messages that have failed for good, or None.
+        warnings: What is not as the configuration says, to be told once.
+    """
+
+    name: str
+    topic: str
+    settings: Settings
+    ordering: Ordering
+    retry: Retry
+    dead_letter: str | None
+    warnings: tuple[str, ...]
+
+
+def translate(
+    conf: KqConf,
+    *,
+    commit_interval: float | None = None,
+    queue_capacity: int | None = None,
+    max_wait: float | None = None,
+) -> Translation:
+    """Return what a configuration and the options of a queue mean.
+
+    What stands below `Kqworker:` counts more than an option, as a file does everywhere.
+
+    Args:
+        conf: The configuration.
+        commit_interval: Seconds between commits; None for 1.
+        queue_capacity: Messages that each member may hold; None for 1000.
+        max_wait: Seconds that a fetch waits for `MinBytes`; None for 1.
+
+    Raises:
+        ConfigError: A value cannot be served; the text has a line for each mistake.
+    """
+    return _Translator(conf).translate(
+        1.0 if commit_interval is None else commit_interval,
+        CAPACITY if queue_capacity is None else queue_capacity,
+        MAX_WAIT if max_wait is None else max_wait,
+    )
+
+
+@dataclass(slots=True)
+class _Translator:
+    conf: KqConf
+    warnings: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    layer: dict[str, Given] = field(default_factory=dict)
+    own: dict[str, Given] = field(default_factory=dict)
+
+    def translate(self, commit_interval: float, capacity: int, max_wait: float) -> Translation:
+        conf = self.conf
+        self._read_own()
+        self._plain_fields()
+        conns = self._at_least_one("Conns", conf.conns)
+        self._set("members", conns, "Conns")
+        self._set("workers", self._at_least_one("Processors", conf.processors), "Processors")
+        self._consumers(conns)
+        self._sizes()
+        self._wait(max_wait)
+        self._option("commit_interval", commit_interval, "with_commit_interval")
+        self._option("prefetch", capacity * conns, "with_queue_capacity")
+        self._log()
+        self._security()
+        self._assignor()
+        ordering = self._word("ordering", tuple(o.value for o in Ordering)) or "unordered"
+        retry = self._retry(ONCE if conf.force_commit else UNTIL_IT_SUCCEEDS)
+        dead_letter = self._dead_letter()
+        settings = self._settings()
+        return Translation(
+            name=conf.name.strip() or conf.group,
+            topic=conf.topic,
+            settings=settings,
+            ordering=Ordering(ordering),
+            retry=retry,
+            dead_letter=dead_letter,
+            warnings=(*conf.warnings, *self.warnings),
+        )
+
+    # -- the fields of kq
+
+    def _plain_fields(self) -> None:
+        conf = self.conf
+        self._set(
+            "brokers", self._field("Brokers", values.addresses, conf.brokers or ""), "Brokers"
+        )
+        self._set("group", self._field("Group", values.text, conf.group), "Group")
+        offset = self._field("Offset", values.one_of(*OFFSETS), conf.offset)
+        self._set("offset", OFFSETS.get(offset or "last"), "Offset")
+        fault = topic_fault(conf.topic)
+        if fault:
+            self.wrong.append(f"{conf.origin('Topic')}: Topic: {fault}")
+        # As go-zero: nothing, and less than nothing, is the default.
+        wait = conf.shutdown.wait_time if conf.shutdown.wait_time > 0 else 5.5
+        self._set("shutdown_timeout", wait, "Shutdown.WaitTime")
+
+    def _consumers(self, conns: int) -> None:
+        conf = self.conf
+        said = "Consumers" in conf.origins or conf.consumers != 8
+        if said and conf.consumers > conns:
+            self._warn(
+                "Consumers",
+                f"each of the {conns} member(s) (Conns) has one fetch thread; {conf.consumers} "
+                "change nothing",
+            )
+
+    def _sizes(self) -> None:
+        conf = self.conf
+        for name, size in (("MinBytes", conf.min_bytes), ("MaxBytes", conf.max_bytes)):
+            if size < 0:
+                # kafka-go panics.
+                self.wrong.append(f"{conf.origin(name)}: {name} must be at least 0, not {size}")
+        low, high = conf.min_bytes or NO_MIN, conf.max_bytes or NO_MAX
+        if low > high:
+            # kafka-go panics; a small MaxBytes, with the default of MinBytes, is no reason.
+            self._warn("MinBytes", f"{low} is more than MaxBytes: {high} is used")
+            low = high
+        if low > HIGHEST_MIN:
+            self._warn("MinBytes", f"{low} is more than librdkafka waits for: {HIGHEST_MIN}")
+            low = HIGHEST_MIN
+        of_partition = high
+        if high < LOWEST_MAX:
+            self._warn(
+                "MaxBytes",
+                f"it holds for each partition ({high}), but a whole answer may have {LOWEST_MAX} "
+                "bytes: librdkafka takes no less",
+            )
+            high = LOWEST_MAX
+        elif high > HIGHEST_OF_PARTITION:
+            of_partition = HIGHEST_OF_PARTITION
+            high = min(high, HIGHEST_MAX)
+            self._warn(
+                "MaxBytes",
+                f"librdkafka takes no more than {HIGHEST_OF_PARTITION} bytes for each partition, "
+                f"and {HIGHEST_MAX} for a whole answer",
+            )
+        self._set("kafka.fetch.min.bytes", low, "MinBytes")
+        self._set("kafka.fetch.max.bytes", high, "MaxBytes")
+        self._set("kafka.max.partition.fetch.bytes", of_partition, "MaxBytes")
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > HIGHEST_WAIT:
+            self.warnings.append(
+                f"with_max_wait({seconds:g}): {HIGHEST_WAIT:g} s is used; a fetch that waits "
+                "longer would end by the socket's timeout"
+            )
+            seconds = HIGHEST_WAIT
+        self._option("kafka.fetch.wait.max.ms", round(seconds * 1000), "with_max_wait")
+
+    def _log(self) -> None:
+        log = self.conf.log
+        level = self._field("Log.Level", values.one_of(*LEVELS), log.level)
+        self._set("log_level", LEVELS.get(level or "info"), "Log.Level")
+        encoding = self._field("Log.Encoding", values.one_of(*ENCODINGS), log.encoding)
+        self._set("log_format", ENCODINGS.get(encoding or "json"), "Log.Encoding")
+        if log.mode != "console":
+            self._warn("Log.Mode", f"{log.mode!r} is not served: the log goes to standard error")
+
+    def _security(self) -> None:
+        conf = self.conf
+        tls = self._tls()
+        if conf.ca_file:
+            self._set("kafka.ssl.ca.location", conf.ca_file, "CaFile")
+            if "ca_file" in tls:
+                self._refuse("tls.ca_file", "set CaFile")
+        mechanism = self._word("sasl_mechanism", MECHANISMS)
+        user, login = conf.username, bool(conf.username and conf.password)
+        if login:
+            self._set("kafka.sasl.mechanism", (mechanism or "plain").upper(), "Username")
+            self._set("kafka.sasl.username", user, "Username")
+            self._set("kafka.sasl.password", conf.password, "Password")
+        elif conf.username or conf.password:
+            given, other = ("Username", "Password") if user else ("Password", "Username")
+            self._warn(given, f"without {other} there is no login, as in kq")
+        elif mechanism:
+            self._refuse("sasl_mechanism", "it needs Username and Password")
+        encrypted = bool(conf.ca_file) or "tls" in self.own
+        if login or encrypted:
+            protocol = ("sasl_" if login else "") + ("ssl" if encrypted else "plaintext")
+            where = "CaFile" if conf.ca_file else "Username"
+            self._set("kafka.security.protocol", protocol, where)
+
+    def _at_least_one(self, name: str, count: int) -> int:
+        if count < 1:
+            self._warn(name, f"{count} is taken for 1")
+        return max(1, count)
+
+    # -- below Kqworker:
+
+    def _read_own(self) -> None:
+        for key, value in self.conf.kqworker.items():
+            origin = self.conf.origin(f"Kqworker.{key}")
+            if key in STANDING:
+                self.wrong.append(f"{origin}: Kqworker.{key}: set {STANDING[key]}")
+            elif key in ELSEWHERE:
+                self.wrong.append(f"{origin}: Kqworker.{key}: {ELSEWHERE[key]}")
+            elif key not in KNOWN:
+                self.wrong.append(
+                    f"{origin}: Kqworker has no setting {key!r}{did_you_mean(key, KNOWN)}"
+                )
+            else:
+                self.own[key] = Given(value, origin)
+
+    def _word(self, key: str, words: tuple[str, ...]) -> str | None:
+        given = self.own.get(key)
+        if given is None:
+            return None
+        try:
+            return values.one_of(*words)(given.value)
+        except ValueError as error:
+            self._refuse(key, f"must be {error}, not {given.value!r}")
+            return None
+
+    def _table(self, key: str, known: Mapping[str, object]) -> Mapping[str, object]:
+        """Return a section below `Kqworker:`; what is not known in it is wrong."""
+        given = self.own.get(key)
+        if given is None or given.value is None:
+            return {}
+        if not isinstance(given.value, Mapping):
+            self._refuse(key, f"must be a section with {', '.join(known)}")
+            return {}
+        for name in given.value:
+            if name not in known:
+                self._refuse(f"{key}.{name}", f"is unknown{did_you_mean(str(name), known)}")
+        return {name: value for name, value in given.value.items() if name in known}
+
+    def _retry(self, base: Retry) -> Retry:
+        found: dict[str, object] = {}
+        for name, value in self._table("retry", RETRY).items():
+            try:
+                found[name] = RETRY[name](value)
+            except ValueError as error:
+                self._refuse(f"retry.{name}", f"must be {error}, not {value!r}")
+        # The parsers gave each field its type.
+        return replace(base, **found)  # type: ignore[arg-type]
+
+    def _dead_letter(self) -> str | None:
+        given = self.own.get("dead_letter")
+        if given is None or given.value is None:
+            return None
+        fault = topic_fault(given.value) if isinstance(given.value, str) else "it is not text"
+        if not fault and given.value == self.conf.topic:
+            fault = f"{given.value!r} is the queue's own topic: name another one"
+        if fault:
+            self._refuse("dead_letter", fault)
+        return str(given.value)
+
+    def _tls(self) -> Mapping[str, object]:
+        found = self._table("tls", TLS)
+        for name, value in found.items():
+            if not isinstance(value, str) or not value:
+                self._refuse(f"tls.{name}", "must be text, not empty")
+                continue
+            self.layer[KAFKA + TLS[name]] = Given(value, self._origin(f"tls.{name}"))
+        if ("cert_file" in found) != ("key_file" in found):
+            self._refuse("tls", "cert_file and key_file belong together: give both or none")
+        return found
+
+    def _assignor(self) -> None:
+        chosen = self._word("assignor", ASSIGNORS)
+        origin = self._origin("assignor")
+        if chosen == "consumer":
+            self.layer["kafka.group.protocol"] = Given(chosen, origin)
+        elif chosen is not None:
+            self.layer["kafka.partition.assignment.strategy"] = Given(chosen, origin)
+
+    # -- all together
+
+    def _settings(self) -> Settings:
+        ours = {
+            name: Given(value, self._origin(name))
+            for name, value in flatten({k: g.value for k, g in self.own.items() if k not in OWN})
+        }
+        try:
+            resolved = resolve([ours, self.layer])
+        except ConfigError as error:
+            self.wrong.append(str(error))
+        if self.wrong:
+            raise ConfigError("\n".join(self.wrong))
+        return resolved.settings
+
+    def _field(self, name: str, parse: values.Parse[T], value: object) -> T | None:
+        try:
+            return parse(value)
+        except ValueError as error:
+            self.wrong.append(f"{self.conf.origin(name)}: {name} must be {error}, not {value!r}")
+            return None
+
+    def _set(self, setting: str, value: object, name: str) -> None:
+        if value is not None:
+            self.layer[setting] = Given(value, f"{self.conf.origin(name)}: {name}")
+
+    def _option(self, setting: str, value: object, name: str) -> None:
+        self.layer[setting] = Given(value, name)
+
+    def _origin(self, key: str) -> str:
+        return self.conf.origin(f"Kqworker.{key}")
+
+    def _warn(self, name: str, text: str) -> None:
+        self.warnings.append(f"{self.conf.origin(name)}: {name}: {text}")
+
+    def _refuse(self, key: str, text: str) -> None:
+        self.wrong.append(f"{self._origin(key)}: Kqworker.{key}: {text}")

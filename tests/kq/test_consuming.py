@@ -1,0 +1,286 @@
+"""A queue's handler in a worker: what it is given, and what is done around it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import pickle
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from kqworker import App, Context, DecodeError, Message
+from kqworker.errors import ConfigError
+from kqworker.kq import KqConf, Metrics, with_handle
+from kqworker.kq.consuming import KqHandler, QueueApp, function_of
+from kqworker.kq.trace import inject
+from kqworker.kq.translate import translate
+from kqworker.types import Segment
+from tests.app.segments import segment
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACED = [[("traceparent", TRACE.encode())]]
+
+
+def app(handler: object, **options: Any) -> QueueApp:
+    conf = KqConf(name="shop", brokers=("b:1",), group="g", topic="orders")
+    return QueueApp(translate(conf), function_of(handler), **options)
+
+
+def handler_of(handler: object, **options: Any) -> KqHandler:
+    (found,) = app(handler, **options).handlers
+    assert isinstance(found, KqHandler)
+    return found
+
+
+def call(handler: KqHandler, messages: Segment, i: int = 0) -> Any:
+    result = handler.bind(messages, lambda i: Context(handler, messages, i, None))(i)
+    return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def given(handler: object, messages: Segment | None = None, **options: Any) -> Any:
+    messages = messages or segment(b"value", keys=[b"key"])
+    return call(handler_of(handler, **options), messages)
+
+
+class Consumer:
+    def consume(self, context: Context, key: str, value: str) -> tuple[int, str, str]:
+        return context.offset, key, value
+
+
+class Two:
+    def consume(self, key, value):  # type: ignore[no-untyped-def]
+        return key, value
+
+
+async def coroutine(key: str, value: str) -> tuple[str, str]:
+    await asyncio.sleep(0)
+    return key, value
+
+
+@pytest.mark.parametrize(
+    ("handler", "result"),
+    [
+        (lambda k, v: (k, v), ("key", "value")),
+        (lambda ctx, k, v: (ctx.offset, k, v), (10, "key", "value")),
+        (Consumer(), (10, "key", "value")),
+        (Two(), ("key", "value")),
+        (with_handle(lambda k, v: (k, v)), ("key", "value")),
+        (with_handle(Two().consume), ("key", "value")),
+        (coroutine, ("key", "value")),
+        (App("a").handler(topic="t")(coroutine), ("key", "value")),
+    ],
+)
+def test_a_handler_of_any_form_is_given_key_and_value(handler: object, result: object) -> None:
+    assert given(handler) == result
+
+
+def test_a_handler_may_ask_for_the_message_with_its_headers() -> None:
+    def handler(message: Message[str]) -> object:
+        return message.value, message.headers
+
+    assert given(handler, segment(b"v", headers=TRACED)) == ("v", TRACED[0])
+
+
+def test_the_context_has_the_headers() -> None:
+    assert given(lambda ctx, k, v: ctx.headers, segment(b"v", headers=TRACED)) == TRACED[0]
+
+
+def test_a_message_without_a_key_has_the_empty_one() -> None:
+    assert given(lambda k, v: (k, v), segment(b"v")) == ("", "v")
+
+
+def test_annotations_count_as_in_every_handler() -> None:
+    def handler(key: bytes, value: dict) -> object:  # type: ignore[type-arg]
+        return key, value
+
+    assert given(handler, segment(b'{"a": 1}', keys=[b"\xff"])) == (b"\xff", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("handler", "said"),
+    [
+        (3, "3 is no handler: give a function"),
+        (Consumer, "Consumer is a class: give an object of it"),
+        (lambda: None, "it takes no parameters for the message"),
+        (lambda a, b, c, d: None, "it takes 4 parameters for the message"),
+    ],
+)
+def test_what_cannot_handle_is_refused(handler: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        app(handler)
+
+
+def test_with_handle_takes_a_function() -> None:
+    with pytest.raises(ConfigError, match="it is not a function"):
+        with_handle(3)  # type: ignore[arg-type]
+
+
+def test_a_lambda_is_called_as_the_queue() -> None:
+    assert handler_of(lambda k, v: None).name == "shop"
+
+
+# -- the trace
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_a_handler_pushes_is_in_the_trace_of_its_message(asynchronous: bool) -> None:
+    async def later(key: str, value: str) -> object:
+        return inject()
+
+    found = given(later if asynchronous else lambda k, v: inject(), segment(b"v", headers=TRACED))
+
+    assert found == (("traceparent", TRACE.encode()),)
+    assert inject() == ()
+
+
+def test_a_message_without_headers_beside_one_with_some_has_no_trace() -> None:
+    handler = handler_of(lambda k, v: inject())
+
+    assert call(handler, segment(b"a", b"b", headers=[*TRACED, None]), 1) == ()
+
+
+# -- metrics
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def add(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def fail(key: str, value: str) -> None:
+    raise KeyError(value)
+
+
+async def fail_later(key: str, value: str) -> None:
+    raise KeyError(value)
+
+
+@pytest.mark.parametrize("handler", [fail, fail_later])
+def test_each_attempt_is_counted_failed_or_not(handler: object) -> None:
+    counts = Counts()
+
+    given(lambda k, v: None, metrics=counts)
+    given(coroutine, metrics=counts)
+    with pytest.raises(KeyError):
+        given(handler, metrics=counts)
+
+    assert len(counts.seconds) == 3 and all(seconds >= 0 for seconds in counts.seconds)
+
+
+# -- the error handler
+
+
+@pytest.mark.parametrize("handler", [fail, fail_later])
+def test_an_error_handler_hears_of_a_failure_and_the_failure_stays(handler: object) -> None:
+    heard: list[tuple[Context, Message[bytes | None], BaseException]] = []
+
+    with pytest.raises(KeyError, match="value") as caught:
+        given(
+            handler,
+            segment(b"value", keys=[b"key"], timestamp=1500, headers=TRACED),
+            error_handler=lambda *told: heard.append(told),
+        )
+
+    ((context, message, error),) = heard
+    assert error is caught.value
+    assert context.offset == 10
+    assert message == Message(b"value", b"key", "orders", 2, 10, 1.5, TRACED[0])
+
+
+def test_an_error_handler_hears_of_what_cannot_be_decoded() -> None:
+    heard: list[BaseException] = []
+
+    with pytest.raises(DecodeError):
+        given(
+            lambda k, v: None,
+            segment(b"\xff"),
+            error_handler=lambda context, message, error: heard.append(error),
+        )
+
+    assert isinstance(heard[0], DecodeError)
+
+
+def test_an_error_handler_is_in_the_trace_of_the_message() -> None:
+    heard: list[object] = []
+
+    with pytest.raises(KeyError):
+        given(
+            fail,
+            segment(b"v", headers=TRACED),
+            error_handler=lambda context, message, error: heard.append(inject()),
+        )
+
+    assert heard == [(("traceparent", TRACE.encode()),)]
+
+
+def test_beside_an_async_handler_an_error_handler_may_be_async() -> None:
+    heard: list[BaseException] = []
+
+    async def tell(context: Context, message: object, error: BaseException) -> None:
+        await asyncio.sleep(0)
+        heard.append(error)
+
+    with pytest.raises(KeyError):
+        given(fail_later, error_handler=tell)
+    assert len(heard) == 1
+    with pytest.raises(ConfigError, match="its error handler is async, and the handler is not"):
+        given(fail, error_handler=tell)
+
+
+def raising(*told: object) -> None:
+    raise SystemExit("worse")
+
+
+async def raising_later(*told: object) -> None:
+    raise SystemExit("worse")
+
+
+@pytest.mark.parametrize(
+    ("handler", "error_handler"),
+    [(fail, raising), (fail_later, raising), (fail_later, raising_later)],
+)
+def test_an_error_handler_that_raises_hides_nothing(
+    handler: object, error_handler: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(KeyError, match="value"):
+        given(handler, error_handler=error_handler)
+
+    (record,) = caplog.records
+    assert record.getMessage() == "the error handler failed"
+    assert (vars(record)["partition"], vars(record)["offset"]) == (2, 10)
+
+
+def test_an_error_handler_cannot_push_by_the_context(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(KeyError):
+        given(fail, error_handler=lambda context, message, error: context.push("t", b""))
+
+    assert "an error handler cannot push" in caplog.text
+
+
+# -- the way to the workers
+
+
+def test_a_handler_of_a_closure_travels_with_all_that_it_refers_to() -> None:
+    suffix = "!"
+    sent = cloudpickle.dumps(app(lambda k, v: v + suffix, metrics=Metrics("m")))
+
+    (handler,) = pickle.loads(sent).handlers
+
+    assert call(handler, segment(b"v")) == "v!"
+
+
+def test_a_handler_that_is_named_is_imported_with_what_cannot_be_pickled() -> None:
+    from tests.kq.consumers import locked
+
+    sent = cloudpickle.dumps(app(locked, reference="tests.kq.consumers:locked"))
+
+    (handler,) = pickle.loads(sent).handlers
+
+    assert handler.function.__self__ is locked
+    assert call(handler, segment(b"v", keys=[b"k"])) == ("k", "v")

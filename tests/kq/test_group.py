@@ -1,0 +1,129 @@
+"""Several queues of one process: started together, stopped together."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from kqworker.errors import BrokerError
+from kqworker.exits import Exit
+from kqworker.kq import KqConf, Queue, ServiceGroup, new_queue
+
+
+class FakeQueue(Queue):
+    """Runs until it is stopped, or fails."""
+
+    def __init__(self, name: str, ends: Exit | Exception | None = None) -> None:
+        self.name = name
+        self.began = threading.Event()
+        self.asked = threading.Event()
+        self.now: list[bool] = []
+        self._ends = ends
+
+    def start(self) -> Exit:
+        self.began.set()
+        if isinstance(self._ends, Exception):
+            raise self._ends
+        if self._ends is None:
+            assert self.asked.wait(10)
+        return self._ends or Exit.CLEAN
+
+    def stop(self, now: bool = False) -> None:
+        self.now.append(now)
+        self.asked.set()
+
+
+def group_of(*queues: FakeQueue) -> ServiceGroup:
+    group = ServiceGroup()
+    for queue in queues:
+        group.add(queue)
+    return group
+
+
+def when_begun(queues: tuple[FakeQueue, ...], call: Any) -> threading.Thread:
+    def wait() -> None:
+        for queue in queues:
+            assert queue.began.wait(10)
+        call()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_a_stop_reaches_every_queue() -> None:
+    queues = FakeQueue("a"), FakeQueue("b")
+    group = group_of(*queues)
+    asking = when_begun(queues, group.stop)
+
+    assert group.start() is Exit.CLEAN
+
+    asking.join()
+    assert [queue.now for queue in queues] == [[False], [False]]
+
+
+def test_a_signal_stops_all() -> None:
+    queues = FakeQueue("a"), FakeQueue("b")
+    group = group_of(*queues)
+    asking = when_begun(queues, lambda: signal.raise_signal(signal.SIGTERM))
+
+    assert group.start() is Exit.CLEAN
+
+    asking.join()
+    assert all(queue.asked.is_set() for queue in queues)
+
+
+def test_when_one_fails_the_others_stop_and_its_error_is_raised() -> None:
+    broken, other = FakeQueue("a", BrokerError("gone")), FakeQueue("b")
+
+    with pytest.raises(BrokerError, match="gone"):
+        group_of(other, broken).start()
+
+    assert other.asked.is_set()
+
+
+def test_of_two_failures_the_second_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(BrokerError, match="one"):
+        group_of(FakeQueue("a", BrokerError("one")), FakeQueue("b", BrokerError("two"))).start()
+
+    assert "queue b failed too: two" in caplog.text
+
+
+def test_one_that_ends_by_itself_leaves_the_others_running() -> None:
+    done, other = FakeQueue("a", Exit.MESSAGES_FAILED), FakeQueue("b")
+    group = group_of(done, other)
+
+    def later() -> None:
+        assert not other.asked.is_set()
+        group.stop()
+
+    asking = when_begun((done, other), later)
+
+    assert group.start() is Exit.MESSAGES_FAILED
+    asking.join()
+
+
+def test_a_group_that_was_stopped_before_begins_nothing() -> None:
+    conf = KqConf(name="shop", brokers=["127.0.0.1:1"], group="g", topic="t")
+    group = ServiceGroup()
+    group.add(new_queue(conf, lambda k, v: None))
+
+    with group:
+        pass
+
+    # Kafka is not even asked.
+    assert group.start() is Exit.CLEAN
+
+
+def test_a_group_runs_once_and_takes_no_queue_meanwhile() -> None:
+    group = ServiceGroup()
+    group.start()
+
+    with pytest.raises(RuntimeError, match="started before"):
+        group.start()
+    with pytest.raises(RuntimeError, match="add queues before"):
+        group.add(FakeQueue("late"))
