@@ -3,7 +3,7 @@
 A worker leads a session of its own, so what it starts can be found by that after it has
 died; what went into another session is found only while the worker still lives, as its
 descendants. Every signal goes to a process that was checked to be the one that is meant.
-Knows nothing of tasks. Tested by tests/runtime/test_kill.py.
+Knows nothing of tasks. Tested by tests/runtime/test_kill.py and test_adopted.py.
 """
 
 from __future__ import annotations
@@ -130,6 +130,20 @@ def kill_session(leader: int) -> None:
         for pid in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def reap_adopted() -> None:
+    """Let dead processes go that others have started, and that became our children.
+
+    The first process of a container gets whatever its workers leave behind; the dead keep
+    their places in the table of processes until somebody has asked how they ended. What we
+    have started ourselves is in our session, and whoever started it asks.
+    """
+    ours = os.getsid(0)
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, OSError):
+            if child.status() == psutil.STATUS_ZOMBIE and os.getsid(child.pid) != ours:
+                os.waitpid(child.pid, os.WNOHANG)
 
 
 def _session(pid: int) -> int:

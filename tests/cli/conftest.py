@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,11 +91,11 @@ def kqworker(here: Path) -> Run:
 class Started:
     """A command that runs; its standard output, and its standard error on a terminal or not."""
 
-    def __init__(self, *args: str, terminal: bool = False, nohup: bool = False) -> None:
+    def __init__(self, *args: str, terminal: bool = False, within: Sequence[str] = ()) -> None:
         master, slave = pty.openpty() if terminal else os.pipe()
         command = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", *args]
         self.process = subprocess.Popen(
-            ["nohup", *command] if nohup else command,
+            [*within, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=slave,
@@ -145,8 +145,9 @@ class Started:
 
 
 @contextmanager
-def started(*args: str, terminal: bool = False, nohup: bool = False) -> Iterator[Started]:
-    process = Started(*args, terminal=terminal, nohup=nohup)
+def started(*args: str, terminal: bool = False, within: Sequence[str] = ()) -> Iterator[Started]:
+    """Run a command, perhaps within another one such as `nohup`."""
+    process = Started(*args, terminal=terminal, within=within)
     try:
         yield process
     finally:

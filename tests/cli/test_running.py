@@ -246,7 +246,7 @@ def test_a_terminal_that_closes_lets_what_runs_end(
 
 
 def test_nohup_keeps_a_hang_up_from_the_run(shop: Path, broker: DevBroker, kqworker: Run) -> None:
-    with started("run", "app:app", "-w", "1", nohup=True) as run:
+    with started("run", "app:app", "-w", "1", within=["nohup"]) as run:
         run.wait_for("ready")
         run.process.send_signal(signal.SIGHUP)
         kqworker("push", "test", "a")
