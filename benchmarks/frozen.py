@@ -12,7 +12,8 @@ import os
 import tempfile
 import threading
 
-from benchmarks.fetching import LATENCIES, drain
+from benchmarks.fetching import drain
+from benchmarks.shapes import LATENCIES
 from tests.kafka.cluster import Cluster
 
 SECONDS = 5.0

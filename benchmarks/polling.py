@@ -85,7 +85,7 @@ class PollingSource:
                 self._released = command
 
     def _assign(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        starts = begin_at(consumer, partitions)
+        starts, _ = begin_at(consumer, partitions)
         for p in partitions:
             start = starts[ours(p)]
             p.offset = OFFSET_INVALID if start.offset is None else start.offset
