@@ -10,13 +10,10 @@ from __future__ import annotations
 import base64
 import shutil
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from confluent_kafka import (
@@ -35,25 +32,11 @@ from confluent_kafka.admin import (
 )
 
 from tests.kafka import certificates
+from tests.kafka.asking import ASK_TIMEOUT, admin_of, answer_to, only, settings_of, until
 from tests.kafka.node import FORMAT_TIMEOUT, PASSWORD, USER, Node, Ports, free_ports
 
-T = TypeVar("T")
-
-# Three brokers come up within 10 s on an idle machine with two cores.
-READY_TIMEOUT = 90.0
-# How long one question may wait for its answer.
-ASK_TIMEOUT = 20.0
 # Fresh ports are free when chosen; somebody may still be quicker.
 ATTEMPTS = 3
-# Right after a start or a failover these mean "ask again".
-PASSING = {
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError._TRANSPORT,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +131,13 @@ class Cluster:
         copies = min(3, len(self._nodes)) or -1 if replication is None else replication
         admin = self._admin()
         topic = NewTopic(name, partitions, copies, config=dict(config or {}))
-        _only(admin.create_topics([topic], request_timeout=ASK_TIMEOUT))
-        _until(lambda: self._led(admin, name) == partitions, f"topic {name} has its leaders")
+        only(admin.create_topics([topic], request_timeout=ASK_TIMEOUT))
+        # Each broker learns of it on its own, and any of them may be asked next.
+        everyone = [admin_of(address) for address in self._addresses()]
+        until(
+            lambda: all(self._led(admin, name) == partitions for admin in everyone),
+            f"topic {name} has its leaders",
+        )
         return name
 
     def new_topic(
@@ -175,9 +163,13 @@ class Cluster:
 
         def ask() -> dict[int, int]:
             asked = admin.list_offsets(wanted, request_timeout=ASK_TIMEOUT)
-            return {tp.partition: told.result(ASK_TIMEOUT).offset for tp, told in asked.items()}
+            ends = {tp.partition: told.result(ASK_TIMEOUT).offset for tp, told in asked.items()}
+            if min(ends.values()) < 0:
+                # A broker that did not answer is no error there: its offsets are -1001.
+                raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+            return ends
 
-        return _answer(ask, f"the end offsets of {topic}")
+        return answer_to(ask, f"the end offsets of {topic}")
 
     def committed(self, group: str, topic: str) -> dict[int, Committed]:
         """By partition, what the group has committed; partitions without a commit are absent."""
@@ -187,9 +179,9 @@ class Cluster:
         # Of a consumer that never joins. AdminClient.list_consumer_group_offsets ends the
         # process with SIGSEGV when the coordinator has moved or is not up yet:
         # https://github.com/confluentinc/librdkafka/issues/5040
-        reader = Consumer({**_settings(self._internal()), "group.id": group})
+        reader = Consumer({**settings_of(self._internal()), "group.id": group})
         try:
-            told = _answer(
+            told = answer_to(
                 lambda: reader.committed(partitions, timeout=ASK_TIMEOUT),
                 f"what {group} has committed for {topic}",
             )
@@ -204,9 +196,9 @@ class Cluster:
         admin = self._admin()
 
         def ask() -> ConsumerGroupDescription:
-            return _only(admin.describe_consumer_groups([group], request_timeout=ASK_TIMEOUT))
+            return only(admin.describe_consumer_groups([group], request_timeout=ASK_TIMEOUT))
 
-        return int(_answer(ask, f"the coordinator of {group}").coordinator.id)
+        return int(answer_to(ask, f"the coordinator of {group}").coordinator.id)
 
     def restore_leaders(self, topic: str) -> None:
         """Lets the broker that comes first of each partition's replicas lead it again."""
@@ -265,7 +257,7 @@ class Cluster:
             partitions = [p for t in topics for p in self._topic(admin, t).partitions.values()]
             return all(len(p.isrs) == len(p.replicas) for p in partitions)
 
-        _until(in_sync, f"{', '.join(topics)} in sync")
+        until(in_sync, f"{', '.join(topics)} in sync")
 
     # -- the end
 
@@ -325,13 +317,13 @@ class Cluster:
         """Each of `nodes` knows all that run as members, and owns the ports we gave it."""
         expected = {n.index for n in self._nodes if n.running and not n.frozen}
         for node in nodes:
-            admin = _admin(f"127.0.0.1:{node.ports.internal}")
+            admin = admin_of(f"127.0.0.1:{node.ports.internal}")
 
             def serves(node: Node = node, admin: AdminClient = admin) -> bool:
                 assert node.running, f"broker {node.index} ended"
                 return expected <= self._described(admin, timeout=2.0)
 
-            _until(serves, f"broker {node.index} serves")
+            until(serves, f"broker {node.index} serves")
             wanted = {node.ports.client, node.ports.internal, node.ports.controller}
             ours = node.listening_ports()
             assert wanted <= ours, f"on {wanted - ours} listens somebody else than broker {node}"
@@ -345,11 +337,15 @@ class Cluster:
 
     def _admin(self) -> AdminClient:
         """A client for one call, over the brokers' own listener: no security to get past."""
-        return _admin(self._internal())
+        return admin_of(self._internal())
 
     def _internal(self) -> str:
-        internal = [f"127.0.0.1:{n.ports.internal}" for n in self._nodes if n.running]
-        return ",".join(internal) or self.bootstrap
+        return ",".join(self._addresses(frozen=True))
+
+    def _addresses(self, frozen: bool = False) -> list[str]:
+        """The brokers' own listeners, of those that run, or frozen ones too."""
+        nodes = [n for n in self._nodes if n.running and (frozen or not n.frozen)]
+        return [f"127.0.0.1:{n.ports.internal}" for n in nodes] or [self.bootstrap]
 
     @staticmethod
     def _described(admin: AdminClient, timeout: float = ASK_TIMEOUT) -> set[int]:
@@ -367,47 +363,3 @@ class Cluster:
     def _led(self, admin: AdminClient, name: str) -> int:
         found = admin.list_topics(timeout=ASK_TIMEOUT).topics.get(name)
         return sum(p.leader >= 0 for p in found.partitions.values()) if found else 0
-
-
-def _admin(bootstrap: str) -> AdminClient:
-    return AdminClient(_settings(bootstrap))
-
-
-def _settings(bootstrap: str) -> dict[str, str | int]:
-    # Refused connections are expected here; librdkafka would print each one.
-    quiet = {"log_level": 0, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 250}
-    return {"bootstrap.servers": bootstrap, **quiet}
-
-
-def _only(futures: Mapping[str, Future[T]]) -> T:
-    """The one answer of an admin call that was asked about one thing."""
-    (future,) = futures.values()
-    return future.result(ASK_TIMEOUT)
-
-
-def _answer(ask: Callable[[], T], what: str) -> T:
-    """Asks until the brokers are able to answer."""
-    answers: list[T] = []
-
-    def answered() -> bool:
-        try:
-            answers.append(ask())
-        except KafkaException as error:
-            if error.args[0].code() not in PASSING:
-                raise
-        return bool(answers)
-
-    _until(answered, what)
-    return answers[0]
-
-
-def _until(true: Callable[[], bool], what: str) -> None:
-    """Asks again until the answer is yes.
-
-    Kafka has no event for these; each question waits for the broker, and the pause is only
-    there to leave it the processor.
-    """
-    deadline = time.monotonic() + READY_TIMEOUT
-    while not true():
-        assert time.monotonic() < deadline, f"after {READY_TIMEOUT:.0f} s not yet: {what}"
-        time.sleep(0.05)
