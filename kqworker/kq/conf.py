@@ -19,7 +19,7 @@ from kqworker.exits import Exit
 from kqworker.kq import fields
 from kqworker.kq.environment import expand
 from kqworker.kq.formats import READERS, read_json_value
-from kqworker.kq.mapping import ZEROS, Mapped, Note, decode
+from kqworker.kq.mapping import ZEROS, Mapped, Note, allowed, decode
 from kqworker.kq.trees import FormatError
 
 LOG_FIELDS = fields.LOG.section.fields if fields.LOG.section else ()
@@ -173,7 +173,7 @@ class KqConf:
         origins: Where what was given stands, by its full name: see `origin`.
 
     Raises:
-        ConfigError: `brokers` is one text.
+        ConfigError: `brokers` is one text, or a field is not one of its options.
     """
 
     name: str
@@ -207,6 +207,8 @@ class KqConf:
         if isinstance(self.brokers, str):
             raise ConfigError(f'{BY_HAND}: brokers must be several texts, such as ("kafka:9092",)')
         object.__setattr__(self, "brokers", tuple(self.brokers))
+        if not self.origins:
+            _check_options(self, fields.KQ, "")
 
     def origin(self, name: str) -> str:
         """Return where a field was given, for a message: `config.yaml:12`.
@@ -291,10 +293,17 @@ def _unserved(mapped: Mapped) -> Iterator[Note]:
         off = value == ZEROS[each.kind] or (
             isinstance(value, dict) and (value.get("disabled") or value.get("enabled") is False)
         )
-        if name == "Log.Mode" and value != "console":
-            yield Note(mapped.lines[name], f"{name} {value!r} {UNSERVED}: the log goes to stderr")
-        elif not each.here and not off:
+        if not each.here and not off:
             yield Note(mapped.lines[name], f"{name} {UNSERVED}")
+
+
+def _check_options(conf: object, section: fields.Section, prefix: str) -> None:
+    for each in section.fields:
+        value, name = getattr(conf, each.attribute), prefix + each.name
+        if each.section is not None and value is not None:
+            _check_options(value, each.section, f"{name}.")
+        elif each.options and value not in each.options:
+            raise ConfigError(f"{BY_HAND}: {name} must be {allowed(each)}, not {value!r}")
 
 
 def _told(path: str, notes: Iterable[Note]) -> list[str]:

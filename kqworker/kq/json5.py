@@ -15,7 +15,7 @@ from kqworker.kq.trees import FormatError
 
 _ESCAPE = r"""\\(?:[bfnrt\\/"'\n]|\r\n?|u[0-9a-fA-F]{4})"""
 _TOKEN = re.compile(
-    r"(?P<space>[ \t\r\n\f]+|//[^\r\n]*(?:\r\n?|\n|$)|/\*[^*]*\*[^/]*/)"
+    r"(?P<space>[ \t\r\n\f]+|//[^\r\n]*(?:\r\n?|\n|\Z)|/\*[^*]*(?:\*[^/]*(?:/|\Z)|\Z))"
     r"|[{}\[\]:,]|[\w$.+-]+"
     rf"""|"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"|'(?:[^'\\\x00-\x1f]|{_ESCAPE})*'""",
     re.ASCII,

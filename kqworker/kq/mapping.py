@@ -24,6 +24,7 @@ ReadJson = Callable[[str], Value]
 
 INT64 = range(-(2**63), 2**63)
 UINT32 = range(2**32)
+LONGEST = 60  # characters of a value that an error shows
 UNQUOTED = (Kind.WHOLE, Kind.UNSIGNED, Kind.NUMBER, Kind.FLAG)
 ZEROS: dict[Kind, object] = {
     Kind.TEXT: "",
@@ -106,13 +107,14 @@ class _Reading:
         """Read the fields of a section; `around` are the sections outside of it."""
         assert isinstance(here.value, dict)
         given = self._by_name(here.value, section, prefix)
-        values = {}
+        values: dict[str, object] = {}
         for each in section.fields:
             name = prefix + each.name
             entry = given.get(each.name)
-            if entry is None and each.inherits:
-                entry = next((outer[each.name] for outer in around if each.name in outer), None)
-            if entry is not None:
+            if entry is None and each.inherits and (outer := _inherited(each, around)):
+                # What is wrong with it is told where it stands.
+                values[each.attribute] = outer
+            elif entry is not None:
                 self.mapped.lines.setdefault(name, entry.line)
                 values[each.attribute] = self._given(each, entry, name, (given, *around))
             else:
@@ -153,7 +155,7 @@ class _Reading:
     ) -> object:
         if entry.value is None:
             if not each.optional:
-                self._problem(entry, f"{name} must be {_allowed(each)}, not null")
+                self._problem(entry, f"{name} must be {allowed(each)}, not null")
             return ZEROS[each.kind]
         if each.section is not None:
             if isinstance(entry.value, dict):
@@ -174,7 +176,7 @@ class _Reading:
         if each.optional:
             return ZEROS[each.kind]
         if each.required:
-            text = f"{name} is missing: it must be {_allowed(each)}"
+            text = f"{name} is missing: it must be {allowed(each)}"
             self.mapped.problems.append(Note(line, text))
             return ZEROS[each.kind]
         assert each.section is not None
@@ -280,7 +282,12 @@ class _Reading:
             hint = " (put it in quotes)"
         elif isinstance(value, str) and each.kind in UNQUOTED:
             hint = " (without quotes)"
-        return f"{name} must be {_allowed(each)}{hint}, not {_shown(each, value)}"
+        return f"{name} must be {allowed(each)}{hint}, not {_shown(each, value)}"
+
+
+def _inherited(each: Field, around: tuple[dict[str, Entry], ...]) -> str | None:
+    outer = next((section[each.name] for section in around if each.name in section), None)
+    return outer.value if outer and isinstance(outer.value, str) else None
 
 
 def _lines(name: str, entry: Entry) -> Iterator[tuple[str, int | None]]:
@@ -307,7 +314,7 @@ def from_default(each: Field) -> object:
             return default
 
 
-def _allowed(each: Field) -> str:
+def allowed(each: Field) -> str:
     """Say what a value of this field looks like."""
     if each.options:
         return f"{', '.join(each.options[:-1])} or {each.options[-1]}"
@@ -343,4 +350,4 @@ def _shown(each: Field, value: Value) -> str:
         case Number(text):
             return text
         case str():
-            return repr(value)
+            return repr(value if len(value) <= LONGEST else f"{value[:LONGEST]}…")

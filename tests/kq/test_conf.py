@@ -14,7 +14,7 @@ import pytest
 
 from kqworker.errors import ConfigError
 from kqworker.kq import fields
-from kqworker.kq.conf import CLASSES, KqConf, ShutdownConf, load, must_load
+from kqworker.kq.conf import CLASSES, KqConf, LogConf, ShutdownConf, load, must_load
 from kqworker.kq.mapping import ZEROS, from_default
 
 PLAIN = """\
@@ -181,6 +181,13 @@ def test_brokers_may_be_a_list_and_not_one_text() -> None:
 
     with pytest.raises(ConfigError, match="brokers must be several texts"):
         KqConf(name="n", brokers="a:1", group="g", topic="t")  # type: ignore[arg-type]
+
+
+def test_a_conf_by_hand_has_its_words_checked() -> None:
+    with pytest.raises(
+        ConfigError, match=r"Log\.Level must be debug, info, error or severe, not 'w'"
+    ):
+        dataclasses.replace(BY_HAND, log=LogConf(level="w"))
 
 
 def test_a_conf_survives_pickling(tmp_path: Path) -> None:

@@ -119,6 +119,18 @@ def test_the_name_of_profiling_is_inherited(own: dict[str, str], name: str) -> N
     assert profiling["name"] == name
 
 
+def test_what_is_wrong_with_an_inherited_name_is_told_once() -> None:
+    found = mapped(Name=5, Profiling={"ServerAddr": "a"})
+
+    assert [note.text for note in found.problems] == ["Name must be text (put it in quotes), not 5"]
+
+
+def test_a_long_value_is_shown_in_part() -> None:
+    (note,) = mapped(Offset="x" * 1000).problems
+
+    assert len(note.text) < 120
+
+
 def test_headers_may_be_numbers_or_a_text_of_json() -> None:
     for given in ({"a": "x", "b": 5}, '{"a": "x", "b": "5"}'):
         telemetry = mapped(Telemetry={"OtlpHeaders": given}).values["telemetry"]
