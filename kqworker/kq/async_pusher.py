@@ -184,17 +184,17 @@ class AsyncPusher:
 
     async def _push(self, key: str | bytes, value: str | bytes, headers: Headers) -> AsyncDelivery:
         pusher = self._pusher
-        output = pusher.output(key, value, headers)
-        producer = pusher.opened()
+        output = pusher._output(key, value, headers)
+        producer = pusher._opened()
         delivery = None
         if producer is not None and not producer.counts:
-            delivery = pusher.begin(output, patience=0)
+            delivery = pusher._begin(output, patience=0)
         if delivery is None:
-            delivery = await asyncio.to_thread(pusher.begin, output)
+            delivery = await asyncio.to_thread(pusher._begin, output)
         if delivery is None:
-            raise pusher.no_room()
+            raise pusher._no_room()
         pushed = AsyncDelivery(delivery)
-        return await pushed.wait() if pusher.waits else pushed
+        return await pushed.wait() if pusher._waits else pushed
 
 
 def new_async_pusher(addrs: str | Sequence[str], topic: str, *options: PushOption) -> AsyncPusher:

@@ -209,14 +209,12 @@ def with_tls(
         key_password: Of the key, where it has one.
 
     Raises:
-        ConfigError: A file cannot be read, or there is one of certificate and key.
+        ConfigError: A file cannot be read or is not what it should be, the password is wrong,
+            or there is one of certificate and key.
     """
-    files = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
-    for name, file in files.items():
-        if file is not None:
-            _readable(name, file)
     if (cert_file is None) != (key_file is None):
         raise ConfigError("with_tls: cert_file and key_file belong together: give both or none")
+    _loadable(ca_file, cert_file, key_file, key_password)
     named = {
         "ssl.ca.location": ca_file,
         "ssl.certificate.location": cert_file,
@@ -300,9 +298,34 @@ def _count(value: object) -> int:
     return count
 
 
-def _readable(name: str, file: str | Path) -> None:
-    try:
-        with Path(file).open("rb"):
-            pass
-    except (OSError, TypeError, ValueError) as error:
-        raise ConfigError(f"with_tls({name}={str(file)!r}): cannot be read: {error}") from None
+def _loadable(
+    ca_file: str | Path | None,
+    cert_file: str | Path | None,
+    key_file: str | Path | None,
+    key_password: str | None,
+) -> None:
+    # 10 ms that pushers without TLS need not wait for.
+    import ssl
+
+    def refusal(name: str, file: object, error: Exception) -> ConfigError:
+        return ConfigError(f"with_tls({name}={str(file)!r}): cannot be read: {error}")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, TypeError, ValueError) as error:
+            raise refusal("ca_file", ca_file, error) from None
+    for name, file in (("cert_file", cert_file), ("key_file", key_file)):
+        if file is not None:
+            try:
+                with Path(file).open("rb"):
+                    pass
+            except (OSError, TypeError, ValueError) as error:
+                raise refusal(name, file, error) from None
+    if cert_file is not None:
+        try:
+            # Without a password it would ask for one at the terminal.
+            context.load_cert_chain(cert_file, key_file, key_password or "")
+        except (OSError, TypeError, ValueError) as error:
+            raise refusal("key_file", key_file, error) from None

@@ -89,7 +89,7 @@ class Pusher:
         return self._topic
 
     @property
-    def waits(self) -> bool:
+    def _waits(self) -> bool:
         """Whether each push waits for its delivery."""
         return self._options.sync or is_collecting()
 
@@ -156,7 +156,7 @@ class Pusher:
             BrokerError: Messages were not delivered; the text says how many are left.
             HandlerError: The callback of `with_on_delivery` raised.
         """
-        opened = self.opened()
+        opened = self._opened()
         if opened is not None and opened.in_callback():
             raise RuntimeError("a delivery callback cannot close its pusher")
         with self._lock:
@@ -185,12 +185,12 @@ class Pusher:
 
     # -- for the asynchronous twin
 
-    def opened(self) -> PushProducer | None:
+    def _opened(self) -> PushProducer | None:
         """Return the producer of this process, if there is one already."""
         producer = self._producer
         return producer if producer is not None and producer.pid == os.getpid() else None
 
-    def begin(self, output: Output, patience: float | None = None) -> PushDelivery | None:
+    def _begin(self, output: Output, patience: float | None = None) -> PushDelivery | None:
         """Hand a message to the producer.
 
         Args:
@@ -203,11 +203,11 @@ class Pusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError: As `push`.
         """
-        producer = self.opened() or self._open()
+        producer = self._opened() or self._open()
         producer.complain()
         return producer.push(output, patience)
 
-    def no_room(self) -> BrokerError:
+    def _no_room(self) -> BrokerError:
         """Return the error of a buffer that stays full."""
         seconds = self._options.buffer_timeout
         return BrokerError(
@@ -216,17 +216,17 @@ class Pusher:
             retriable=True,
         )
 
-    def output(self, key: str | bytes, value: str | bytes, headers: Headers) -> Output:
+    def _output(self, key: str | bytes, value: str | bytes, headers: Headers) -> Output:
         """Return a message as it is produced."""
         return Output(self._topic, _bytes("value", value), _bytes("key", key), headers)
 
     # -- inside
 
     def _push(self, key: str | bytes, value: str | bytes, headers: Headers) -> Delivery:
-        delivery = self.begin(self.output(key, value, headers))
+        delivery = self._begin(self._output(key, value, headers))
         if delivery is None:
-            raise self.no_room()
-        return delivery.wait() if self.waits else delivery
+            raise self._no_room()
+        return delivery.wait() if self._waits else delivery
 
     def _open(self) -> PushProducer:
         from kqworker.kq.pushing import PushProducer, closed
@@ -239,7 +239,7 @@ class Pusher:
                 _left_by_forks.append(self._producer)
                 self._producer = None
             if self._producer is None:
-                self._producer = PushProducer(self._addrs, self._topic, self._options, self.waits)
+                self._producer = PushProducer(self._addrs, self._topic, self._options, self._waits)
                 atexit.register(self._at_exit)
                 if multiprocessing.parent_process() is not None:
                     # Before Python 3.13 its processes end without the handlers of atexit.

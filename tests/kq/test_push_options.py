@@ -31,6 +31,10 @@ from kqworker.kq import (
 )
 from kqworker.kq.push_options import PushOption, combined
 
+# Made for these tests, and good for nothing else; the password is "throwaway".
+CERTIFICATE = Path(__file__).with_name("throwaway.pem")
+KEY = Path(__file__).with_name("throwaway-key.pem")
+
 DEFAULTS = {
     "compression.type": "snappy",
     "partitioner": "murmur2_random",
@@ -99,24 +103,34 @@ def test_who_waits_for_each_message_waits_for_no_batch() -> None:
     assert properties(with_sync_push(), with_flush_interval(600), sync=True) == {"linger.ms": "0"}
 
 
-def test_files_are_looked_at_at_once(tmp_path: Path) -> None:
-    there = tmp_path / "there.pem"
-    there.write_text("")
-    missing = tmp_path / "missing.pem"
-    for named in ({"ca_file": missing}, {"cert_file": there, "key_file": missing}):
-        (name,) = [n for n, file in named.items() if file == missing]
-        with pytest.raises(ConfigError, match=rf"with_tls\({name}='.*missing.pem'\): cannot"):
-            with_tls(**named)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="cert_file and key_file belong together"):
-        with_tls(cert_file=there)
-    found = combined((with_tls(ca_file=there, cert_file=there, key_file=there, key_password="x"),))
-    assert found.properties(sync=False) == DEFAULTS | {
+def test_files_of_tls_are_properties() -> None:
+    found = properties(
+        with_tls(ca_file=CERTIFICATE, cert_file=CERTIFICATE, key_file=KEY, key_password="throwaway")
+    )
+    assert found == {
         "security.protocol": "SSL",
-        "ssl.ca.location": str(there),
-        "ssl.certificate.location": str(there),
-        "ssl.key.location": str(there),
-        "ssl.key.password": "x",
+        "ssl.ca.location": str(CERTIFICATE),
+        "ssl.certificate.location": str(CERTIFICATE),
+        "ssl.key.location": str(KEY),
+        "ssl.key.password": "throwaway",
     }
+
+
+def test_files_of_tls_are_read_at_once(tmp_path: Path) -> None:
+    missing, nonsense = tmp_path / "missing.pem", tmp_path / "nonsense.pem"
+    nonsense.write_text("no certificate")
+    pair = {"cert_file": CERTIFICATE, "key_file": KEY}
+    for name, wrong in {
+        "ca_file": [{"ca_file": missing}, {"ca_file": nonsense}],
+        "cert_file": [{**pair, "cert_file": missing}],
+        "key_file": [{**pair, "key_file": missing}, pair, {**pair, "key_password": "wrong"}],
+    }.items():
+        for given in wrong:
+            with pytest.raises(ConfigError, match=rf"with_tls\({name}='.*pem'\): cannot be read"):
+                with_tls(**given)  # type: ignore[arg-type]
+    for alone in pair:
+        with pytest.raises(ConfigError, match="cert_file and key_file belong together"):
+            with_tls(**{alone: pair[alone]})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
