@@ -92,7 +92,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Ask a worker to hand back what it has not begun of all its tasks."""
+    """Ask a worker to hand back what it has not begun of all its tasks.
+
+    It answers when it has ended the message that it is on. Before that, an `Observed` says
+    when it is certain that it begins no other, so that the rest can be taken from it.
+    """
 
     worker: int
 

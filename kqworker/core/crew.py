@@ -21,6 +21,10 @@ from kqworker.types import Failure
 Doom = tuple[c.End, Failure]
 
 HOOK_SECONDS = 5.0  # stop hooks may take so long, then the worker is killed
+# So long after its beginning a task holds up what it should not: frames are made for a
+# hundredth of a second, and only messages up to a tenth wait in a worker's own queue.
+LATE_SECONDS = 0.25
+LOOK_SECONDS = 0.05  # after a recall, until the slot proves what will not be begun
 
 
 class Crew:
@@ -64,6 +68,8 @@ class Crew:
                 times.append(worker.kill_at)
             if worker.check_at is not None:
                 times.append(worker.check_at)
+            if worker.late_at is not None:
+                times.append(worker.late_at)
         return times
 
     def due(self, now: float) -> None:
@@ -78,8 +84,11 @@ class Crew:
             if worker.check_at is not None and now >= worker.check_at:
                 worker.check_at = now + 1.0  # until the answer sets it
                 checks.append(worker.id)
+            if worker.late_at is not None and now >= worker.late_at:
+                worker.late_at = now + LATE_SECONDS  # until the answer says more
+                checks.append(worker.id)
         if checks:
-            self._out.append(c.Observe(tuple(checks)))
+            self._out.append(c.Observe(tuple(dict.fromkeys(checks))))
 
     # -- work
 
@@ -91,7 +100,7 @@ class Crew:
             for step in range(total):
                 handler = (self._turn + step) % total
                 ready = messages.ready(handler)
-                worker = self._free(handler) if ready else None
+                worker = self._free(handler, now) if ready else None
                 if worker is not None:
                     break
             else:
@@ -101,14 +110,18 @@ class Crew:
             share = -(-ready // max(1, idle))
             flight = messages.take(handler, min(messages.paces[handler].count, share))
             self.pool.signal(worker, Signal.SENT)
+            if not worker.flights:
+                worker.since = now
             worker.flights.append(flight)
+            if worker.late_at is None and worker.open > 1:
+                worker.late_at = worker.since + LATE_SECONDS
             self._out.append(c.Send(worker.id, flight.task))
             limit = self._policies[handler].time_limit
             if limit is not None:
                 due = now + limit
                 worker.check_at = due if worker.check_at is None else min(worker.check_at, due)
 
-    def _free(self, handler: int) -> Worker | None:
+    def _free(self, handler: int, now: float) -> Worker | None:
         """Return who can take a task: an idle worker, or one whose work is as short."""
         paces = self._messages.paces
         frames = paces[handler].frames
@@ -117,8 +130,9 @@ class Crew:
             if worker.state is State.IDLE:
                 return worker
             if second is None and worker.state is State.BUSY and len(worker.flights) < frames:
-                first = paces[worker.flights[0].task.handler]
-                second = worker if first.frames > 1 else None
+                first = worker.flights[0].task
+                prompt = now < worker.since + LATE_SECONDS and first.id > worker.recalled
+                second = worker if prompt and paces[first.handler].frames > 1 else None
         return second
 
     def finished(self, event: e.Finished, now: float) -> None:
@@ -140,6 +154,8 @@ class Crew:
             self._messages.paces[flight.task.handler].observe(begun, event.seconds)
             self.pool.progressed()
         self._messages.settle(flight, now)
+        worker.since = now
+        worker.late_at = now + LATE_SECONDS if worker.open > 1 else None
         if not worker.flights:
             worker.check_at = None
             retiring = worker.state is State.RETIRING
@@ -147,34 +163,61 @@ class Crew:
             if retiring:
                 self.dismiss(worker, now)
 
-    def recall(self, epochs: Iterable[Epoch] | None = None) -> None:
+    def recall(self, now: float, epochs: Iterable[Epoch] | None = None) -> None:
         """Ask back what is not begun: of tasks with these epochs, or of all."""
         asked = None if epochs is None else set(epochs)
         for worker in self.pool:
-            if any(
-                asked is None or epoch in asked
-                for flight in worker.flights
-                for epoch, _ in flight.parts
-            ):
-                self._out.append(c.Recall(worker.id))
+            having = {epoch for flight in worker.flights for epoch, _ in flight.parts}
+            if having if asked is None else having & asked:
+                self._ask_back(worker, now)
+
+    def _ask_back(self, worker: Worker, now: float) -> None:
+        """Have a worker hand back what it has not begun; if it is too busy to, look soon."""
+        self._out.append(c.Recall(worker.id))
+        worker.recalled = worker.flights[-1].task.id
+        worker.late_at = now + LOOK_SECONDS if worker.open > 1 else None
 
     def observed(self, event: e.Observed, now: float) -> None:
-        """Kill whoever has run one message too long, by its slot's clock."""
+        """Judge what workers are on, by their slots."""
         for number, running in event.running.items():
             worker = self.pool.get(number)
             if worker is None or not worker.flights:
                 continue
-            limits = {f.task.id: self._policies[f.task.handler].time_limit for f in worker.flights}
-            limit = limits.get(running.task) if running is not None else None
-            if running is None or limit is None:
-                # Between two messages, or on one without a limit: look again in a while.
-                known = [seconds for seconds in limits.values() if seconds is not None]
-                worker.check_at = now + min(known) if known else None
-            elif now < running.started + limit:
-                worker.check_at = running.started + limit
-            else:
-                self._out.append(c.KillWorker(number, running.task, running.index))
-                worker.check_at = now + limit  # it may have moved on just before
+            self._check_limit(worker, running, now)
+            # Of who has begun nothing, nothing is asked back: where workers get no processor
+            # for long, all would only go to and fro.
+            if running is not None and worker.late_at is not None:
+                if worker.recalled >= worker.flights[-1].task.id:
+                    self._take_back(worker, running, now)
+                elif now >= worker.since + LATE_SECONDS:
+                    self._ask_back(worker, now)
+
+    def _check_limit(self, worker: Worker, running: e.Running | None, now: float) -> None:
+        """Kill whoever has run one message too long."""
+        limits = {f.task.id: self._policies[f.task.handler].time_limit for f in worker.flights}
+        limit = limits.get(running.task) if running is not None else None
+        if running is None or limit is None:
+            # Between two messages, or on one without a limit: look again in a while.
+            known = [seconds for seconds in limits.values() if seconds is not None]
+            worker.check_at = now + min(known) if known else None
+        elif now < running.started + limit:
+            worker.check_at = running.started + limit
+        else:
+            self._out.append(c.KillWorker(worker.id, running.task, running.index))
+            worker.check_at = now + limit  # it may have moved on just before
+
+    def _take_back(self, worker: Worker, running: e.Running, now: float) -> None:
+        """Settle what a worker has done, and will not begin, beside the message it is on."""
+        for flight in worker.flights:
+            number = flight.task.id
+            if not running.task <= number <= running.recalled:
+                continue
+            on = running.index if number == running.task else None
+            behind = range(0 if on is None else on + 1, len(flight.task))
+            flight.unbegun.update(i for i in behind if i not in flight.outcomes)
+            self._messages.settle_but(flight, on, now)
+        if worker.open <= 1:
+            worker.late_at = None
 
     # -- lives
 
@@ -250,7 +293,9 @@ class Crew:
         # What it told of a message was complete, whatever ended it afterwards.
         told = index in flight.outcomes
         crashed = None
-        if event.task == flight.task.id and index < count and not told:
+        # It may have come to a message that was taken from it: it has not begun that.
+        mine = event.task == flight.task.id and index not in flight.settled
+        if mine and index < count and not told:
             if charge is not None:
                 crashed = index, charge
             note = c.Note.TIME_LIMIT if event.cause is e.Cause.KILLED else c.Note.WORKER_DIED
@@ -262,7 +307,7 @@ class Crew:
         self._messages.settle(flight, now, crashed)
 
     def _report(self, note: c.Note, flight: Flight, index: int, event: e.WorkerDied) -> None:
-        segment, i = flight.locate(index)
+        _, segment, i = flight.locate(index)
         self._out.append(
             c.Report(
                 note,
@@ -295,7 +340,7 @@ class Crew:
                 self.dismiss(worker, now)
             elif worker.state is State.BUSY:
                 self.pool.signal(worker, Signal.RETIRE)
-                self._out.append(c.Recall(worker.id))
+                self._ask_back(worker, now)
             elif worker.state is State.STARTING:
                 worker.expected = True
                 self.kill(worker)
@@ -323,12 +368,12 @@ class Crew:
         """Whether any worker has a task."""
         return any(worker.flights for worker in self.pool)
 
-    def close(self) -> None:
+    def close(self, now: float) -> None:
         """Start nobody any more; ask back what is not begun."""
         self._closing = True
         self._starts.clear()
         self._broken = 0
-        self.recall()
+        self.recall(now)
         for worker in list(self.pool):
             if worker.state is State.STARTING:
                 self.kill(worker)
@@ -348,6 +393,8 @@ class Crew:
         """Say what is left to workers that were killed and do not end."""
         for worker in self.pool:
             for flight in worker.flights:
-                text = "its worker was killed and does not end"
-                event = e.WorkerDied(worker.id, e.Cause.KILLED, None, 0, text)
-                self._report(c.Note.ABANDONED, flight, 0, event)
+                left = next((i for i in range(len(flight.task)) if i not in flight.settled), None)
+                if left is not None:
+                    text = "its worker was killed and does not end"
+                    event = e.WorkerDied(worker.id, e.Cause.KILLED, None, 0, text)
+                    self._report(c.Note.ABANDONED, flight, left, event)

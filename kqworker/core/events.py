@@ -195,16 +195,23 @@ class Running:
         task: The task's id.
         index: The message.
         started: When it began that message, on the loop's clock.
+        recalled: Of the tasks up to this id it begins nothing behind that message: a
+            `Recall` has reached it, and it was seen here long enough after that.
     """
 
     task: int
     index: int
     started: float
+    recalled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The answer to `Observe`: what each asked worker is on; None if it is idle."""
+    """The answer to `Observe`: what each asked worker is on; None if it is on no message.
+
+    Whatever a worker told before it came to its message is told before this event, so the
+    messages of its task before that one are done: accepted, unless something else was told.
+    """
 
     running: Mapping[int, Running | None]
 

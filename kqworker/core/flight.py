@@ -13,7 +13,7 @@ from kqworker.types import Outcome, Segment, Task
 class Flight:
     """A task that a worker has, with what the supervisor must remember of it."""
 
-    __slots__ = ("lanes", "outcomes", "parts", "task", "unbegun")
+    __slots__ = ("lanes", "outcomes", "parts", "settled", "task", "unbegun")
 
     def __init__(self, task: Task, parts: list[tuple[Epoch, Segment]], lanes: list[Lane]) -> None:
         self.task = task
@@ -21,11 +21,17 @@ class Flight:
         self.lanes = lanes
         self.outcomes: dict[int, Outcome] = {}
         self.unbegun: set[int] = set()  # handed back so far: told before the slot moves on
+        self.settled: set[int] = set()  # before the worker was done with the task
 
-    def locate(self, index: int) -> tuple[Segment, int]:
-        """Return the segment of message `index`, and its index in there."""
-        for _, segment in self.parts:
+    @property
+    def open(self) -> int:
+        """How many of its messages are not settled."""
+        return len(self.task) - len(self.settled)
+
+    def locate(self, index: int) -> tuple[Epoch, Segment, int]:
+        """Return the epoch and the segment of message `index`, and its index in there."""
+        for epoch, segment in self.parts:
             if index < len(segment.records):
-                return segment, index
+                return epoch, segment, index
             index -= len(segment.records)
         raise IndexError(index)

@@ -158,7 +158,7 @@ class Messages:
         if crashed is not None:
             outcomes[crashed[0]] = Outcome(crashed[0], Verdict.RELEASE, crashed[1])
         waiting: set[Lane] = set()
-        if outcomes or flight.unbegun:
+        if outcomes or flight.unbegun or flight.settled:
             self._settle_each(flight, now, waiting)
         else:
             for epoch, segment in flight.parts:
@@ -168,8 +168,33 @@ class Messages:
             if lane not in waiting:
                 queue.release(lane)
 
-    def _settle_each(self, flight: Flight, now: float, waiting: set[Lane]) -> None:
-        unbegun = flight.unbegun
+    def settle_but(self, flight: Flight, running: int | None, now: float) -> None:
+        """Take a task back but for the message that its worker is on.
+
+        Args:
+            flight: The task, with what its worker told, and what it will not begin as
+                unbegun.
+            running: That message, which a later `settle` takes back; None if it is on
+                another task: all of this one goes back.
+            now: The time.
+        """
+        waiting: set[Lane] = set()
+        self._settle_each(flight, now, waiting, running)
+        flight.settled.update(i for i in range(len(flight.task)) if i != running)
+        queue = self._queues[flight.task.handler]
+        held = None
+        if running is not None:
+            epoch, segment, i = flight.locate(running)
+            held = queue.lane_of(epoch, segment.records, i)
+        for lane in flight.lanes:
+            if lane is not held and lane not in waiting:
+                queue.release(lane)
+        flight.lanes = [lane for lane in flight.lanes if lane is held]
+
+    def _settle_each(
+        self, flight: Flight, now: float, waiting: set[Lane], running: int | None = None
+    ) -> None:
+        unbegun, settled = flight.unbegun, flight.settled
         queue = self._queues[flight.task.handler]
         back: list[Span] = []
         base = 0
@@ -177,6 +202,8 @@ class Messages:
             records = segment.records
             accepted: list[int] = []
             for i in range(len(records)):
+                if base + i == running or base + i in settled:
+                    continue
                 outcome = flight.outcomes.get(base + i)
                 if outcome is None and base + i not in unbegun:
                     accepted.append(i)

@@ -65,7 +65,18 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
 class Worker:
     """One incarnation of a worker process; its number is never used again."""
 
-    __slots__ = ("check_at", "expected", "flights", "id", "kill_at", "ready", "state")
+    __slots__ = (
+        "check_at",
+        "expected",
+        "flights",
+        "id",
+        "kill_at",
+        "late_at",
+        "ready",
+        "recalled",
+        "since",
+        "state",
+    )
 
     def __init__(self, worker: int) -> None:
         self.id = worker
@@ -73,8 +84,16 @@ class Worker:
         self.kill_at: float | None = None  # when its start or its stop hooks take too long
         self.flights: deque[Flight] = deque()
         self.check_at: float | None = None  # when its slot is to be read for a time limit
+        self.since = 0.0  # when its first task became the first
+        self.late_at: float | None = None  # when what that holds up is asked back, then taken
+        self.recalled = 0  # up to this task it was asked back
         self.ready = False
         self.expected = False  # its end is our wish: it does not count as a crash
+
+    @property
+    def open(self) -> int:
+        """How many messages it has that are not settled."""
+        return sum(flight.open for flight in self.flights)
 
 
 class Pool:

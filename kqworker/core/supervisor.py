@@ -118,12 +118,12 @@ class Supervisor:
             case e.Delivered():
                 self._messages.delivered(event, now)
             case e.Assigned():
-                self._assigned(event)
+                self._assigned(event, now)
             case e.Revoked():
                 self._revoked(event, now)
             case e.Lost():
                 # Another member may have been given some of them before this one was heard.
-                self._lost(p for p in event.partitions if self._epochs.of(event.member, p))
+                self._lost((p for p in event.partitions if self._epochs.of(event.member, p)), now)
             case e.WorkerReady():
                 self._crew.ready(event)
             case e.BootFailed():
@@ -162,7 +162,7 @@ class Supervisor:
             handled=messages.handled,
             failed=messages.failed,
             retried=messages.retried,
-            in_flight=sum(len(f.task) for worker in pool for f in worker.flights),
+            in_flight=sum(worker.open for worker in pool),
             held=messages.flow.held,
             held_bytes=messages.flow.held_bytes,
             workers_ready=pool.count(State.IDLE, State.BUSY, State.RETIRING),
@@ -209,9 +209,9 @@ class Supervisor:
 
     # -- partitions
 
-    def _assigned(self, event: e.Assigned) -> None:
+    def _assigned(self, event: e.Assigned, now: float) -> None:
         # What is assigned again without a revoke in between was lost unheard.
-        self._lost(event.partitions)
+        self._lost(event.partitions, now)
         begun = []
         for partition, start in event.partitions.items():
             handler = self._routes.handler(partition.topic)
@@ -222,11 +222,11 @@ class Supervisor:
         if self._ending.phase is not Phase.RUNNING:
             self._messages.drain(begun)
 
-    def _lost(self, partitions: Iterable[TopicPartition]) -> None:
+    def _lost(self, partitions: Iterable[TopicPartition], now: float) -> None:
         ended = self._epochs.end(partitions)
         self._messages.ended(ended)
         # What runs for nothing may end; what is not begun is not begun for nothing.
-        self._crew.recall(ended)
+        self._crew.recall(now, ended)
         if self._ending.phase in (Phase.DRAINING, Phase.COMMITTING) and any(
             epoch.busy or epoch.unsettled() for epoch in ended
         ):
@@ -237,7 +237,7 @@ class Supervisor:
         member = event.member
         epochs = [ep for p in event.partitions if (ep := self._epochs.of(member, p)) is not None]
         self._messages.drain(epochs)
-        self._crew.recall(epochs)
+        self._crew.recall(now, epochs)
         deadline = now + max(0.0, event.seconds)
         self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
 
@@ -289,7 +289,7 @@ class Supervisor:
         if self._ending.begin(end, failure, grace, now):
             self._out.append(c.Fetching(False))
             self._messages.drain(self._epochs)
-            self._crew.close()
+            self._crew.close(now)
 
     def _advance_end(self, now: float) -> bool:
         """Take one step towards the end, if it can be taken; return whether it was."""

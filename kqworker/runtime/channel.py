@@ -78,10 +78,10 @@ class Channel:
         return self._read() or []
 
     def rest(self) -> list[ToSupervisor]:
-        """Return all that is still there, once the worker is dead.
+        """Return all that is still there: once the worker is dead, or to look at it.
 
-        Its end may never come: a process that the worker started can hold the other side
-        open. So this reads until there is nothing at the moment.
+        At a death the end may never come: a process that the worker started can hold the
+        other side open. So this reads until there is nothing at the moment.
         """
         frames: list[ToSupervisor] = []
         while not self.ended:

@@ -8,6 +8,7 @@ Tested by tests/runtime/test_child.py and test_accounting.py.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
 
@@ -22,7 +23,7 @@ from kqworker.core.events import (
 )
 from kqworker.runtime.channel import Channel
 from kqworker.runtime.reap import Handle
-from kqworker.runtime.slot import Position, Slot
+from kqworker.runtime.slot import HEEDED_SECONDS, Position, Slot
 from kqworker.types import Failure, Task
 from kqworker.wire import Answer, ToSupervisor
 from kqworker.wire import BootFailed as BootFailedFrame
@@ -77,6 +78,8 @@ class Child:
         self._ready = False
         self._tasks: dict[int, OpenTask] = {}
         self._last_task = 0
+        self._recalled = 0
+        self._recalled_at = 0.0
         self._answered: tuple[int, int] | None = None
         self._observed: Position | None = None
 
@@ -103,6 +106,8 @@ class Child:
     def recall(self) -> None:
         """Ask for all that it has not begun."""
         self.slot.recall(self._last_task)
+        self._recalled = self._last_task
+        self._recalled_at = time.monotonic()
 
     def said(self, frames: Iterable[ToSupervisor]) -> list[Event]:
         """Return what its frames mean."""
@@ -144,14 +149,23 @@ class Child:
     def observe(self, clock_offset: float) -> Running | None:
         """Return the message that it is on, or None if it is on none.
 
+        It proves something of the messages before that one only together with all that
+        the worker told of them: read the channel to its end after this.
+
         Args:
             clock_offset: The loop's clock minus `time.monotonic()`.
         """
+        heeds = time.monotonic() >= self._recalled_at + HEEDED_SECONDS
         position = self._position()
         self._observed = position
         if position is None or position.between:
             return None
-        return Running(position.task, position.index, position.started + clock_offset)
+        return Running(
+            position.task,
+            position.index,
+            position.started + clock_offset,
+            self._recalled if heeds else 0,
+        )
 
     def still_on(self, task: int, index: int) -> bool:
         """Return whether it is on this message, begun when the last `observe` said."""

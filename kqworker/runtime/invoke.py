@@ -100,12 +100,15 @@ class Invoker:
         while begin < count:
             try:
                 for i in range(begin, count):
-                    if words[RECALL] >= number:
-                        return first + i
                     if skipped and first + i in skipped:
                         continue
                     seconds[STARTED] = monotonic()
                     words[POSITION] = base + i
+                    # Behind that store: what the supervisor finds behind POSITION after a
+                    # recall, it takes back, and it must not be begun here.
+                    if words[RECALL] >= number:
+                        words[POSITION] = BETWEEN | base + i
+                        return first + i
                     result = call(i)
                     outputs = take_outputs()
                     if outputs or result is not None:

@@ -2,8 +2,10 @@
 
 Carries commands out without waiting, and turns what workers do into events. The order at
 a death: learn of it, read the channel to its end, accept the whole frames, then read the
-slot, then tell. What a message has become is judged in `child`, how processes are started
-in `start`, how they are ended in `reap`.
+slot, then tell. The order at a look at a living one: read the slot, then the channel to
+its end, then tell, so that all is told of the messages before the one that it is on.
+What a message has become is judged in `child`, how processes are started in `start`, how
+they are ended in `reap`.
 Tested by tests/contract/test_workers.py and tests/runtime.
 """
 
@@ -182,7 +184,11 @@ class ProcessWorkers:
     def _observe(self, numbers: tuple[int, ...]) -> None:
         offset = self._clock() - time.monotonic()
         children = [child for n in numbers if (child := self._children.get(n)) is not None]
-        self._tell(Observed({child.number: child.observe(offset) for child in children}))
+        observed = Observed({child.number: child.observe(offset) for child in children})
+        for child in children:
+            if child.handle is not None and not child.channel.ended:
+                self._read(child, to_the_end=True)
+        self._tell(observed)
 
     def _kill(self, child: Child, task: int | None, index: int) -> None:
         handle = child.handle
@@ -240,8 +246,9 @@ class ProcessWorkers:
         if sys.platform != "linux" and self.method == "spawn":
             self._ask_for_ends()
 
-    def _read(self, child: Child) -> None:
-        self._events += child.said(child.channel.receive())
+    def _read(self, child: Child, to_the_end: bool = False) -> None:
+        channel = child.channel
+        self._events += child.said(channel.rest() if to_the_end else channel.receive())
         if child.channel.ended:
             self._selector.unregister(child.channel)
         mute = child.channel.ended and not child.stopping

@@ -6,6 +6,7 @@ Words of 8 bytes, each written by one aligned store, so none is ever seen half-w
               all before the index and has not begun the message at it.
     STARTED   when it began the message, a float of `time.monotonic()`.
     RECALL    written by the supervisor: unbegun messages of tasks up to this id go back.
+              Read for each message behind the store of its POSITION.
     CPU       seconds of CPU that the worker had used at the end of its last task, a float.
 
 Whatever is more than a plain accept of a message is in the channel before POSITION moves
@@ -13,6 +14,14 @@ on; that makes the index a proof for all the messages before it. A worker writes
 before POSITION; a reader that comes in between may take the time of one message for that
 of its neighbour. So nobody is killed by one reading: the worker is stopped first, and
 both words must still be what they were.
+
+A worker in the middle of a long message cannot hand back what is behind it; the supervisor
+takes that back by itself: it stores RECALL, and later loads POSITION. A worker stores
+POSITION and then loads RECALL, and could miss a recall whose supervisor misses its move
+only while that store waits in the store buffer of its core. That is for nanoseconds, and
+each switch of a core to another process ends it; the supervisor waits for
+`HEEDED_SECONDS` between the two. (A fence for each message would cost more than the
+rest of the loop, and stopping the worker breaks system calls of handlers off with EINTR.)
 
 The memory is a file without a name: nothing is left of it when every process that has it
 has ended, however it ended. (`multiprocessing.shared_memory` leaves its tracker warning.)
@@ -31,6 +40,7 @@ from typing import Final
 
 POSITION, STARTED, RECALL, CPU = range(4)
 SIZE: Final = 64
+HEEDED_SECONDS: Final = 0.01
 INDEX_BITS: Final = 24
 INDEX_MASK: Final = 2**INDEX_BITS - 1
 BETWEEN: Final = 1 << 63

@@ -68,6 +68,7 @@ class Stage:
     """What a worker needs of its `Life`."""
 
     now: float = 0.0
+    lag: float = 0.0
     random: random.Random = field(default_factory=lambda: random.Random(1))
     faults: Any = field(default_factory=lambda: SimpleNamespace(boot=0, kill=0, hooks=0, undead=0))
     world: Any = field(default_factory=lambda: SimpleNamespace(messages_of=messages_of))
@@ -115,8 +116,12 @@ class SimulatedWorkers:
         if isinstance(command, c.StartWorker):
             self._workers[command.worker] = Worker(self._stage, command.worker)  # type: ignore[arg-type]
         elif isinstance(command, c.Observe):
-            running = {n: self._workers[n].observed() for n in self._alive(command.workers)}
-            self._stage.posted.append(Observed(running))
+            alive = [self._workers[n] for n in self._alive(command.workers)]
+            when = max([self._stage.soon(), *(worker.told_until for worker in alive)])
+            for worker in alive:
+                worker.told_until = when
+            running = {worker.number: worker.observed() for worker in alive}
+            self._stage.post_at(when, Observed(running))
         elif self._alive((command.worker,)):
             self._to(self._workers[command.worker], command)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kqworker.core.events import Cause, Event, Finished, WorkerDied
+from kqworker.core.events import Cause, Event, Finished, Observed, Running, WorkerDied
 from kqworker.types import Ordering, Verdict
 from tests.contract.simulated import SimulatedWorkers
 from tests.runtime.bench import Bench, Fate, fate, segment
@@ -97,6 +97,33 @@ def test_a_recall_brings_back_what_is_not_begun(bench: Bench) -> None:
     assert bench.done(first) == Fate([0, 1], unbegun=[2])
     assert bench.done(second) == Fate(unbegun=[0])
     assert bench.done(bench.send(worker, ["ok"])) == Fate([0])
+
+
+def test_a_look_at_a_recalled_worker_says_what_it_will_not_begin(bench: Bench) -> None:
+    worker = bench.start()
+    first = bench.send(worker, ["ok", "fail x", "sleep 1.5", "ok"])
+    second = bench.send(worker, ["ok"])
+    running = bench.until_on(worker, first, 2)
+    assert running.recalled == 0
+    bench.recall(worker)
+
+    bench.until(lambda: looked(bench, worker) == second.id, "a recall to be heeded")
+
+    # What it had told before is told before the look.
+    assert [e.outcomes[0].index for e in bench.all(Finished)] == [1]
+    seen = bench.all(Observed)[-1].running[worker]
+    assert isinstance(seen, Running)
+    assert (seen.task, seen.index, seen.recalled) == (first.id, 2, second.id)
+    done = bench.done(first)
+    assert (done.accepted, list(done.outcomes), done.unbegun) == ([0, 2], [1], [3])
+    assert bench.done(second) == Fate(unbegun=[0])
+
+
+def looked(bench: Bench, worker: int) -> int:
+    """Return up to which task a worker goes on to nothing else."""
+    running = bench.observe(worker)
+    assert running is not None
+    return running.recalled
 
 
 def test_a_crash_names_the_message_it_was_on(bench: Bench) -> None:

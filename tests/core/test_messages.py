@@ -371,7 +371,8 @@ def test_a_message_of_a_task_is_found_in_its_segment() -> None:
     flight = flight_of(2, 1, 3)
     found = []
     for index in range(6):
-        segment, i = flight.locate(index)
+        epoch, segment, i = flight.locate(index)
+        assert (epoch, segment) in flight.parts
         found.append(segment.records.offsets[i])
     assert found == [0, 1, 2, 3, 4, 5]
 

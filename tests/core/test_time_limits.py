@@ -71,8 +71,15 @@ def test_a_second_task_does_not_put_off_the_look_at_the_first() -> None:
     supervisor.fetch(0)
     supervisor.accept(supervisor.seen_task(), seconds=0.01)
     supervisor.fetch(1)
-    supervisor.tick(5.0)
+    first = supervisor.seen_task()
+    supervisor.tick(0.1)
     assert tasks(supervisor.fetch(2, partition=OTHER))
+    # What waits behind the first is asked back, then taken; its time goes on.
+    recalled = supervisor.seen_task().id
+    for time in (0.25, 0.5):
+        supervisor.tick(time)
+        supervisor.on(e.Observed({1: e.Running(first.id, 0, 0.0, recalled)}))
+    assert those(supervisor.tick(9.9), c.Observe) == []
     assert c.Observe((1,)) in supervisor.tick(10.0)
 
 
@@ -110,11 +117,16 @@ def test_a_slot_of_two_tasks_is_read_for_the_one_that_has_a_limit() -> None:
     on_free = supervisor.seen_task()
     supervisor.fetch(1, partition=limited)
     assert len(supervisor.tasks()) == 4
+    recalled = supervisor.seen_task().id
 
-    assert c.Observe((1,)) in supervisor.tick(10.0)
+    for time in (0.25, 0.5):
+        supervisor.tick(time)
+        supervisor.on(e.Observed({1: e.Running(on_free.id, 0, -100.0, recalled)}))
+    assert those(supervisor.tick(10.4), c.Observe) == []
+    assert c.Observe((1,)) in supervisor.tick(10.5)
     assert observed(supervisor, on_free, 0, started=-100.0) == []
-    assert c.Observe((1,)) not in supervisor.tick(19.9)
-    assert c.Observe((1,)) in supervisor.tick(20.0)
+    assert those(supervisor.tick(20.4), c.Observe) == []
+    assert c.Observe((1,)) in supervisor.tick(20.5)
 
 
 def test_a_message_killed_for_its_limit_has_had_an_attempt_and_is_no_crash() -> None:

@@ -10,7 +10,7 @@ import pytest
 from kqworker import wire
 from kqworker.core.events import BootFailed, Cause, Finished, Running, WorkerDied, WorkerReady
 from kqworker.runtime.child import Child
-from kqworker.runtime.slot import BETWEEN, INDEX_BITS, POSITION, STARTED, WorkerSlot
+from kqworker.runtime.slot import BETWEEN, HEEDED_SECONDS, INDEX_BITS, POSITION, STARTED, WorkerSlot
 from kqworker.types import Failure, Ordering, Outcome, Task, Verdict
 from tests.runtime.bench import segment
 
@@ -149,3 +149,23 @@ def test_it_is_still_on_a_message_only_as_it_was_observed(stand: Stand) -> None:
 def test_a_recall_covers_all_that_was_sent(stand: Stand) -> None:
     stand.child.recall()
     assert stand.slot.words[2] == 2
+
+
+def test_a_recall_is_certain_when_the_worker_must_have_seen_it(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr("kqworker.runtime.child.time.monotonic", lambda: now[0])
+    stand.on(1, 2)
+    recalled = []
+    for at in (50.0, 50.0 + HEEDED_SECONDS * 0.9, 50.0 + HEEDED_SECONDS * 1.1):
+        now[0] = at
+        if at == 50.0:
+            stand.child.recall()
+        running = stand.child.observe(0.0)
+        assert running is not None
+        recalled.append(running.recalled)
+    assert recalled == [0, 0, 2]
+
+    stand.child.sent(Task(3, 0, Ordering.UNORDERED, (segment(["ok"]),)))
+    assert stand.child.observe(0.0) == Running(1, 2, 1.0, 2)

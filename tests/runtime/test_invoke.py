@@ -12,7 +12,7 @@ from kqworker import App, Context, wire
 from kqworker.context import collecting
 from kqworker.runtime.channel import SupervisorGone
 from kqworker.runtime.invoke import Invoker
-from kqworker.runtime.slot import RECALL, Position, Slot, WorkerSlot
+from kqworker.runtime.slot import POSITION, RECALL, Position, Slot, WorkerSlot
 from kqworker.types import Ordering, Segment, Task, Verdict
 from tests.runtime.bench import segment
 
@@ -163,6 +163,36 @@ def test_a_task_that_was_recalled_is_not_begun(desk: Desk) -> None:
     assert not seen
     assert [(a.complete, a.unbegun) for a, _ in said] == [(True, (0, 1))]
     assert places([said[0][1]]) == [(0, True)]
+
+
+class Words:
+    """A slot's words that note in which order they are used."""
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+        self.used: list[tuple[str, int]] = []
+
+    def __getitem__(self, word: int) -> int:
+        self.used.append(("load", word))
+        return int(self.words[word])
+
+    def __setitem__(self, word: int, value: int) -> None:
+        self.used.append(("store", word))
+        self.words[word] = value
+
+
+def test_a_recall_is_looked_for_behind_the_store_of_each_message(desk: Desk) -> None:
+    shared = desk.slot.words
+    words = Words(shared)
+    begun: list[tuple[str, int]] = []
+    on_message[0] = lambda _: begun.extend(words.used[-2:])
+    desk.slot.words = words  # type: ignore[assignment]
+    try:
+        desk.run(segment(["a", "b", "c"]))
+    finally:
+        desk.slot.words = shared
+
+    assert begun == [("store", POSITION), ("load", RECALL)] * 3
 
 
 def test_a_later_task_is_not_recalled(desk: Desk) -> None:

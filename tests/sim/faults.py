@@ -242,6 +242,57 @@ FAULTS = (
         "hasty = self.phase in (Phase.DRAINING, Phase.DISMISSING) and not self._overdue",
         "hasty = not self._overdue",
     ),
+    # 10: a slow message holds up no other
+    Fault(
+        "late-tasks-are-left-alone", 10, "crew",
+        "if worker.late_at is None and worker.open > 1:", "if False:",
+    ),
+    Fault(
+        "second-task-is-never-late", 10, "crew",
+        "worker.late_at = now + LATE_SECONDS if worker.open > 1 else None",
+        "worker.late_at = None",
+    ),
+    Fault(
+        "task-behind-the-slow-one-is-left", 10, "crew",
+        "if not running.task <= number <= running.recalled:",
+        "if number != running.task or number > running.recalled:",
+    ),
+    Fault(
+        "sent-behind-the-slow-one", 10, "crew",
+        "prompt = now < worker.since + LATE_SECONDS and first.id > worker.recalled",
+        "prompt = True",
+    ),
+    Fault(
+        "asked-back-and-not-looked-at", 10, "crew",
+        "worker.late_at = now + LOOK_SECONDS if worker.open > 1 else None",
+        "worker.late_at = None",
+    ),
+    Fault(
+        "asked-back-of-who-has-begun-nothing", 6, "crew",
+        "worker.late_at = now + LATE_SECONDS  # until the answer says more\n"
+        "                checks.append(worker.id)", "self._ask_back(worker, now)",
+    ),
+    Fault(
+        "taken-before-it-is-certain", 4, "crew",
+        "if not running.task <= number <= running.recalled:", "if number < running.task:",
+    ),
+    Fault(
+        "slow-one-is-taken-for-done", 1, "crew",
+        "self._messages.settle_but(flight, on, now)",
+        "self._messages.settle_but(flight, None, now)",
+    ),
+    Fault(
+        "behind-the-slow-one-is-accepted", 1, "crew",
+        "flight.unbegun.update(i for i in behind if i not in flight.outcomes)", "pass",
+    ),
+    Fault(
+        "other-lanes-wait-for-the-slow-one", 10, "messages",
+        "if lane is not held and lane not in waiting:", "if False:",
+    ),
+    Fault(
+        "settled-twice", 5, "messages",
+        "if base + i == running or base + i in settled:", "if base + i == running:",
+    ),
     # each command
     Fault(
         "commits-late", "Commit", "supervisor",
@@ -266,8 +317,8 @@ FAULTS = (
     ),
     Fault(
         "stop-goes-on-dispatching", "Fetching", "supervisor",
-        "self._messages.drain(self._epochs)\n            self._crew.close()",
-        "self._crew.close()",
+        "self._messages.drain(self._epochs)\n            self._crew.close(now)",
+        "self._crew.close(now)",
     ),
     Fault(
         "paused-again", "Pause", "flow",
@@ -316,19 +367,28 @@ FAULTS = (
     ),
     Fault(
         "not-asked-back-at-a-revoke", "Recall", "supervisor",
-        "self._crew.recall(epochs)", "pass",
+        "self._crew.recall(now, epochs)", "pass",
     ),
     Fault(
         "not-asked-back-at-a-stop", "Recall", "crew",
-        "self._broken = 0\n        self.recall()", "self._broken = 0",
+        "self._broken = 0\n        self.recall(now)", "self._broken = 0",
     ),
     Fault(
         "not-asked-back-at-a-loss", "Recall", "supervisor",
-        "self._crew.recall(ended)", "pass",
+        "self._crew.recall(now, ended)", "pass",
+    ),
+    Fault(
+        "late-is-not-asked-back", "Recall", "crew",
+        "self._out.append(c.Recall(worker.id))", "pass",
+    ),
+    Fault(
+        "late-is-never-looked-at", "Observe", "crew",
+        "worker.late_at = now + LATE_SECONDS  # until the answer says more\n"
+        "                checks.append(worker.id)", "worker.late_at = None",
     ),
     Fault(
         "never-observed", "Observe", "crew",
-        "self._out.append(c.Observe(tuple(checks)))", "pass",
+        "self._out.append(c.Observe(tuple(dict.fromkeys(checks))))", "pass",
     ),
     Fault(
         "the-idle-are-observed", "Observe", "crew",
@@ -340,7 +400,7 @@ FAULTS = (
     ),
     Fault(
         "killed-whatever-it-does", "KillWorker", "crew",
-        "c.KillWorker(number, running.task, running.index)", "c.KillWorker(number)",
+        "c.KillWorker(worker.id, running.task, running.index)", "c.KillWorker(worker.id)",
     ),
     Fault(
         "killed-too-early", "KillWorker", "crew",
@@ -357,8 +417,7 @@ FAULTS = (
     ),
     Fault(
         "stopped-at-work", "StopWorker", "crew",
-        "self.pool.signal(worker, Signal.RETIRE)\n                self._out.append(c.Recall"
-        "(worker.id))",
+        "self.pool.signal(worker, Signal.RETIRE)\n                self._ask_back(worker, now)",
         "self._out.append(c.StopWorker(worker.id))",
     ),
     Fault(

@@ -36,6 +36,7 @@ class Life:
         self.plan = plan
         self.random = world.random
         self.faults = plan.faults
+        self.lag = world.scenario.lag
         self.over = False
         self.deadline: float | None = None
         self.stopped: c.Stopped | None = None
@@ -208,8 +209,12 @@ class Life:
         return max(self.oracle.flights.get(worker) or (0,))
 
     def _observe(self, command: c.Observe) -> None:
-        alive = (self.workers[w] for w in command.workers if not self.workers[w].doomed)
-        self.post(e.Observed({worker.number: worker.observed() for worker in alive}))
+        alive = [worker for w in command.workers if (worker := self.workers[w]).alive]
+        # What they have told until now is heard before it, and what they tell later behind it.
+        when = max([self.soon(), *(worker.told_until for worker in alive)])
+        for worker in alive:
+            worker.told_until = when
+        self.post_at(when, e.Observed({worker.number: worker.observed() for worker in alive}))
 
     def began(self, message: Message) -> None:
         """A worker begins a message."""

@@ -5,7 +5,8 @@ carried out. The numbers in the failures are those of the invariants in docs/arc
 (1) nothing below a commit is unfinished, (2) commits never go back within an epoch, (3) and
 only for owned partitions, (4) one runner per lane, its order kept, (5) what is held is
 bounded, (6) everything ends handled, dead-lettered or given up, after its attempts, (7) a
-stop ends within its time, (8) and leaves no process, (9) a clean stop redelivers nothing.
+stop ends within its time, (8) and leaves no process, (9) a clean stop redelivers nothing,
+(10) a slow message holds up no other that needs not wait for it.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ class Oracle:
         for number, flight in self.flights.pop(event.worker, {}).items():
             index = event.index if number == event.task else 0
             on = number == event.task and index < len(flight.entries)
-            if on and index not in flight.outcomes:
+            if on and index not in flight.outcomes and index not in flight.settled:
                 if charged:
                     flight.outcomes[index] = Outcome(index, Verdict.RELEASE)
                 else:
@@ -248,6 +249,17 @@ class Oracle:
                 i for i in range(index, len(flight.entries)) if i not in flight.outcomes
             )
             flight.settle(self, now)
+
+    def _on_observed(self, event: e.Observed, now: float) -> None:
+        for worker, running in event.running.items():
+            for number, flight in self.flights.get(worker, {}).items():
+                if running is None or not running.task <= number <= running.recalled:
+                    continue
+                on = running.index if number == running.task else -1
+                flight.unbegun.update(
+                    i for i in range(on + 1, len(flight.entries)) if i not in flight.outcomes
+                )
+                flight.settle(self, now, on)
 
     def _on_delivered(self, event: e.Delivered, now: float) -> None:
         entry, command, state = self.tickets.pop(event.ticket)
@@ -330,6 +342,11 @@ class Oracle:
                 least = delay * (0.5 if policy.retry.jitter else 1.0)
             entry.due, entry.latest = now + least - 1e-9, now + delay
 
+    def open_of(self, worker: int) -> int:
+        """How many messages a worker has that are not settled."""
+        flights = self.flights.get(worker, {}).values()
+        return sum(len(flight.entries) - len(flight.settled) for flight in flights)
+
     @property
     def held(self) -> int:
         return sum(len(view.open) for view in self.views.values())
@@ -346,10 +363,14 @@ class Flight:
         self.entries = entries
         self.outcomes: dict[int, Outcome] = {}
         self.unbegun: set[int] = set()
+        self.settled: set[int] = set()
 
-    def settle(self, oracle: Oracle, now: float) -> None:
-        """Every message of it was accepted, failed, or was not begun."""
+    def settle(self, oracle: Oracle, now: float, running: int = -1) -> None:
+        """Every message of it, but one, was accepted, failed, or was not begun."""
         for index, entry in enumerate(self.entries):
+            if index == running or index in self.settled:
+                continue
+            self.settled.add(index)
             if oracle.views.get(entry.view.partition) is not entry.view:
                 continue
             outcome = self.outcomes.get(index)

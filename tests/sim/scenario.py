@@ -156,6 +156,7 @@ class Scenario:
     """All that is drawn for a seed.
 
     Attributes:
+        lag: Seconds until a worker takes a task up: it gets no processor.
         metadata_limit: The broker's, for a completion map; `metadata_budget` what the core
             takes it for.
     """
@@ -169,6 +170,7 @@ class Scenario:
     members: int
     batch: int
     latency: float
+    lag: float = 0.0
     metadata_limit: int = 4095
     metadata_budget: int = 4095
     speeds: list[float] = field(default_factory=list)
@@ -206,6 +208,7 @@ def draw(seed: int) -> Scenario:
     for policy, speed in zip(policies, speeds, strict=True):
         gappy = random.choice((0.0, 0.0, 0.2))
         keyed = random.choice((0.0, 0.5, 1.0))
+        slow = random.choice((0.0, 0.0, 0.05, 0.2))
         for number in range(random.choice((1, 2, 3))):
             partition = TopicPartition(policy.topic.strip("^"), number)
             logs[partition] = Log(partition, random.choice((0, 0, 50)))
@@ -213,6 +216,8 @@ def draw(seed: int) -> Scenario:
             for _ in range(random.choice(counts)):
                 message = Message(partition, 0, policy)
                 _fill(random, message, speed, keyed, bad, kinds)
+                if random.random() < slow:
+                    message.seconds = random.choice((0.3, 1.5, 6.0))
                 gap = random.randint(1, 4) if random.random() < gappy else 0
                 arrivals.append((random.random() * spread, message, gap))
     arrivals.sort(key=lambda arrival: arrival[0])
@@ -228,6 +233,7 @@ def draw(seed: int) -> Scenario:
         members=random.choice((1, 1, 2)),
         batch=random.choice((1, 5, 20)),
         latency=random.choice((0.0, 0.001, 0.03)),
+        lag=random.choice((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4)),
         metadata_limit=random.choice((4095, 4095, 4095, 30, 14)),
         metadata_budget=random.choice((4095, 4095, 40, 20)),
         speeds=speeds,
@@ -247,7 +253,7 @@ def _policy(random: Random, number: int) -> HandlerPolicy:
         ordering=random.choice(ORDERINGS),
         retry=retry,
         dead_letter=random.choice((LETTERS, LETTERS, None)),
-        time_limit=random.choice((None, 1.0, 2.5)),
+        time_limit=random.choice((None, None, 0.1, 1.0, 2.5)),
     )
 
 

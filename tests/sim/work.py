@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # What the simulated world itself may take to carry commands out.
 SLACK = 1.5
+# So long a slow message may hold up others: until it is found to be slow and looked at.
+HELD_UP = 0.5
 ABOUT_MESSAGES = (c.Note.RETRYING, c.Note.GAVE_UP, c.Note.DEAD_LETTERED, c.Note.STALLED)
 
 
@@ -204,6 +206,15 @@ class WorkChecks:
                 worker,
                 now,
             )
+
+    def check_held_up(self, now: float) -> None:
+        """Who is on one message for long has no other."""
+        for number, worker in self.life.workers.items():
+            if worker.running is not None and now > worker.started + HELD_UP:
+                left = self.oracle.open_of(number)
+                must(
+                    left <= 1 or worker.doomed, "(10) a slow message holds up others", number, left
+                )
 
     def check_idle(self, now: float) -> None:
         """Nobody idles while something could run."""

@@ -17,6 +17,8 @@ from tests.sim.scenario import OUT, Message
 if TYPE_CHECKING:
     from tests.sim.life import Life
 
+# So long after a recall it is certain that a worker heeds it.
+HEEDED_SECONDS = 0.01
 # Where in a message's life a SIGKILL may strike.
 POINTS = ("running", "running", "returned", "told", "answering", "answered")
 
@@ -27,6 +29,7 @@ class Worker:
     Attributes:
         alive: It has not ended, though it may be about to.
         index: The message of `task` that its slot names.
+        told_until: When the last of what it has told is heard.
     """
 
     def __init__(self, life: Life, number: int) -> None:
@@ -44,9 +47,10 @@ class Worker:
         self._skipped: set[int] = set()
         self._began = 0.0
         self._recall = 0
+        self._recalled_at = 0.0
         self._strike: str | None = None
         self._queue: deque[Task] = deque()
-        self._last = 0.0
+        self.told_until = 0.0
         self._boot()
 
     # -- life and death
@@ -71,8 +75,14 @@ class Worker:
             self.alive, self.doomed = False, True
             self._put(e.BootFailed(self.number, Failure("ImportError", "no module named app")))
 
-    def die(self, cause: e.Cause, seconds: float = 0.0, charged: bool | None = None) -> None:
-        """Be frozen now, and gone after some seconds."""
+    def die(
+        self,
+        cause: e.Cause,
+        seconds: float = 0.0,
+        charged: bool | None = None,
+        on: bool = False,
+    ) -> None:
+        """Be frozen now, and gone after some seconds, `on` the message that its slot names."""
         if self.doomed:
             return
         self.doomed = True
@@ -80,13 +90,13 @@ class Worker:
             charged = cause is e.Cause.CRASHED
         if self.running is not None and charged:
             self.running.charged += 1
-        self.life.later(seconds, self._gone, cause)
+        self.life.later(seconds, self._gone, cause, on)
 
-    def _gone(self, cause: e.Cause) -> None:
+    def _gone(self, cause: e.Cause, on: bool) -> None:
         self.alive = False
         text = "signal 9 (SIGKILL)"
         task = self.task
-        between = task is not None and self.running is None
+        between = task is not None and self.running is None and not on
         if between and self.index == len(self._messages) and self.life.random.random() < 0.5:
             between = False  # its slot may name the message behind the last, too
         if between and task is not None:
@@ -99,18 +109,19 @@ class Worker:
         self._put(e.WorkerDied(self.number, cause, number, index, text))
 
     def _put(self, event: e.Event) -> None:
-        self._last = max(self._last, self.life.soon())
-        self.life.post_at(self._last, event)
+        self.told_until = max(self.told_until, self.life.soon())
+        self.life.post_at(self.told_until, event)
 
     # -- commands
 
     def send(self, task: Task) -> None:
         self._queue.append(task)
         if self.running is None:
-            self._next_task()
+            self._take_up()
 
     def recall(self, until: int) -> None:
         self._recall = until
+        self._recalled_at = self.life.now
 
     def kill(self, command: c.KillWorker) -> None:
         on = self.task is not None and self.running is not None
@@ -141,12 +152,19 @@ class Worker:
     def observed(self) -> e.Running | None:
         if self.task is None or self.running is None:
             return None
-        return e.Running(self.task.id, self.index, self.started)
+        sure = self.life.now >= self._recalled_at + HEEDED_SECONDS
+        return e.Running(self.task.id, self.index, self.started, self._recall if sure else 0)
 
     # -- work
 
+    def _take_up(self) -> None:
+        if self.life.lag:
+            self.life.later(self.life.lag, self._next_task)
+        else:
+            self._next_task()
+
     def _next_task(self) -> None:
-        if self.doomed or not self._queue:
+        if self.doomed or not self._queue or self.running is not None:
             return
         self.task = self._queue.popleft()
         self._messages, self._attempts = self.life.world.messages_of(self.task)
@@ -160,10 +178,18 @@ class Worker:
         assert self.task is not None
         while self.index in self._skipped:
             self.index += 1
-        if self.index == len(self._messages) or self._recall >= self.task.id:
+        life = self.life
+        if self.index == len(self._messages):
             self._finish()
             return
-        life = self.life
+        if self._recall >= self.task.id:
+            if life.faults.kill and life.random.random() < life.faults.kill:
+                # Its slot names a message already that it has not begun.
+                self._messages[self.index].charged += 1
+                self.die(e.Cause.CRASHED, on=True)
+            else:
+                self._finish()
+            return
         message = self.running = self._messages[self.index]
         self.started = life.now
         how = message.goes(self._attempts[self.index])
@@ -239,7 +265,7 @@ class Worker:
         self._strike = None
         if self.life.random.random() < 0.5:
             self.task = None
-        self._next_task()
+        self._take_up()
 
     def _behind(self, task: Task, index: int) -> list[int]:
         """Return the messages behind a failed one that must not run before it."""
