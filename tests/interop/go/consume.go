@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ type event struct {
 	SpanID  string  `json:",omitempty"`
 	State   string  `json:",omitempty"`
 	Baggage string  `json:",omitempty"`
+	Context string  `json:",omitempty"` // all that is in it, as text
 }
 
 // consume runs a queue as go-queue's documents have it, and keeps a journal of its handler.
@@ -71,6 +73,9 @@ func consume(arguments []string) error {
 			told.State = span.TraceState().String()
 		}
 		told.Baggage = baggage.FromContext(ctx).String()
+		if !*verbs {
+			told.Context = fmt.Sprintf("%+v", ctx)
+		}
 		note(told)
 		if *verbs {
 			if err := do(value); err != nil {
