@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kqworker.kq.async_pusher import AsyncDelivery, AsyncPusher, new_async_pusher
     from kqworker.kq.balancers import CRC32Balancer, Hash, LeastBytes, Murmur2Balancer, RoundRobin
-    from kqworker.kq.conf import KqConf, load, must_load
+    from kqworker.kq.conf import (
+        DevServerConf,
+        FieldKeysConf,
+        KqConf,
+        LogConf,
+        ProfileTypeConf,
+        ProfilingConf,
+        PrometheusConf,
+        ShutdownConf,
+        TelemetryConf,
+        load,
+        must_load,
+    )
     from kqworker.kq.consuming import with_handle
     from kqworker.kq.group import ServiceGroup
     from kqworker.kq.metrics import Metrics
@@ -40,15 +52,23 @@ __all__ = [
     "AsyncDelivery",
     "AsyncPusher",
     "CRC32Balancer",
+    "DevServerConf",
+    "FieldKeysConf",
     "Hash",
     "KqConf",
     "LeastBytes",
+    "LogConf",
     "Metrics",
     "Murmur2Balancer",
+    "ProfileTypeConf",
+    "ProfilingConf",
+    "PrometheusConf",
     "Pusher",
     "Queue",
     "RoundRobin",
     "ServiceGroup",
+    "ShutdownConf",
+    "TelemetryConf",
     "load",
     "must_load",
     "must_new_queue",
@@ -76,7 +96,8 @@ __all__ = [
 _MODULES = {
     "async_pusher": "AsyncDelivery AsyncPusher new_async_pusher",
     "balancers": "CRC32Balancer Hash LeastBytes Murmur2Balancer RoundRobin",
-    "conf": "KqConf load must_load",
+    "conf": "DevServerConf FieldKeysConf KqConf LogConf ProfileTypeConf ProfilingConf "
+    "PrometheusConf ShutdownConf TelemetryConf load must_load",
     "consuming": "with_handle",
     "group": "ServiceGroup",
     "metrics": "Metrics",
