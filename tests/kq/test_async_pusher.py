@@ -19,7 +19,8 @@ from kqworker.kq import (
     with_flush_interval,
     with_sync_push,
 )
-from tests.kq.test_pushing import Sink, fail
+from kqworker.kq.trace import handling
+from tests.kq.test_pushing import TRACE, Sink, fail
 
 TIMEOUT = 20.0
 
@@ -104,6 +105,58 @@ def test_a_wait_that_is_over_or_cancelled_takes_note_of_nothing(sink: Sink) -> N
             await pusher.close()
 
     asyncio.run(main())
+
+
+def test_who_is_cancelled_while_being_told_is_not_told(sink: Sink) -> None:
+    async def main() -> None:
+        pusher = AsyncPusher("a", "t")
+        task = asyncio.ensure_future((await pusher.push("1")).wait())
+        await asyncio.sleep(0)
+        fail(sink.deliveries[0], "late")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(BrokerError, match=r"1 message .* the first: late"):
+            await pusher.close()
+
+    asyncio.run(main())
+
+
+def test_what_may_block_is_done_beside_the_loop(sink: Sink) -> None:
+    sink.counts = [1]
+
+    async def main() -> None:
+        pusher = AsyncPusher("a", "t")
+        await pusher.push("1")
+        assert not sink.calls.pop()[0]  # the first one connects
+        await pusher.push("2")
+        assert sink.calls.pop() == (True, 0)
+        sink.full = True
+        with pytest.raises(BrokerError, match="has been full"):
+            await pusher.push("3")
+        assert sink.calls == [(True, 0), (False, 60.0)]
+        sink.full, sink.calls = False, []
+        await pusher.close()
+        sink.closed = False
+        counting = AsyncPusher("a", "t", with_balancer(RoundRobin()))
+        for _ in range(3):
+            await counting.push("4")
+        assert not any(in_the_loop for in_the_loop, _ in sink.calls)
+        await counting.close()
+
+    asyncio.run(main())
+
+
+def test_all_but_kpush_are_in_the_trace_of_the_message(sink: Sink) -> None:
+    async def main() -> None:
+        async with AsyncPusher("a", "t") as pusher:
+            with handling(TRACE):
+                await pusher.push("1")
+                await pusher.push_with_key("k", "2")
+                await pusher.kpush("k", "3")
+
+    asyncio.run(main())
+    assert [output.headers for output in sink.sent] == [TRACE, TRACE, ()]
 
 
 def test_a_failure_reaches_who_waits(sink: Sink) -> None:

@@ -12,9 +12,11 @@ import pytest
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError, HandlerError
 from kqworker.kq import LeastBytes, Pusher, RoundRobin, pushing, with_balancer, with_on_delivery
+from kqworker.kq.trace import handling
 from kqworker.types import Output
 
 TIMEOUT = 20.0
+TRACE = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
 Told = list[tuple[bytes, bytes, bool]]
 
 
@@ -29,8 +31,11 @@ class Sink:
         self.full = False
         self.closed = False
         self.counts: list[int | BrokerError] = []
+        # Of what may block: whether in the main thread, and for how long at most.
+        self.calls: list[tuple[bool, float]] = []
 
     def send(self, output: Output, delivery: Delivery, timeout: float) -> Delivery:
+        self.calls.append((threading.current_thread() is threading.main_thread(), timeout))
         if self.closed:
             raise RuntimeError("the sink is closed")
         if self.full:
@@ -41,6 +46,7 @@ class Sink:
         return delivery
 
     def partitions(self, topic: str, timeout: float) -> int:
+        self.calls.append((threading.current_thread() is threading.main_thread(), timeout))
         count = self.counts.pop(0)
         if isinstance(count, BrokerError):
             raise count
@@ -161,6 +167,19 @@ def test_a_close_says_how_many_were_still_under_way(sink: Sink) -> None:
         pusher.close(timeout=0)
 
 
+def test_a_close_tells_of_what_it_cut_off_also_where_somebody_waits(sink: Sink) -> None:
+    pusher = Pusher("a", "t")
+    delivery = pusher.push("1")
+    waiting = threading.Thread(target=pytest.raises, args=(BrokerError, delivery.wait))
+    waiting.start()
+    claimed(delivery)
+    sink.at_close = lambda: fail(sink.deliveries[0], "purged")
+
+    with pytest.raises(BrokerError, match=r"1 message .* 1 of them still under way after 0 s"):
+        pusher.close(timeout=0)
+    waiting.join()
+
+
 def test_a_block_that_raises_keeps_its_own_error(sink: Sink) -> None:
     with pytest.raises(KeyError) as raised, Pusher("a", "t") as pusher:
         pusher.push("x")
@@ -182,6 +201,18 @@ def test_a_push_that_a_close_overtakes_says_so(sink: Sink) -> None:
 
     with pytest.raises(RuntimeError, match="the pusher to topic 't' is closed"):
         pusher.push("2")
+
+
+# -- headers
+
+
+def test_all_but_kpush_are_in_the_trace_of_the_message(sink: Sink) -> None:
+    with Pusher("a", "t") as pusher, handling(TRACE):
+        pusher.push("1")
+        pusher.push_with_key("k", "2")
+        pusher.kpush("k", "3")
+
+    assert [output.headers for output in sink.sent] == [TRACE, TRACE, ()]
 
 
 # -- the callback
@@ -207,6 +238,19 @@ def test_the_callback_is_told_once_of_each_message(sink: Sink) -> None:
     assert told == [(b"b", b"2", True), (b"c", b"3", True), (b"a", b"1", True)]
     with pytest.raises(BrokerError, match="1 message"):
         pusher.close()  # to be told of a delivery is not to look at it
+
+
+def test_the_callback_is_not_called_while_the_push_holds_locks(sink: Sink) -> None:
+    told: Told = []
+
+    def resolve(delivery: Delivery) -> None:
+        delivery._resolve(0, 0)
+        assert told == []
+
+    sink.at_once = resolve
+    with Pusher("a", "t", with_on_delivery(telling(told))) as pusher:
+        pusher.push("1")
+        assert len(told) == 1
 
 
 def test_a_callback_that_looks_at_the_delivery_has_taken_note(sink: Sink) -> None:
