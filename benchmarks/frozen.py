@@ -21,7 +21,7 @@ SECONDS = 5.0
 
 def main() -> None:
     """Print how long no worker finished anything."""
-    with Cluster.start(1) as kafka, tempfile.TemporaryDirectory() as directory:
+    with Cluster.start(1, lasting=True) as kafka, tempfile.TemporaryDirectory() as directory:
         os.environ[LATENCIES] = directory
 
         def freeze() -> None:

@@ -31,7 +31,7 @@ def broker(given: str | None) -> Iterator[str]:
         return
     from tests.kafka.cluster import Cluster
 
-    with Cluster.start(1) as cluster:
+    with Cluster.start(1, lasting=True) as cluster:
         yield cluster.bootstrap
 
 

@@ -75,6 +75,7 @@ class Cluster:
         properties: Mapping[str, str] | None = None,
         tls_scram: bool = False,
         dir: Path | None = None,
+        lasting: bool = False,
     ) -> Cluster:
         """Starts a cluster and returns when every broker serves.
 
@@ -83,6 +84,7 @@ class Cluster:
             properties: Broker settings beside or instead of those of node.py.
             tls_scram: Clients must use TLS and SCRAM-SHA-512 (`client` says how).
             dir: Where its folder is made; the system's place for temporary files if None.
+            lasting: It is to get as fast as it can, rather than to be there soon.
 
         Raises:
             Unavailable: when this machine has no Java or no Maven.
@@ -90,7 +92,7 @@ class Cluster:
         """
         for attempt in range(1, ATTEMPTS + 1):
             folder = Path(tempfile.mkdtemp(prefix="kafka-", dir=dir))
-            cluster = cls._laid_out(folder, brokers, tls_scram)
+            cluster = cls._laid_out(folder, brokers, tls_scram, lasting)
             try:
                 cluster._bring_up(properties or {}, tls_scram)
             except BaseException as error:  # whatever it was, no JVM stays behind
@@ -277,10 +279,15 @@ class Cluster:
     # -- inside
 
     @classmethod
-    def _laid_out(cls, folder: Path, brokers: int, tls_scram: bool) -> Cluster:
+    def _laid_out(cls, folder: Path, brokers: int, tls_scram: bool, lasting: bool) -> Cluster:
         ports = free_ports(3 * brokers)
         nodes = [
-            Node(index, folder / f"broker-{index}", Ports(*ports[3 * index : 3 * index + 3]))
+            Node(
+                index,
+                folder / f"broker-{index}",
+                Ports(*ports[3 * index : 3 * index + 3]),
+                lasting,
+            )
             for index in range(brokers)
         ]
         security = {

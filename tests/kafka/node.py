@@ -23,6 +23,9 @@ from tests.kafka import certificates, distribution
 LAUNCHER = Path(__file__).with_name("launch.py")
 # Enough for 100,000s of small messages; three of these fit a small machine.
 HEAP = "-Xmx384m"
+# Nearly half of what a broker takes to start goes into optimizing what a test runs a few
+# times. Not for figures.
+BRIEF = "-XX:TieredStopAtLevel=1"
 FORMAT_TIMEOUT = 60.0
 USER, PASSWORD = "kqworker", "throwaway-secret"
 
@@ -55,11 +58,14 @@ class Node:
     Args:
         index: Its number, which is also its `node.id`.
         folder: Everything it writes; the cluster removes it.
+        ports: Where it listens.
+        lasting: It is to get as fast as it can, rather than to be there soon.
     """
 
     index: int
     folder: Path
     ports: Ports
+    lasting: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None)
     frozen: bool = False
 
@@ -88,12 +94,13 @@ class Node:
         tool = ["kafka.tools.StorageTool", "format", cluster, "-c", "server.properties"]
         if scram:
             tool += ["--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"]
-        return self._java("-XX:TieredStopAtLevel=1", *tool)
+        return self._java(BRIEF, *tool)
 
     def start(self) -> None:
         """Starts the JVM; it is ready some seconds later."""
         assert not self.running, f"broker {self.index} runs already"
-        self.process = self._java(HEAP, "kafka.Kafka", "server.properties")
+        options = [HEAP] if self.lasting else [HEAP, BRIEF]
+        self.process = self._java(*options, "kafka.Kafka", "server.properties")
         self.frozen = False
 
     def kill(self) -> None:

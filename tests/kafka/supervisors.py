@@ -209,7 +209,7 @@ class Supervisor:
 
     def leaves_nobody(self, within: float = 1.0) -> None:
         """Fail if any of its processes is there so many seconds after its end."""
-        psutil.wait_procs(self.tree(), within)
+        ended(self.tree(), within)
         left = self.tree()
         assert not left, f"still there: {left}\n{self}"
 
@@ -222,7 +222,7 @@ class Supervisor:
             for process in left:
                 with _may_be_gone():
                     process.kill()
-            psutil.wait_procs(left, 1.0)
+            ended(left, 1.0)
 
     def __str__(self) -> str:
         return f"--- {' '.join(map(str, self.process.args[5:]))}\n{self.output[-6000:]}"
@@ -233,12 +233,19 @@ def ended(processes: Iterable[psutil.Process], within: float) -> bool:
 
     One that waits to be reaped has ended; its parent may be nobody of ours.
     """
-    _, left = psutil.wait_procs(list(processes), within)
-    for process in left:
-        with _may_be_gone():
-            if process.status() != psutil.STATUS_ZOMBIE:
-                return False
+    left, deadline = list(processes), time.monotonic() + within
+    while left := [process for process in left if not _over(process)]:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(PAUSE)
     return True
+
+
+def _over(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager
