@@ -21,6 +21,12 @@ _MARKERS = ("---", "...")
 class Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer):
     """Composes nodes whose tags say only whether they have one, and whether they are quoted."""
 
+    # JSON has an escaped slash, the original an escaped apostrophe. The stubs call it final.
+    ESCAPE_REPLACEMENTS = {  # type: ignore[misc] # noqa: RUF012
+        **{k: v for k, v in yaml.scanner.Scanner.ESCAPE_REPLACEMENTS.items() if k != "/"},
+        "'": "'",
+    }
+
     def __init__(self, content: bytes) -> None:
         yaml.reader.Reader.__init__(self, content)
         yaml.scanner.Scanner.__init__(self)

@@ -16,6 +16,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _TIME = re.compile(r"((?:\d{4}-\d\d-\d\d[Tt])?\d\d:\d\d)([Zz]|[-+]\d\d:\d\d)?", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _OPENING = {"}": "{", "]": "["}
 # Beside these no line may end, not even in TOML 1.1.
 _TIGHT = ("=", ".")
@@ -31,7 +32,7 @@ def as_toml10(text: str) -> str:
     written: list[str] = []
     open_ones: list[str] = []
     marks: list[int] = []  # where in `written` something stands that is no space
-    ended = 0  # lines of the inline table, to end after it
+    ended = 0  # lines of the inline table, to end where its last one does
     for at, token in enumerate(tokens):
         inside = "{" in open_ones
         if token in ("{", "["):
@@ -40,16 +41,15 @@ def as_toml10(text: str) -> str:
             open_ones.pop()
             if token == "}" and _ends_with_comma(written, marks):
                 written[marks[-1]] = " "
-        if inside and token.startswith("#"):
+        if inside and token.startswith("#") and not _CONTROL.search(token.removesuffix("\r")):
             token = " "
         elif inside and token.endswith("\n") and not _tight(written, marks, tokens, at):
             token, ended = " ", ended + 1
+        elif token.endswith("\n") and "{" not in open_ones:
+            token, ended = token + "\n" * ended, 0
         if token.strip():
             marks.append(len(written))
         written.append(_older(token))
-        if inside and "{" not in open_ones:
-            written.append("\n" * ended)
-            ended = 0
     return "".join(written)
 
 

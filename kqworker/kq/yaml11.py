@@ -9,7 +9,6 @@ Tested by tests/kq/test_conf_yaml.py and tests/interop/test_conf.py.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import math
 import re
@@ -35,6 +34,9 @@ _INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
 _POINT = re.compile(r"\.[0-9]+([eE][-+]?[0-9]+)?")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WHOLE = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_CHARACTER = "not valid YAML: an escape of no character"
+_BASE64 = re.compile(r"([a-zA-Z0-9+/]{4})*([a-zA-Z0-9+/]{2}==|[a-zA-Z0-9+/]{3}=)?", re.ASCII)
 _BITS = re.compile(r"0b([-+]?[01]+)")
 _DATE = re.compile(
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
@@ -51,7 +53,11 @@ def read_yaml(content: bytes) -> Entry:
     """
     try:
         loader = Loader(content)
-        node = loader.get_node() if loader.check_node() else None
+        try:
+            node = loader.get_node() if loader.check_node() else None
+        except (ValueError, OverflowError):
+            # "\U00110000": PyYAML leaves it to chr().
+            raise FormatError(loader.line + 1, _NO_CHARACTER) from None
         return Entry("", None) if node is None else _Conversion().root(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -142,12 +148,14 @@ class _Conversion:
 
     def _scalar(self, node: yaml.Node) -> Value:
         tag, text, line = node.tag, str(node.value), node.start_mark.line + 1
+        if _SURROGATE.search(text):
+            raise FormatError(line, _NO_CHARACTER)
         if tag == f"{_TAG}binary":
-            try:
-                data = base64.b64decode(re.sub(r"[\r\n]", "", text), validate=True)
-            except binascii.Error:
-                raise FormatError(line, "not valid YAML: !!binary needs base64") from None
-            return re.sub("[\ud800-\udfff]", "\ufffd", data.decode("utf-8", "surrogateescape"))
+            digits = re.sub(r"[\r\n]", "", text)
+            if not _BASE64.fullmatch(digits):
+                raise FormatError(line, "not valid YAML: !!binary needs base64")
+            data = binascii.a2b_base64(digits)
+            return _SURROGATE.sub("\ufffd", data.decode("utf-8", "surrogateescape"))
         if tag == TEXT or (tag != PLAIN and tag not in _RESOLVED):
             return text
         if tag == f"{_TAG}timestamp":

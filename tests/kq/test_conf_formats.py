@@ -107,7 +107,17 @@ def test_what_is_new_in_toml_11_is_taken(content: str, read: object) -> None:
     assert read_toml(content.encode()).plain() == read
 
 
-@pytest.mark.parametrize("content", ["a = {,}", "a = {b = 1,,}", "a = {b =\n1}", "a = {b = 1"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a = {,}",
+        "a = {b = 1,,}",
+        "a = {b =\n1}",
+        "a = {b = 1",
+        "a = {b = 1,\n}c = 2",
+        "a = { #\x00\n}",
+    ],
+)
 def test_what_is_wrong_in_toml_11_too_is_refused(content: str) -> None:
     with pytest.raises(FormatError):
         read_toml(content.encode())

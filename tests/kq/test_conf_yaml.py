@@ -56,6 +56,7 @@ def value(text: str) -> object:
         ("!ours 8", "8"),
         ("!!binary YQ==", "a"),
         ("!!timestamp 2001-01-01", "2001-01-01"),
+        (r'"\x41\'\t"', "A'\t"),
         ("[1, yes, [a]]", [1, True, ["a"]]),
         ("{1: a, yes: b, ~: c}", {"1": "a", "true": "b", "": "c"}),
     ],
@@ -69,7 +70,22 @@ def test_a_word_is_what_the_original_takes_it_for(written: str, read: object) ->
 
 @pytest.mark.parametrize(
     "written",
-    [".nan", "-.inf", "!!int a", "!!binary %", "!!timestamp x", "&a [*a]", "*a", "{[a]: 1}", "@a"],
+    [
+        ".nan",
+        "-.inf",
+        "!!int a",
+        "!!binary %",
+        "!!timestamp x",
+        r'"\ud800"',
+        r'"\U00110000"',
+        r'"\UFFFFFFFF"',
+        r'"\/"',
+        "!!binary YWJj=",
+        "&a [*a]",
+        "*a",
+        "{[a]: 1}",
+        "@a",
+    ],
 )
 def test_what_the_original_refuses_is_refused_with_its_line(written: str) -> None:
     with pytest.raises(FormatError) as caught:
