@@ -39,7 +39,6 @@ from kqworker.runtime.garbage import collections
 from kqworker.runtime.loop import Loop, Signals, Stop
 from kqworker.runtime.process import ProcessWorkers
 from kqworker.runtime.reap import reap_adopted
-from kqworker.runtime.reap import reap_adopted
 from kqworker.runtime.spec import WorkerSpec
 from kqworker.runtime.start import in_worker
 from kqworker.types import Failure, TopicPartition
@@ -53,7 +52,6 @@ logger = logging.getLogger("kqworker.run")
 
 TICK_SECONDS = 0.2
 RELOAD_SECONDS = 0.5
-REAP_SECONDS = 2.0
 REAP_SECONDS = 2.0
 CLOSE_SECONDS = 5.0
 
@@ -213,9 +211,6 @@ class _Run:
                 if os.getpid() == 1 and workers.method == "forkserver":
                     # Workers that are spawned are our own children, and waited for.
                     loop.every(REAP_SECONDS, self._reap)
-                if os.getpid() == 1 and workers.method == "forkserver":
-                    # Workers that are spawned are our own children, and waited for.
-                    loop.every(REAP_SECONDS, self._reap)
                 stopped = loop.run()
         return self._finish(stopped, core, workers)
 
@@ -330,10 +325,6 @@ class _Run:
         names = ", ".join(Path(path).name for path in changed[:3])
         logger.info("%s changed: replacing the workers", names, extra={"event": "reload"})
         return (e.Replace(),)
-
-    def _reap(self) -> Iterable[e.Event]:
-        reap_adopted()
-        return ()
 
     def _reap(self) -> Iterable[e.Event]:
         reap_adopted()
