@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # So long after a recall it is certain that a worker heeds it.
 HEEDED_SECONDS = 0.01
 # Where in a message's life a SIGKILL may strike.
-POINTS = ("running", "running", "returned", "told", "answering", "answered")
+POINTS = ("running", "running", "returned", "told", "told", "answering", "answered")
 
 
 class Worker:
