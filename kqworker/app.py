@@ -10,9 +10,11 @@ from __future__ import annotations
 import atexit
 import inspect
 import logging
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Sequence
+from multiprocessing.util import Finalize
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from kqworker import values
@@ -264,6 +266,9 @@ class _Outlet:
                 self._sink = open_sink(app)
                 self._pid = os.getpid()
                 atexit.register(self.close, 10.0)
+                if multiprocessing.parent_process() is not None:
+                    # Before Python 3.13 its processes end without the handlers of atexit.
+                    Finalize(None, self.close, args=(10.0,), exitpriority=0)
             return self._sink
 
     def close(self, timeout: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import select
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from kqworker import App
 from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
 from kqworker.delivery import Delivery
@@ -308,3 +310,19 @@ def test_a_closed_sink_takes_nothing(sink: KafkaSink) -> None:
         sink.partitions("out", 1.0)
     with pytest.raises(RuntimeError, match="closed"):
         sink.produce(Produce(1, Output("out", b"1")))
+
+
+def push_and_end(address: str) -> None:
+    App("orders", brokers=address).push("out", "1", partition=0)
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_what_a_process_pushed_is_delivered_when_it_ends(broker: DevBroker, method: str) -> None:
+    child = multiprocessing.get_context(method).Process(target=push_and_end, args=(broker.address,))
+    child.start()
+    child.join()
+
+    assert child.exitcode == 0
+    child.close()
+    assert [output.value for output in stored(broker, "out", 0, 1)] == [b"1"]
