@@ -256,9 +256,11 @@ def load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
         raise ConfigError(f"{shown}: its extension must be one of {', '.join(READERS)}")
     try:
         root = reader(expand(content, os.environb) if use_env else content)
+        mapped = decode(root, fields.KQ, read_json_value)
     except FormatError as error:
         raise ConfigError(f"{_at(shown, error.line)}: {error.text}") from None
-    mapped = decode(root, fields.KQ, read_json_value)
+    except RecursionError:
+        raise ConfigError(f"{shown}: nested too deeply") from None
     if mapped.problems:
         raise ConfigError("\n".join(_told(shown, mapped.problems)))
     return _conf(shown, mapped)

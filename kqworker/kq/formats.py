@@ -82,10 +82,7 @@ class _Json:
 
     def read(self) -> Entry:
         self._space()
-        try:
-            return Entry(self._value(), self._line())
-        except RecursionError:
-            raise FormatError(None, "nested too deeply") from None
+        return Entry(self._value(), self._line())
 
     def _line(self) -> int:
         return bisect.bisect_left(self.breaks, self.at) + 1

@@ -32,20 +32,23 @@ def as_toml10(text: str) -> str:
     written: list[str] = []
     open_ones: list[str] = []
     marks: list[int] = []  # where in `written` something stands that is no space
+    tables = 0  # how many of `open_ones` are inline tables
     ended = 0  # lines of the inline table, to end where its last one does
     for at, token in enumerate(tokens):
-        inside = "{" in open_ones
+        inside = tables > 0
         if token in ("{", "["):
             open_ones.append(token)
+            tables += token == "{"
         elif token in _OPENING and open_ones and open_ones[-1] == _OPENING[token]:
             open_ones.pop()
+            tables -= token == "}"
             if token == "}" and _ends_with_comma(written, marks):
                 written[marks[-1]] = " "
         if inside and token.startswith("#") and not _CONTROL.search(token.removesuffix("\r")):
             token = " "
         elif inside and token.endswith("\n") and not _tight(written, marks, tokens, at):
             token, ended = " ", ended + 1
-        elif token.endswith("\n") and "{" not in open_ones:
+        elif token.endswith("\n") and not inside:
             token, ended = token + "\n" * ended, 0
         if token.strip():
             marks.append(len(written))
@@ -59,7 +62,7 @@ def _ends_with_comma(written: list[str], marks: list[int]) -> bool:
 
 
 def _tight(written: list[str], marks: list[int], tokens: list[str], at: int) -> bool:
-    following = next((token for token in tokens[at:] if token.strip()), "")
+    following = next((tokens[i] for i in range(at, len(tokens)) if tokens[i].strip()), "")
     return following in _TIGHT or bool(marks and written[marks[-1]] in _TIGHT)
 
 

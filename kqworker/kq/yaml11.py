@@ -66,8 +66,6 @@ def read_yaml(content: bytes) -> Entry:
         raise FormatError(mark.line + 1 if mark else None, f"not valid YAML: {reason}") from None
     except yaml.reader.ReaderError as error:
         raise FormatError(None, f"not valid YAML: {error.reason}") from None
-    except RecursionError:
-        raise FormatError(None, "nested too deeply") from None
 
 
 class _Conversion:

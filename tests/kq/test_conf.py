@@ -96,6 +96,19 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, name: str, content: str,
     assert str(caught.value).startswith(str(tmp_path / text))
 
 
+@pytest.mark.parametrize("depth", [300, 450, 490, 2_000, 20_000])
+@pytest.mark.parametrize("name", ["c.yaml", "c.json", "c.toml", "c.json5"])
+def test_a_file_that_is_nested_without_end_is_refused(
+    tmp_path: Path, name: str, depth: int
+) -> None:
+    lists = "[" * depth + "]" * depth
+    own = {"c.toml": f"[Kqworker]\na = {lists}", "c.yaml": f"Kqworker: {{a: {lists}}}"}
+    path = write(tmp_path, own.get(name, f'{{"Kqworker": {{"a": {lists}}}}}'), name)
+
+    with pytest.raises(ConfigError, match=r"nested too deeply|Name is missing"):
+        load(path)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*none\.yaml: No such file"):
         load(tmp_path / "none.yaml")
