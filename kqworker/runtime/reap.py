@@ -44,12 +44,13 @@ class Handle:
         self.pid = pid
         self._pidfd = -1
         self._process: psutil.Process | None = None
-        try:
-            if sys.platform == "linux":
-                self._pidfd = os.pidfd_open(pid)
+        with contextlib.suppress(psutil.Error):  # it has died already
             self._process = psutil.Process(pid)
-        except (OSError, psutil.Error):
-            pass  # it has died already
+        # Kernels before 5.3 and builds of Python for them have no pidfds, and a container's
+        # filter of system calls may refuse them: then psutil compares the time of creation.
+        if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                self._pidfd = os.pidfd_open(pid)
 
     @property
     def pidfd(self) -> int:
@@ -68,12 +69,12 @@ class Handle:
     def send(self, number: signal.Signals) -> bool:
         """Send a signal; return whether the process was there to get it."""
         try:
-            if sys.platform == "linux":
-                if self._pidfd < 0:
-                    return False
+            if sys.platform == "linux" and self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, number)
             elif self._process is not None:
                 self._process.send_signal(number)
+            else:
+                return False
         except (ProcessLookupError, psutil.NoSuchProcess):
             return False
         return True

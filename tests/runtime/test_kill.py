@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +35,33 @@ def test_a_hang_in_c_with_the_gil_held_is_killed_for_its_message_alone(method: s
         assert (died.cause, died.task, died.index) == (Cause.KILLED, task.id, 1)
         found = fate(task, bench.said)
         assert (found.accepted, found.charged, found.unbegun) == ([0], 1, [2])
+
+
+def _refused(_pid: int) -> int:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="there is nothing to take away")
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_worker_is_killed_with_its_tree_where_there_are_no_pidfds(
+    method: str, there: bool, tmp_path: Path
+) -> None:
+    # A container's filter refuses them; an older kernel's Python does not know them.
+    with pytest.MonkeyPatch.context() as patch, Bench(method=method) as bench:
+        if there:
+            patch.setattr(os, "pidfd_open", _refused)
+        else:
+            patch.delattr(os, "pidfd_open")
+        worker = bench.start()
+        task = bench.send(worker, [f"start {tmp_path / 'pid'}", "hang"])
+        bench.until_on(worker, task, 1)
+        bench.kill(worker, task.id, 1)
+
+        died = bench.died(worker)
+        assert (died.cause, died.task, died.index) == (Cause.KILLED, task.id, 1)
+        patch.undo()
+        wait_for_end(int(wait_for_file(tmp_path / "pid")))
 
 
 def test_a_worker_that_has_moved_on_lives(bench: Bench, tmp_path: Path) -> None:
