@@ -49,7 +49,10 @@ class Handler(Generic[P, R]):
         is_async: Whether a call returns a coroutine.
         payload: The type that values are decoded to, as one would write it.
         app_push: The push of its app.
+        final: What the function raises fails the message for good, `RetryLater` excepted.
     """
+
+    final = False
 
     def __init__(
         self,
@@ -129,7 +132,13 @@ class Handler(Generic[P, R]):
     def policy(self) -> HandlerPolicy:
         """What the core must know of it."""
         return HandlerPolicy(
-            self.name, self.topic, self.ordering, self.retry, self.dead_letter, self.time_limit
+            self.name,
+            self.topic,
+            self.ordering,
+            self.retry,
+            self.dead_letter,
+            self.time_limit,
+            self.final,
         )
 
     def bind(self, segment: Segment, context: Callable[[int], Context]) -> Callable[[int], object]:

@@ -234,5 +234,5 @@ def _failing(policy: HandlerPolicy) -> str:
     attempts = policy.retry.attempts
     if attempts >= ENDLESS:
         return "retried until it succeeds"
-    tried = f"retry {attempts}" if attempts > 1 else "no retry"
+    tried = f"retry {attempts}" if attempts > 1 and not policy.final else "no retry"
     return f"{tried} → {policy.dead_letter or 'logged and accepted'}"

@@ -22,6 +22,8 @@ class HandlerPolicy:
         retry: How often, and when again.
         dead_letter: The topic for messages out of attempts; None logs and accepts them.
         time_limit: Seconds that one message may run; None for ever.
+        final: What the handler raises fails the message for good, and the attempts of
+            `retry` are for those on which a worker dies. The worker sees to it.
     """
 
     name: str
@@ -30,3 +32,4 @@ class HandlerPolicy:
     retry: Retry = field(default_factory=Retry)
     dead_letter: str | None = None
     time_limit: float | None = None
+    final: bool = False

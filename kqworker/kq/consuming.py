@@ -7,7 +7,9 @@ around a call. Workers import this, so it imports no Kafka. Tested by tests/kq/t
 from __future__ import annotations
 
 import inspect
+import io
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -104,6 +106,7 @@ class KqHandler(Handler[..., Any]):
         self._app_dir = translation.settings.app_dir
         self._metrics = metrics
         self._error_handler = error_handler
+        self.final = translation.final
         super().__init__(
             app_push,
             function,
@@ -171,6 +174,16 @@ class QueueApp(App):
         settings = translation.settings
         super().__init__(translation.name, brokers=settings.brokers, group=settings.group)
         self._add(KqHandler(self.push, function, translation, metrics, error_handler, reference))
+        self.on_worker_start(_print_at_once)
+
+
+def _print_at_once() -> None:
+    """Write each line that is printed at once, as Go does.
+
+    Into a file or a pipe it would wait for 8 KiB, and a worker that is killed keeps them.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def _name(function: Function, queue: str) -> str | None:

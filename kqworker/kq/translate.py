@@ -38,7 +38,8 @@ HIGHEST_WAIT: Final = 59.0
 
 # A message that is tried until it succeeds: soon again, and later every minute.
 UNTIL_IT_SUCCEEDS: Final = Retry(attempts=ENDLESS, cap=60.0)
-ONCE: Final = Retry(attempts=1)
+# What a handler raises is final; these are for messages on which a worker dies.
+AFTER_A_DEATH: Final = Retry()
 
 OFFSETS = {"first": "earliest", "last": "latest"}
 LEVELS = {"debug": "debug", "info": "info", "error": "error", "severe": "error"}
@@ -100,6 +101,7 @@ class Translation:
         settings: Everything that can be set.
         ordering: Which messages may run at the same time.
         retry: How often a message is tried, and when again.
+        final: What the handler raises fails the message for good.
         dead_letter: The topic for messages that have failed for good, or None.
         warnings: What is not as the configuration says, to be told once.
     """
@@ -109,6 +111,7 @@ class Translation:
     settings: Settings
     ordering: Ordering
     retry: Retry
+    final: bool
     dead_letter: str | None
     warnings: tuple[str, ...]
 
@@ -164,7 +167,8 @@ class _Translator:
         self._security()
         self._assignor()
         ordering = self._word("ordering", tuple(o.value for o in Ordering)) or "unordered"
-        retry = self._retry(ONCE if conf.force_commit else UNTIL_IT_SUCCEEDS)
+        final = conf.force_commit and "retry" not in self.own
+        retry = self._retry(AFTER_A_DEATH if conf.force_commit else UNTIL_IT_SUCCEEDS)
         dead_letter = self._dead_letter()
         settings = self._settings()
         return Translation(
@@ -173,6 +177,7 @@ class _Translator:
             settings=settings,
             ordering=Ordering(ordering),
             retry=retry,
+            final=final,
             dead_letter=dead_letter,
             warnings=(*conf.warnings, *self.warnings),
         )

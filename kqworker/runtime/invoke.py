@@ -160,7 +160,7 @@ class Invoker:
         if isinstance(error, SupervisorGone):
             raise error
         take_outputs()
-        outcome = _outcome(index, error)
+        outcome = _outcome(index, error, self._handlers[task.handler].final)
         unbegun = tuple(i for i in _behind(task, index) if i not in skipped)
         skipped.update(unbegun)
         self._channel.send(encode_answer(Answer(task.id, (outcome,), False, unbegun)))
@@ -172,9 +172,9 @@ class Invoker:
             os._exit(1)
 
 
-def _outcome(index: int, error: BaseException) -> Outcome:
+def _outcome(index: int, error: BaseException, final: bool) -> Outcome:
     failure = describe(error)
-    if isinstance(error, Reject):
+    if isinstance(error, Reject) or (final and not isinstance(error, RetryLater)):
         return Outcome(index, Verdict.REJECT, failure)
     delay = None
     if isinstance(error, RetryLater):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kqworker import App, Context, wire
+from kqworker import App, Context, Reject, RetryLater, wire
 from kqworker.context import collecting
 from kqworker.runtime.channel import SupervisorGone
 from kqworker.runtime.invoke import Invoker
@@ -61,6 +61,14 @@ def handle(value: str, context: Context) -> object:
 @app.handler(topic="u", output="out")
 async def handle_async(value: str) -> object:
     return on_message[0](value)
+
+
+@app.handler(topic="v")
+def handle_once(value: str) -> object:
+    return on_message[0](value)
+
+
+handle_once.final = True
 
 
 @pytest.fixture
@@ -252,5 +260,31 @@ def test_a_context_knows_when_the_time_is_up(desk: Desk) -> None:
     limited.run(segment(["a"]))
     position = limited.shared
     assert deadlines[0] is not None and position.read() is None
-    limited.slot.close()
+    desk.slot.close()
+    desk.shared.close()
     limited.shared.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (ValueError, Verdict.REJECT),
+        (SystemExit, Verdict.REJECT),
+        (RetryLater, Verdict.RELEASE),
+        (Reject, Verdict.REJECT),
+    ],
+)
+def test_what_a_final_handler_raises_is_final_unless_it_asks_for_another_attempt(
+    desk: Desk, error: type[BaseException], verdict: Verdict
+) -> None:
+    def fail(value: str) -> None:
+        raise error(5)
+
+    on_message[0] = fail
+
+    answer, _ = desk.run(segment(["a"]), handler=2)[0]
+
+    (outcome,) = answer.outcomes
+    assert outcome.verdict is verdict
+    assert outcome.failure is not None
+    assert outcome.failure.type.endswith(error.__name__)
