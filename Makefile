@@ -9,8 +9,9 @@
 
 # The versions `make test` looks for beside the one of .venv.
 VERSIONS = 3.11 3.12 3.13
-# What needs neither Apache Kafka nor Go runs on every version.
-WITHOUT_KAFKA = -m 'not kafka and not interop' --ignore=tests/e2e
+# What needs neither Apache Kafka nor Go runs on every version, and one file a core: most
+# tests wait for processes, and those of a file share what is dear to make.
+WITHOUT_KAFKA = -n auto --dist loadfile -m 'not kafka and not interop'
 PACKAGING = setup.cfg pyproject.toml tools/find-python
 
 .PHONY: demo test test-others check coverage bench clean
@@ -19,7 +20,8 @@ demo: .venv/.installed
 	.venv/bin/kqworker demo
 
 test: .venv/.installed-for-tests
-	KQWORKER_SIM_SEEDS=2000 .venv/bin/python -m pytest
+	KQWORKER_SIM_SEEDS=2000 .venv/bin/python -m pytest $(WITHOUT_KAFKA)
+	.venv/bin/python -m pytest -m 'kafka or interop'
 	@$(MAKE) --no-print-directory test-others
 
 test-others: .venv/.installed-for-tests
@@ -34,7 +36,7 @@ test-others: .venv/.installed-for-tests
 	done
 
 test-%: .venv-%/.installed-for-tests
-	KQWORKER_SIM_SEEDS=500 .venv-$*/bin/python -m pytest $(WITHOUT_KAFKA)
+	KQWORKER_SIM_SEEDS=500 .venv-$*/bin/python -m pytest $(WITHOUT_KAFKA) --ignore=tests/e2e
 
 # What is fast and needs no Kafka, for every change.
 UNIT = tests/core tests/wire tests/sim tests/app tests/settings tests/docs tests/typing tests/kq
@@ -44,7 +46,7 @@ check: .venv/.installed-for-tests
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	KQWORKER_SIM_SEEDS=500 .venv/bin/python -m pytest -q -n auto $(wildcard $(UNIT))
+	KQWORKER_SIM_SEEDS=500 .venv/bin/python -m pytest -q -n auto --dist loadfile $(wildcard $(UNIT))
 
 coverage: .venv/.installed-for-tests
 	KQWORKER_SIM_SEEDS=200 .venv/bin/coverage run -m pytest -q $(wildcard tests/core tests/wire tests/sim)
