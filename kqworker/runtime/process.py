@@ -15,7 +15,6 @@ import array
 import atexit
 import contextlib
 import fcntl
-import multiprocessing.process
 import selectors
 import signal
 import socket
@@ -354,10 +353,6 @@ class ProcessWorkers:
                 child.killed = True
                 child.handle.kill_tree()
         self._wait_for_ends(time.monotonic() + KILL_SECONDS)
-        for child in self._children.values():
-            # Hung in the kernel, or its forkserver is frozen and cannot tell: at the exit
-            # multiprocessing would wait for it for ever.
-            multiprocessing.process._children.discard(child.process)  # type: ignore[attr-defined]
         self._closed = True
         self._selector.close()
         self._woken.close()

@@ -1,16 +1,18 @@
 """How worker processes are started: by a forkserver where there is one, else by spawn.
 
 Never by fork: librdkafka's threads do not survive it. A process is killed when the thread
-that started it ends, so workers are started from the main thread, and the forkserver from
+that started it ends, so workers are started from the loop's thread, and the forkserver from
 one that ends with the process: bringing a forkserver up may mean importing a large app,
 and the loop does not wait for that. Knows nothing of what workers do.
-Tested by tests/runtime/test_boot.py, test_main_module.py, test_forkserver.py.
+Tested by tests/runtime/test_boot.py, test_main_module.py, test_forkserver.py,
+test_starters.py.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.process
 import operator
 import queue
 import sys
@@ -39,6 +41,16 @@ def in_worker() -> bool:
     """Return whether this process is a worker, or what workers are forked from."""
     named = multiprocessing.current_process().name.startswith(WORKER)
     return named or preload.server is not None
+
+
+def forget(process: BaseProcess) -> None:
+    """Take a process from multiprocessing's own books.
+
+    Whoever starts the next one, be it another run in another thread, would ask those in
+    there how they ended, and an end can be read but once. At the exit it would wait for
+    one that hangs in the kernel, or that a frozen forkserver never tells of, for ever.
+    """
+    multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
 
 
 class Descriptor:
@@ -74,14 +86,17 @@ class _Forkservers:
 
     def __init__(self) -> None:
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def put(self, request: Callable[[], None]) -> None:
         """Have something done on the thread, in turn."""
         self._requests.put(request)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="kqworker-fork", daemon=True)
-            self._thread.start()
+        # Several runs may begin at once, each in a thread of its own.
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="kqworker-fork", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         while True:
@@ -132,6 +147,7 @@ class Starter:
                 forkserver.set_forkserver_preload([PRELOADED])
                 forkserver.ensure_running()
                 probe.start()
+                forget(probe)
             probe.join()
             probe.close()
         except (OSError, EOFError) as error:
@@ -168,6 +184,7 @@ class Starter:
         process = self._process(target, args, name)
         with _without_main(), self._ordered():
             process.start()
+            forget(process)
         return process
 
     def _ordered(self) -> contextlib.AbstractContextManager[None]:
