@@ -1,0 +1,63 @@
+"""Two runs of one process share a forkserver, and keep out of each other's way."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import termios
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+
+import pytest
+
+from kqworker.runtime.spec import WorkerSpec
+from kqworker.runtime.start import Starter, in_worker
+from tests.runtime.servers import fresh_server
+
+
+@pytest.fixture(autouse=True)
+def own_server() -> Iterator[None]:
+    with fresh_server():
+        yield
+
+
+def warm(count: int) -> list[Starter]:
+    """Return starters that came up at the same time."""
+    woken = [threading.Event() for _ in range(count)]
+    starters = [Starter(WorkerSpec(), "forkserver", event.set) for event in woken]
+    warming = [threading.Thread(target=starter.warm_up) for starter in starters]
+    for thread in warming:
+        thread.start()
+    for thread, event, starter in zip(warming, woken, starters, strict=True):
+        thread.join()
+        assert event.wait(30)
+        assert starter.outcome() is None
+        assert starter.warm
+    return starters
+
+
+def waiting(fd: int) -> int:
+    """Return how many bytes can be read."""
+    count = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, count)
+    return count[0]
+
+
+def test_a_start_does_not_read_how_another_runs_worker_ended() -> None:
+    one, two = warm(2)
+    ended = one.start("kqworker-1", os._exit, (7,))
+    assert wait([ended.sentinel], 30)
+
+    other = two.start("kqworker-1", int, ())
+
+    assert waiting(ended.sentinel) > 0
+    assert ended.exitcode == 7
+    for process in (ended, other):
+        process.join()
+        process.close()
+
+
+def test_only_a_worker_is_one() -> None:
+    assert not in_worker()
