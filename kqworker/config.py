@@ -29,6 +29,7 @@ PREFIX = "KQWORKER_"
 TABLE = "tool.kqworker"
 FILES = ("kqworker.yaml", "pyproject.toml")
 MISTAKEN = "kqworker.yml"
+NESTED = "nested too deeply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,8 @@ def _yaml(path: Path, content: str) -> Iterator[tuple[str, Given]]:
     except yaml.YAMLError as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"{path}: not valid YAML: {reason}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid YAML: {NESTED}") from None
 
 
 def _walk(
@@ -243,7 +246,14 @@ def _walk(
         if isinstance(value, yaml.MappingNode) and (prefix or name == "kafka"):
             yield from _walk(path, loader, value, f"{name}.")
         else:
-            yield name, Given(loader.construct_object(value, deep=True), origin)
+            try:
+                made = loader.construct_object(value, deep=True)
+            except (ValueError, OverflowError):
+                # `!!int x`, and a number or a date that Python cannot hold. Not shown: it
+                # may well be a secret.
+                reason = f"{name} is not of the type that it seems to be"
+                raise ConfigError(f"{origin}: not valid YAML: {reason}") from None
+            yield name, Given(made, origin)
 
 
 def _toml(path: Path, content: str, required: bool) -> Iterator[tuple[str, Given]]:
@@ -264,6 +274,11 @@ def _parse_toml(path: Path, content: str) -> dict[str, Any]:
         return tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: {NESTED}") from None
+    except ValueError as error:  # a number of more digits than Python turns into one
+        reason = str(error).partition(":")[0]
+        raise ConfigError(f"{path}: not valid TOML: {reason}") from None
 
 
 def _has_table(path: Path) -> bool:

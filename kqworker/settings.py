@@ -9,6 +9,7 @@ Tested by tests/settings/test_settings.py.
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -300,7 +301,7 @@ def _parse(name: str, value: object) -> object:
             return str(value).lower()
         if isinstance(value, str | int | float):
             return str(value)
-        shown = MASK if is_secret(name) else repr(value)
+        shown = MASK if is_secret(name) else _repr(value)
         raise ValueError(f"{name} must be text, a number, true or false, not {shown}")
     setting = SETTINGS.get(name)
     if setting is None:
@@ -310,7 +311,16 @@ def _parse(name: str, value: object) -> object:
     try:
         return setting.parse(value)
     except ValueError as error:
-        raise ValueError(f"{name} must be {error}, not {value!r}") from None
+        raise ValueError(f"{name} must be {error}, not {_repr(value)}") from None
+
+
+def _repr(value: object) -> str:
+    if not isinstance(value, list | dict):
+        return repr(value)
+    # By its anchors, a few lines of YAML can be a list that fills the memory as a text.
+    shortened = reprlib.Repr()
+    shortened.maxlevel = 2
+    return shortened.repr(value)
 
 
 def show_setting(name: str, value: object) -> str:

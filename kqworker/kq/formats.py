@@ -54,6 +54,8 @@ def read_toml(content: bytes) -> Entry:
         raise FormatError(None, "not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise FormatError(None, f"not valid TOML: {error}") from None
+    except ValueError:
+        raise FormatError(None, "not valid TOML: a number that has no room in 64 bits") from None
     return _from_python(tree, _toml_lines(text), (), _toml_scalar)
 
 

@@ -77,7 +77,15 @@ def test_toml_in_which_a_text_could_look_like_a_key_has_no_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"a", b"a = 1\na = 2", b"a = nan", b"a = 9223372036854775808", b"a = '\xff'"]
+    "content",
+    [
+        b"a",
+        b"a = 1\na = 2",
+        b"a = nan",
+        b"a = 9223372036854775808",
+        b"a = " + b"1" * 5000,
+        b"a = '\xff'",
+    ],
 )
 def test_what_is_not_toml_for_the_original_is_refused(content: bytes) -> None:
     with pytest.raises(FormatError):

@@ -72,6 +72,20 @@ def test_a_bad_value_is_named_with_key_value_origin_and_remedy() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["workers", "kafka.client.id"])
+def test_a_bad_value_that_fills_the_memory_is_not_shown_whole(name: str) -> None:
+    # A few lines of YAML, by its anchors.
+    value: list[object] = []
+    for _ in range(40):
+        value = [value] * 9
+
+    with pytest.raises(ConfigError) as caught:
+        resolve([{name: Given(value, "a.yaml:9")}])
+
+    assert str(caught.value).startswith(f"a.yaml:9: {name} must be ")
+    assert len(str(caught.value)) < 1_000
+
+
 def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve([{"worker": Given(4, "kqworker.yaml:1"), "zzz": Given(1, "kqworker.yaml:2")}])
