@@ -11,7 +11,7 @@ import sys
 
 from benchmarks import ground
 
-NAMES = ("cpu", "throughput", "latency", "bad_handlers")
+NAMES = ("cpu", "throughput", "latency", "bad_handlers", "go_queue")
 
 
 def main() -> int:

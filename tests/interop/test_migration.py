@@ -141,3 +141,54 @@ def test_go_queue_takes_over_from_kqworker_under_load_and_nothing_is_lost(
     # All that kqworker had handled was committed before it left, but Go does not read which
     # messages above the offset are among it, and handles those again: they and no others.
     assert repeated == finished_above(kafka, programs.group)
+
+
+def test_with_another_assignor_kqworker_does_not_get_into_go_queues_group(
+    kafka: Cluster, programs: Programs
+) -> None:
+    topic = kafka.new_topic(PARTITIONS)
+    with Record(kafka, programs.group) as record:
+        go = programs.go(kafka, topic, **ONE_BY_ONE)
+        go.until(lambda: record.now.stable and record.now.owned_by("go") == ALL, "Go owns all")
+        ours = programs.queue(kafka, topic)
+        ours.until(lambda: "Inconsistent group protocol" in ours.output, "the broker's answer")
+        assert record.now.owned_by("go") == ALL, record
+        # It goes on asking, and can be stopped.
+        assert ours.process.poll() is None
+        ours.close()
+
+
+def test_further_kqworker_members_share_at_once_while_go_members_idle(
+    kafka: Cluster, programs: Programs
+) -> None:
+    topic = kafka.new_topic(PARTITIONS)
+    with Record(kafka, programs.group) as record:
+        go = programs.go(kafka, topic, Conns=2, **ONE_BY_ONE)
+        go.until(lambda: record.now.stable and record.now.owned_by("go") == ALL, "Go owns all")
+        first = programs.queue(kafka, topic, **RANGE)
+        first.until(lambda: record.now.stable and record.now.owned_by("py") == ALL, "the first")
+        second = programs.queue(kafka, topic, **RANGE)
+        second.until(
+            lambda: (
+                record.now.stable
+                and record.now.owned_by("py") == ALL
+                and [len(m.partitions) for m in record.now.members if m.program == "py"] == [3, 3]
+            ),
+            "both share",
+        )
+        go.until(lambda: record.now.stable and record.now.count("go") == 2, "Go is back, and idle")
+        assert record.now.owned_by("go") == set(), record
+    print(record)
+
+
+def test_when_go_is_gone_another_assignor_takes_one_stop_of_all(
+    kafka: Cluster, programs: Programs
+) -> None:
+    topic = kafka.new_topic(PARTITIONS)
+    batch = 60
+    for number, own in enumerate((RANGE, {}, {"Kqworker": {"assignor": "consumer"}})):
+        numbers = range(number * batch, (number + 1) * batch)
+        records.produce(kafka, topic, [b"%d ok" % n for n in numbers], partitions=PARTITIONS)
+        ours = programs.queue(kafka, topic, **own).handled(batch)
+        assert ours.stop() == 0, ours
+        assert sorted(ours.numbers()) == list(numbers)
