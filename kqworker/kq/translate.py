@@ -205,8 +205,7 @@ class _Translator:
         if said and conf.consumers > conns:
             self._warn(
                 "Consumers",
-                f"each of the {conns} member(s) (Conns) has one fetch thread; {conf.consumers} "
-                "change nothing",
+                f"more than Conns ({conns}) change nothing: each member has one fetch thread",
             )
 
     def _sizes(self) -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import kqworker.run
 from kqworker import BrokerError, ConfigError
 from kqworker.exits import Exit
 from kqworker.kq import KqConf, Queue, must_new_queue, new_queue, with_queue_capacity
+from kqworker.loading import load_attribute
+from kqworker.run import AppReference, _Run
+from kqworker.runtime.loop import Stop
 from kqworker.watch import Quiet
 
 
@@ -71,6 +78,72 @@ def test_a_ca_file_that_cannot_be_read_is_named_as_in_kq() -> None:
         new_queue(conf(ca_file="nowhere.pem"), handle)
 
 
+def test_a_ca_file_without_certificates_is_named_as_in_kq(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+
+    with pytest.raises(ConfigError, match=r"CaFile: .*ca\.pem holds no certificates"):
+        new_queue(conf(ca_file=str(tmp_path / "ca.pem")), handle)
+
+
+def test_what_is_no_configuration_is_refused() -> None:
+    path: Any = "config.yaml"
+
+    with pytest.raises(ConfigError, match=r"'config\.yaml' is no KqConf: give what must_load"):
+        new_queue(path, handle)
+
+
+def test_the_start_of_a_must_queue_ends_the_program_as_the_command_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kqworker.logs.configure", lambda *_: None)
+    queue = must_new_queue(conf(kqworker={"startup_timeout": 0.2}), handle)
+
+    with pytest.raises(SystemExit) as ended:
+        queue.start()
+
+    assert ended.value.code == Exit.BROKER
+    assert capsys.readouterr().err.startswith("error: cannot reach Kafka at 127.0.0.1:1: ")
+
+
+def test_a_stop_ends_the_wait_for_kafka() -> None:
+    queue = new_queue(conf(), handle)
+    asking = threading.Timer(0.3, queue.stop)
+    asking.start()
+
+    # Kafka would be waited for for 30 s.
+    assert queue.run(Quiet()) is Exit.CLEAN
+    asking.join()
+
+
+def test_ctrl_c_ends_the_wait_for_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kqworker.logs.configure", lambda *_: None)
+    asking = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    asking.start()
+
+    assert new_queue(conf(), handle).start() is Exit.ABANDONED
+    asking.join()
+
+
+def test_a_queue_that_starts_while_its_module_is_imported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "starts_on_import.py").write_text(
+        """
+import kqworker.kq as kq
+def handle(key, value): ...
+conf = kq.KqConf(name="shop", brokers=["b:1"], group="g", topic="t", conns=0)
+kq.must_new_queue(conf, handle).start()
+"""
+    )
+    monkeypatch.setattr(sys, "path", sys.path[:])
+
+    with pytest.raises(ConfigError, match='under `if __name__ == "__main__":`'):
+        load_attribute("starts_on_import:handle", str(tmp_path))
+
+    # Nor is there a word of its configuration, which each worker would repeat.
+    assert "Conns" not in caplog.text
+
+
 def test_must_new_queue_says_what_is_wrong_and_ends_with_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -91,6 +164,7 @@ def test_a_handler_that_stops_its_queue_is_told_where_the_queue_lives() -> None:
 def test_a_program_that_makes_a_queue_and_a_worker_load_no_kafka_client(tmp_path: Path) -> None:
     program = """
 import sys
+import threading
 import kqworker.kq as kq
 conf = kq.KqConf(name="shop", brokers=["b:1"], group="g", topic="t")
 kq.new_queue(conf, kq.with_handle(lambda k, v: None))
@@ -120,3 +194,52 @@ def test_a_queue_that_a_worker_starts_is_refused(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(ConfigError, match='under `if __name__ == "__main__":`'):
         Queue(conf(), handle).run(Quiet())
+
+
+def handler_of_the_program(module: str) -> object:
+    def handler(key: str, value: str) -> None: ...
+
+    handler.__module__ = module
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("handler", "reference", "module"),
+    [
+        (handle, None, __name__),
+        (handle, "shop.jobs:handle", "shop.jobs"),
+        (handler_of_the_program("__main__"), None, ""),
+    ],
+)
+def test_workers_share_what_the_handlers_module_loads(
+    handler: object, reference: str | None, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[AppReference] = []
+    monkeypatch.setattr(kqworker.run, "run", lambda *_, reference, **__: given.append(reference))
+
+    Queue(conf(kqworker={"app_dir": "src"}), handler, reference=reference).run(Quiet())
+
+    assert given == [AppReference(None, "src", module=module)]
+
+
+def test_a_handler_with_what_cannot_travel_is_an_error_before_the_start() -> None:
+    lock = threading.Lock()
+    queue = new_queue(conf(), lambda k, v: lock.locked())
+    run = _Run(queue._app, queue.settings, AppReference(None), Quiet(), Stop())
+
+    with pytest.raises(ConfigError, match="cannot be sent to the worker processes: .*lock"):
+        run._spec()
+
+
+def test_warnings_are_logged_at_the_start_and_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kqworker.run, "run", lambda *_, **__: Exit.CLEAN)
+    queue = new_queue(conf(consumers=4), handle)
+    assert not caplog.records
+
+    queue.run(Quiet())
+
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "Consumers: more than Conns (1) change nothing" in record.getMessage()
