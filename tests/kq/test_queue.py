@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +226,7 @@ def test_a_handler_with_what_cannot_travel_is_an_error_before_the_start() -> Non
     queue = new_queue(conf(), lambda k, v: lock.locked())
     run = _Run(queue._app, queue.settings, AppReference(None), Quiet(), Stop())
 
-    with pytest.raises(ConfigError, match="cannot be sent to the worker processes: .*lock"):
+    with pytest.raises(ConfigError, match=r"cannot be sent to the worker processes: .*lock"):
         run._spec()
 
 
