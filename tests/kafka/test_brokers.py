@@ -217,7 +217,9 @@ def test_a_deleted_topic_leaves_the_others_at_work(kafka: Cluster, supervise: Su
 
     assert supervisor.stop() == 0, supervisor
     # A commit of several topics fails as a whole for librdkafka, if one of them has gone.
-    assert not [line for line in supervisor.events("commit_failed") if stays in line]
+    # One of a generation that the deletion has ended may fail, too, and is made again.
+    failed = [line for line in supervisor.events("commit_failed") if stays in line]
+    assert not [line for line in failed if "nknown topic" in line]
     attempts = read(supervise.journal)
     assert len(attempts) == 1500
     assert set(more) <= set(checker.done(attempts))
