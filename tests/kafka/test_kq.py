@@ -415,9 +415,9 @@ def test_when_one_queue_fails_the_other_drains_and_the_error_is_raised(
 
     program = start("main.py")
 
-    assert program.wait() == 1, program
-    assert "BrokerError: topic 'nobody-has-made-it' does not exist" in program.output
-    assert "Traceback" in program.output
+    assert program.wait() != 0, program
+    assert "topic 'nobody-has-made-it' does not exist" in program.output
+    assert not program.starting("exit ")
 
 
 # -- TLS and the login
@@ -454,8 +454,8 @@ def test_a_ca_file_without_a_user_is_tls_and_no_crash(secured: Shop, start: Star
     program = start("main.py")
 
     # This broker wants a login, too: TLS has come about.
-    assert program.wait() == 1, program
-    assert "BrokerError" in program.output
+    assert program.wait() != 0, program
+    assert secured.cluster.bootstrap in program.output
     assert "certificate" not in program.output
 
 
@@ -467,5 +467,5 @@ def test_the_brokers_certificate_is_verified(
 
     program = start("main.py")
 
-    assert program.wait() == 1, program
+    assert program.wait() != 0, program
     assert "certificate" in program.output
