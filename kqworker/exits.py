@@ -1,12 +1,14 @@
 """How a command ends: the exit codes, each with its one meaning.
 
-Pure. Decides nothing; `kqworker.cli` maps errors to these, `kqworker.run` returns them.
+Pure. Decides which error ends with which; `kqworker.run` returns them.
 Tested by tests/cli/test_main.py.
 """
 
 from __future__ import annotations
 
 import enum
+
+from kqworker.errors import BrokerError, ConfigError, KQWorkerError, WorkerLost
 
 
 class Exit(enum.IntEnum):
@@ -21,3 +23,15 @@ class Exit(enum.IntEnum):
     ABANDONED = 4
     CRASH_LOOP = 5  # workers could not be kept alive
     MESSAGES_FAILED = 6  # finished (--until-caught-up), but messages failed
+
+
+def exit_of(error: KQWorkerError) -> Exit:
+    """Return the code for an error, by who must act on it."""
+    match error:
+        case ConfigError():
+            return Exit.USAGE
+        case BrokerError():
+            return Exit.BROKER
+        case WorkerLost():
+            return Exit.CRASH_LOOP
+    return Exit.CRASH

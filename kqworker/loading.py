@@ -14,6 +14,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType, TracebackType
 
@@ -32,6 +33,8 @@ SAID: dict[str, tuple[Callable[..., object], str]] = {
     "Retry.__init__()": (Retry, "write Retry(attempts=…, first=…, factor=…, cap=…, jitter=…)"),
 }
 _OURS = f"{Path(__file__).parent}/"
+# By context, and so by thread: another one may start a run meanwhile.
+_importing: ContextVar[bool] = ContextVar("importing", default=False)
 
 
 def load_app(reference: str, app_dir: str | None = None, factory: bool = False) -> App:
@@ -73,6 +76,11 @@ def load_attribute(reference: str, app_dir: str | None = None) -> object:
         ConfigError: It is not there, or importing it failed; the text says what to do.
     """
     return _look_up(reference, app_dir, "handler")[2]
+
+
+def importing() -> bool:
+    """Return whether it is a module with handlers, being imported here, that asks."""
+    return _importing.get()
 
 
 def _look_up(reference: str, app_dir: str | None, kind: str) -> tuple[ModuleType, str, object]:
@@ -132,6 +140,7 @@ def _refuse_clashes(name: str, directory: Path) -> None:
 def _import(name: str, directory: Path) -> ModuleType:
     # A file written a moment ago, by an editor or by `init`, must be seen.
     importlib.invalidate_caches()
+    token = _importing.set(True)
     try:
         return importlib.import_module(name)
     except ConfigError:
@@ -146,6 +155,8 @@ def _import(name: str, directory: Path) -> ModuleType:
         raise _failed(f"module {name!r} ended Python when it was imported", error) from error
     except Exception as error:  # what a user's module raises on import may be anything
         raise _misused(error) or _failed(f"module {name!r} cannot be imported", error) from error
+    finally:
+        _importing.reset(token)
 
 
 def _modules_in(directory: Path, name: str) -> Iterable[str]:

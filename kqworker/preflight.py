@@ -8,7 +8,7 @@ Tested by tests/cli/test_preflight.py and tests/kafka.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -149,14 +149,20 @@ def plan(app: App, settings: Settings) -> Plan:
     )
 
 
-def ask(plan: Plan, settings: Settings) -> Found:
+def ask(plan: Plan, settings: Settings, unwanted: Callable[[], bool] = lambda: False) -> Found:
     """Ask Kafka for all that can be wrong before anything is started.
 
+    Args:
+        plan: What the app and the settings mean.
+        settings: All of them.
+        unwanted: Asked while it waits: whether nobody wants the answer any more.
+
     Raises:
-        BrokerError: It cannot be reached in time, or a topic is missing.
+        BrokerError: It cannot be reached in time, or a topic is missing; or the answer is
+            unwanted.
     """
     timeout = settings.startup_timeout
-    with Admin(plan.admin) as kafka:
+    with Admin(plan.admin, unwanted) as kafka:
         cluster = kafka.cluster(timeout)
         partitions = require_topics(kafka, plan, timeout)
         targets: Mapping[TopicPartition, int] = {}

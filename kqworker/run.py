@@ -34,6 +34,7 @@ from kqworker.kafka.behind import Behind
 from kqworker.kafka.properties import librdkafka_version, producer_properties, protocol
 from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
+from kqworker.loading import importing
 from kqworker.reload import FileWatch
 from kqworker.runtime.garbage import collections
 from kqworker.runtime.loop import Loop, Signals, Stop
@@ -119,12 +120,21 @@ def run(
         BrokerError: Kafka cannot be reached, or a topic is missing; or it refuses to go on.
         WorkerLost: Workers died one after the other without handling a message.
     """
-    if in_worker():
+    refuse_on_import()
+    return _Run(app, settings, reference, watch or Quiet(), stop or Stop()).run()
+
+
+def refuse_on_import() -> None:
+    """Refuse to run while a module with a handler is imported.
+
+    Raises:
+        ConfigError: This is a worker, or the process that imports the handler beforehand.
+    """
+    if in_worker() or importing():
         raise ConfigError(
             "a module with a handler starts a run when it is imported, and workers import it: "
             'put the start under `if __name__ == "__main__":`'
         )
-    return _Run(app, settings, reference, watch or Quiet(), stop or Stop()).run()
 
 
 def open_sink(app: App) -> KafkaSink:
@@ -171,7 +181,12 @@ class _Run:
         settings, plan = self._settings, self._plan
         if self._stop.asked:
             return Exit.CLEAN
-        found = preflight.ask(plan, settings)
+        try:
+            found = preflight.ask(plan, settings, lambda: self._stop.asked)
+        except BrokerError:
+            if self._stop.asked:
+                return Exit.CLEAN
+            raise
         if self._stop.asked:
             return Exit.CLEAN
         with contextlib.ExitStack() as stack:

@@ -25,8 +25,8 @@ from kqworker.cli.looking import check, config, handlers
 from kqworker.cli.pushing import push
 from kqworker.cli.running import dev, run
 from kqworker.cli.terminal import fail
-from kqworker.errors import BrokerError, BugError, ConfigError, KQWorkerError, WorkerLost
-from kqworker.exits import Exit
+from kqworker.errors import BugError, KQWorkerError
+from kqworker.exits import Exit, exit_of
 
 
 class Program(click.Group):
@@ -64,18 +64,6 @@ class Program(click.Group):
             fail(str(error))
             code = exit_of(error)
         sys.exit(int(code or 0))
-
-
-def exit_of(error: KQWorkerError) -> Exit:
-    """Return the code for an error, by who must act on it."""
-    match error:
-        case ConfigError():
-            return Exit.USAGE
-        case BrokerError():
-            return Exit.BROKER
-        case WorkerLost():
-            return Exit.CRASH_LOOP
-    return Exit.CRASH
 
 
 def _usage(error: click.UsageError) -> None:

@@ -76,9 +76,13 @@ class Admin:
 
     Args:
         properties: What `admin_properties` returns.
+        unwanted: Asked while it waits: whether nobody wants the answer any more.
     """
 
-    def __init__(self, properties: Mapping[str, str]) -> None:
+    def __init__(
+        self, properties: Mapping[str, str], unwanted: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._unwanted = unwanted
         self._address = properties["bootstrap.servers"]
         self._ear = Ear(self._address)
         heard: dict[str, Any] = {
@@ -323,6 +327,8 @@ class Admin:
         deadline = time.monotonic() + timeout
         # wait() in slices: Ctrl-C is answered in between, and here at once.
         while wait(futures, SLICE).not_done:
+            if self._unwanted():
+                raise BrokerError(f"told to stop before Kafka at {self._address} had answered")
             self._client.poll(0)
             if self._ear.refusal is not None:
                 raise BrokerError(self._ear.refusal)

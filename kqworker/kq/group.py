@@ -15,6 +15,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from kqworker.errors import ConfigError
 from kqworker.exits import Exit
 from kqworker.kq.queue import Queue
 from kqworker.runtime.loop import Signals, Stop
@@ -53,8 +54,11 @@ class ServiceGroup:
         """Add a queue, before `start`.
 
         Raises:
+            ConfigError: It is not a queue.
             RuntimeError: The group has been started.
         """
+        if not isinstance(queue, Queue):
+            raise ConfigError(f"{queue!r} is no queue: give what new_queue(…) returns")
         with self._lock:
             if self._started:
                 raise RuntimeError("the group has been started: add queues before")
@@ -71,6 +75,7 @@ class ServiceGroup:
         Raises:
             RuntimeError: It has been started before.
             KQWorkerError: That of the first queue that failed; the others' are logged.
+            SystemExit: That queue is one of `must_new_queue`, and has told why.
         """
         # librdkafka, which a program that only makes a group need not load.
         from kqworker.run import ending_signals
@@ -143,6 +148,8 @@ class _Run:
 def _verdict(runs: list[_Run]) -> Exit:
     failed = [run for run in runs if run.error is not None]
     for run in failed[1:]:
+        if isinstance(run.error, SystemExit):
+            continue  # it has told why
         logger.error("queue %s failed too: %s", run.queue.name, run.error)
     if failed and failed[0].error is not None:
         raise failed[0].error

@@ -10,13 +10,12 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from kqworker import logs
-from kqworker.errors import ConfigError
-from kqworker.exits import Exit
+from kqworker.errors import BrokerError, ConfigError, KQWorkerError, WorkerLost
+from kqworker.exits import Exit, exit_of
 from kqworker.kq.conf import KqConf
 from kqworker.kq.consuming import QueueApp, function_of
 from kqworker.kq.queue_options import QueueOption, combined
@@ -56,6 +55,8 @@ class Queue:
     def __init__(
         self, conf: KqConf, handler: object, *options: QueueOption, reference: str | None = None
     ) -> None:
+        if not isinstance(conf, KqConf):
+            raise ConfigError(f"{conf!r} is no KqConf: give what must_load(path) returns")
         chosen = combined(options)
         function = function_of(handler)
         translation = translate(
@@ -98,15 +99,20 @@ class Queue:
         leaves at once. The log is set up as `Log` says, unless the program has done so.
 
         Returns:
-            How it ended: 0, or 4 if the drain was cut short.
+            How it ended: 0, or 4 if the drain was cut short, or INT came before there was
+            something to drain.
 
         Raises:
             RuntimeError: It has been started before.
-            ConfigError, BrokerError, WorkerLost: It cannot start, or not go on.
+            ConfigError, BrokerError, WorkerLost: It cannot start, or not go on; a queue of
+                `must_new_queue` ends the program instead.
         """
         settings = self.settings
         logs.configure(settings.log_level, settings.log_format)
-        return self.run(PlainWatch(fields=settings.log_format == "json"))
+        try:
+            return self.run(PlainWatch(fields=settings.log_format == "json"))
+        except KeyboardInterrupt:
+            return Exit.ABANDONED
 
     def run(self, watch: Watch) -> Exit:
         """Do as `start`, the log being set up.
@@ -118,8 +124,10 @@ class Queue:
             RuntimeError, ConfigError, BrokerError, WorkerLost: As `start`.
         """
         # librdkafka, which a program that only makes a queue need not load.
-        from kqworker.run import AppReference, run
+        from kqworker.run import AppReference, refuse_on_import, run
 
+        # Before the warnings, which each worker would repeat.
+        refuse_on_import()
         with self._lock:
             if self._started:
                 raise RuntimeError(f"{self!r} has been started before: make a new one")
@@ -151,28 +159,52 @@ def new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queue:
 
 
 def must_new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queue:
-    """Return a queue as `new_queue` does, and end the program if that is not possible.
+    """Return a queue as `new_queue` does; what goes wrong ends the program, in `start` too.
 
     Raises:
-        SystemExit: With code 2, after `error: …` on standard error.
+        SystemExit: After `error: …` on standard error; with the code of the command line, 2
+            for a mistake, 3 if Kafka cannot be reached or a topic is missing.
     """
     try:
-        return new_queue(conf, handler, *options)
+        return _MustQueue(conf, handler, *options)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(int(Exit.USAGE)) from None
+        _end(error)
+
+
+class _MustQueue(Queue):
+    """A queue that ends the program where it cannot go on."""
+
+    def start(self) -> Exit:
+        from kqworker.run import refuse_on_import
+
+        # Whoever imports the module is told, and must not be ended.
+        refuse_on_import()
+        try:
+            return super().start()
+        except (ConfigError, BrokerError, WorkerLost) as error:
+            _end(error)
+
+
+def _end(error: KQWorkerError) -> NoReturn:
+    text = str(error).replace("\n", "\n       ")
+    print(f"error: {text}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(int(exit_of(error))) from None
 
 
 def _require_ca(conf: KqConf) -> None:
-    """Refuse a CaFile that is not there, by its name; librdkafka has another for it."""
+    """Refuse a CaFile without certificates, by its name; librdkafka has another for it."""
     if not conf.ca_file:
         return
+    # What few queues need takes a while to import.
+    import ssl
+
+    at, file = conf.origin("CaFile"), conf.ca_file
     try:
-        Path(conf.ca_file).read_bytes()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        raise ConfigError(f"{at}: CaFile: {file} holds no certificates in PEM's form") from None
     except OSError as error:
-        raise ConfigError(
-            f"{conf.origin('CaFile')}: CaFile: cannot read {conf.ca_file}: {error.strerror}"
-        ) from None
+        raise ConfigError(f"{at}: CaFile: cannot read {file}: {error.strerror}") from None
 
 
 def _module(function: object, reference: str | None) -> str:

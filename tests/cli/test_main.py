@@ -11,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from kqworker.cli import Program, exit_of, program
+from kqworker.cli import Program, program
 from kqworker.errors import BrokerError, BugError, ConfigError, HandlerError, WorkerLost
-from kqworker.exits import Exit
+from kqworker.exits import Exit, exit_of
 from tests.cli.conftest import Run
 
 HEAVY = {"confluent_kafka", "rich", "yaml", "msgspec", "psutil", "cloudpickle", "multiprocessing"}

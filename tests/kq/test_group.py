@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kqworker.errors import BrokerError
+from kqworker.errors import BrokerError, ConfigError
 from kqworker.exits import Exit
 from kqworker.kq import KqConf, Queue, ServiceGroup, new_queue
 
@@ -84,6 +84,13 @@ def test_when_one_fails_the_others_stop_and_its_error_is_raised() -> None:
         group_of(other, broken).start()
 
     assert other.asked.is_set()
+
+
+def test_what_is_no_queue_is_refused() -> None:
+    conf: Any = KqConf(name="shop", brokers=["127.0.0.1:1"], group="g", topic="t")
+
+    with pytest.raises(ConfigError, match=r"is no queue: give what new_queue"):
+        ServiceGroup().add(conf)
 
 
 def test_of_two_failures_the_second_is_logged(caplog: pytest.LogCaptureFixture) -> None:
