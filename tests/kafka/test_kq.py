@@ -255,7 +255,7 @@ def test_our_own_retry_bounds_the_attempts(shop: Shop, start: Start) -> None:
 
 
 def test_a_killed_worker_loses_nothing(shop: Shop, start: Start) -> None:
-    shop.configure()
+    shop.configure(Conns=2)
     shop.program(
         "import os, time\n"
         "def handle(key, value):\n"
