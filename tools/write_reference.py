@@ -79,7 +79,8 @@ attributes are the fields in Python's case: `MinBytes` is `conf.min_bytes`, `Log
 
 - **Formats** by the extension, in any letter case: `.yaml`, `.yml`, `.json`, `.toml`; `.json5` with the extra (`pip install
   'kqworker[json5]'`).
-- **Keys** in any letter case. One that nothing reads is a warning with the nearest name.
+- **Keys** in any letter case. One that nothing reads is a warning with the nearest name. One that stands twice is a warning, too, and
+  the last one counts; of two letter cases go-zero takes now one, now the other.
 - **Values** are converted no further than go-zero does it: `"8"` is no number and 8 no text. A duration has its unit: `1s`, `5.5s`,
   `100ms`. YAML is 1.1 as go-zero's parser takes it: `yes`, `on` and `y` are true, `010` is 8, `08` is 8, and a null is the empty text.
 - **The environment**: `use_env=True` replaces `$VAR` and `${VAR}` in the raw file first; a variable that is not set is empty, and a

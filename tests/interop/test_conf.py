@@ -45,6 +45,7 @@ WARNED = {
     "good-headers.yaml": {UNSERVED},
     "good-json-duplicate-key.json": {TWICE, UNSERVED},
     "good-json5.json5": {UNSERVED},
+    "good-key-in-two-cases.yaml": {TWICE},
     "good-keys-in-any-case.yaml": {UNSERVED},
     "good-log-field-keys-empty.yaml": {UNSERVED},
     "good-log-field-keys-some.yaml": {UNSERVED},
