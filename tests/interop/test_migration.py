@@ -62,8 +62,9 @@ def nothing_is_lost(programs: Sequence[Program]) -> int:
 
 def finished_above(cluster: Cluster, group: str) -> int:
     """How many messages kqworker's last commits name as done above their offsets."""
+    # On the wire confluent_kafka ends the text of a commit by a NUL.
     last = {c.partition: c for c in records.commits(cluster, group) if c.metadata}
-    maps = [decode(commit.metadata, commit.offset) for commit in last.values()]
+    maps = [decode(commit.metadata.rstrip("\0"), commit.offset) for commit in last.values()]
     return sum(end - first for found in maps if found for first, end in found.done)
 
 
