@@ -10,11 +10,9 @@ from __future__ import annotations
 import atexit
 import inspect
 import logging
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Sequence
-from multiprocessing.util import Finalize
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from kqworker import values
@@ -261,12 +259,16 @@ class _Outlet:
                 _left_by_forks.append(self._sink)
                 self._sink = None
             if self._sink is None:
+                # Only where something is pushed: workers and apps start sooner without.
+                from multiprocessing import parent_process
+                from multiprocessing.util import Finalize
+
                 from kqworker.run import open_sink
 
                 self._sink = open_sink(app)
                 self._pid = os.getpid()
                 atexit.register(self.close, 10.0)
-                if multiprocessing.parent_process() is not None:
+                if parent_process() is not None:
                     # Before Python 3.13 its processes end without the handlers of atexit.
                     Finalize(None, self.close, args=(10.0,), exitpriority=0)
             return self._sink
