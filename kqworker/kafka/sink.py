@@ -60,6 +60,12 @@ UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN
 # Of a question after a topic: no use in asking again, as there is after an unknown one.
 REFUSED = FINAL - UNKNOWN_TOPIC
 
+# What librdkafka says in words of its own inside.
+IN_WORDS = {
+    KafkaError._PURGE_QUEUE: "it could not be sent before the close",
+    KafkaError._PURGE_INFLIGHT: "Kafka had not confirmed it before the close",
+    KafkaError._MSG_TIMED_OUT: "Kafka did not confirm it in time",
+}
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 Answered = Callable[[KafkaError | None, Message | None], None]
@@ -316,7 +322,7 @@ class KafkaSink:
 def _reason(error: KafkaError | None, topic: str) -> str:
     if error is None or error.code() in UNKNOWN_TOPIC:
         return f"topic {topic!r} does not exist"
-    return str(error.str())
+    return IN_WORDS.get(error.code()) or str(error.str())
 
 
 def _settle(

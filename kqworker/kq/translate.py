@@ -372,7 +372,7 @@ class _Translator:
 
     def _settings(self) -> Settings:
         ours = {
-            name: Given(value, self._origin(name))
+            name: Given(value, f"{self._origin(name)}: Kqworker")
             for name, value in flatten({k: g.value for k, g in self.own.items() if k not in OWN})
         }
         try:

@@ -225,7 +225,7 @@ def test_every_setting_is_one_of_ours_or_names_what_stands_for_it() -> None:
         ({"tls": {"key_file": "k"}}, "cert_file and key_file belong together"),
         ({"sasl_mechanism": "plain"}, "it needs Username and Password"),
         ({"assignor": "rang"}, "assignor: must be range, roundrobin"),
-        ({"time_limit": "soon"}, "time_limit must be"),
+        ({"time_limit": "soon"}, "Kqworker: time_limit must be"),
         ({"kafka": {"a": [1]}}, "kafka.a must be text"),
     ],
 )
