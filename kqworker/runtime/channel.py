@@ -17,10 +17,6 @@ from kqworker.wire import ToSupervisor, ToWorker, WireError, supervisor_parser, 
 
 READ_SIZE: Final = 256 << 10
 
-# One for all channels of a process: they are read one after the other, and what is left
-# over is copied.
-_room = bytearray(READ_SIZE)
-
 
 class Channel:
     """The supervisor's end.
@@ -30,11 +26,14 @@ class Channel:
         fault: Why, where the other end sent what is no frame.
     """
 
-    __slots__ = ("_out", "_parser", "_sock", "ended", "fault")
+    __slots__ = ("_out", "_parser", "_room", "_sock", "ended", "fault")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
+        # Each its own: several queues of one process read at once, in threads of their own.
+        # What is never read into takes no memory.
+        self._room = bytearray(READ_SIZE)
         self._out: deque[memoryview] = deque()
         self._parser = supervisor_parser()
         self.ended = False
@@ -94,7 +93,7 @@ class Channel:
     def _read(self) -> list[ToSupervisor] | None:
         """Read once; None when there is nothing at the moment."""
         try:
-            size = self._sock.recv_into(_room)
+            size = self._sock.recv_into(self._room)
         except BlockingIOError:
             return None
         except OSError:  # reset: it was closed with something of ours unread
@@ -103,7 +102,7 @@ class Channel:
             self.ended = True
             return []
         frames: list[ToSupervisor] = []
-        with memoryview(_room) as view:
+        with memoryview(self._room) as view:
             try:
                 frames = self._parser.feed(view[:size])
                 if self._parser.broken:
@@ -126,11 +125,12 @@ class SupervisorGone(Exception):
 class WorkerChannel:
     """The worker's end: it blocks, in both directions."""
 
-    __slots__ = ("_frames", "_parser", "_sock")
+    __slots__ = ("_frames", "_parser", "_room", "_sock")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(True)
         self._sock = sock
+        self._room = bytearray(READ_SIZE)
         self._parser = worker_parser()
         self._frames: deque[ToWorker] = deque()
 
@@ -139,12 +139,12 @@ class WorkerChannel:
         while not self._frames:
             try:
                 # Into one place: new memory for each read costs more than the copying.
-                size = self._sock.recv_into(_room)
+                size = self._sock.recv_into(self._room)
             except ConnectionResetError:
                 return None
             if not size:
                 return None
-            with memoryview(_room) as view:
+            with memoryview(self._room) as view:
                 self._frames.extend(self._parser.feed(view[:size]))
         return self._frames.popleft()
 

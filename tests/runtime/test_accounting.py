@@ -79,9 +79,9 @@ def test_what_a_dead_worker_wrote_is_read_to_its_end_first(
 ) -> None:
     # Here the same descriptor tells the supervisor and this test of the end.
     with Bench(method="spawn") as bench:
-        worker = bench.start()
         # One read would not bring it all.
-        monkeypatch.setattr("kqworker.runtime.channel._room", bytearray(16))
+        monkeypatch.setattr("kqworker.runtime.channel.READ_SIZE", 16)
+        worker = bench.start()
         task = bench.send(worker, ["fail a", "fail b", "exit 1"])
         wait_for_end(bench.pid(worker))
 

@@ -49,6 +49,32 @@ def test_what_the_socket_does_not_take_waits_and_goes_later(ends: Ends) -> None:
     assert received == [a_task(1, 1 << 20), a_task(2, 1 << 20)]
 
 
+def test_channels_that_are_read_by_threads_at_once_keep_to_themselves() -> None:
+    # Queues of one process run in threads of their own, each with its workers.
+    count = 5000
+
+    def exchange(numbers: range, found: list[wire.ToSupervisor]) -> None:
+        near, far = socket.socketpair()
+        channel = Channel(near)
+        for number in numbers:
+            far.sendall(wire.encode_answer(wire.Answer(number, (), True)))
+            found += channel.receive()
+        channel.close()
+        far.close()
+
+    told: dict[range, list[wire.ToSupervisor]] = {
+        range(first, first + count): [] for first in (1, 1 + count, 1 + 2 * count, 1 + 3 * count)
+    }
+    threads = [threading.Thread(target=exchange, args=each, daemon=True) for each in told.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    for numbers, frames in told.items():
+        assert [f.task for f in frames if isinstance(f, wire.Answer)] == list(numbers)
+
+
 def test_frames_keep_their_order_behind_one_that_waits(ends: Ends) -> None:
     channel, far = ends
     channel.send(wire.encode_task(a_task(1, 1 << 20)))

@@ -71,9 +71,9 @@ def test_a_recall_is_certain_only_after_a_while(bench: Bench, tmp_path: Path) ->
 def test_what_was_told_comes_before_the_look_that_it_belongs_to(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = bench.start()
     # One read would not bring it all.
-    monkeypatch.setattr("kqworker.runtime.channel._room", bytearray(16))
+    monkeypatch.setattr("kqworker.runtime.channel.READ_SIZE", 16)
+    worker = bench.start()
     task = bench.send(worker, ["fail a", "ok", "fail b", f"until {tmp_path / 'go'}"])
     bench.until_on(worker, task, 3)
 
