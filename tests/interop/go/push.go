@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/zeromicro/go-queue/kq"
@@ -113,7 +114,9 @@ func read(arguments []string) error {
 		return err
 	}
 	conn.Close()
-	reader := kafka.NewReader(kafka.ReaderConfig{Brokers: brokers, Topic: topic})
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: brokers, Topic: topic, MaxWait: 100 * time.Millisecond,
+	})
 	defer reader.Close()
 	out := json.NewEncoder(os.Stdout)
 	for next := int64(0); next < end; {
