@@ -37,7 +37,7 @@ from kqworker.kafka.source import KafkaSource
 from kqworker.loading import importing
 from kqworker.reload import FileWatch
 from kqworker.runtime.garbage import collections
-from kqworker.runtime.loop import Loop, Signals, Stop
+from kqworker.runtime.loop import Loop, Signals, Stop, ending_signals
 from kqworker.runtime.process import ProcessWorkers
 from kqworker.runtime.reap import reap_adopted
 from kqworker.runtime.spec import WorkerSpec
@@ -416,14 +416,6 @@ class _Run:
                 f"workers keep dying and handle nothing; the last one: {_told(stopped.failure)}"
             )
         return end
-
-
-def ending_signals() -> list[signal.Signals]:
-    """Return the signals that drain: a hang-up too, unless `nohup` keeps it from us."""
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    return numbers
 
 
 def _told(failure: Failure) -> str:

@@ -18,7 +18,7 @@ from typing import Self
 from kqworker.errors import ConfigError
 from kqworker.exits import Exit
 from kqworker.kq.queue import Queue
-from kqworker.runtime.loop import Signals, Stop
+from kqworker.runtime.loop import Signals, Stop, ending_signals
 
 logger = logging.getLogger("kqworker.kq")
 
@@ -77,9 +77,6 @@ class ServiceGroup:
             KQWorkerError: That of the first queue that failed; the others' are logged.
             SystemExit: That queue is one of `must_new_queue`, and has told why.
         """
-        # librdkafka, which a program that only makes a group need not load.
-        from kqworker.run import ending_signals
-
         with self._lock:
             if self._started:
                 raise RuntimeError("the group has been started before: make a new one")

@@ -40,6 +40,14 @@ class Core(Protocol):
         ...
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that drain: a hang-up too, unless `nohup` keeps it from us."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
 class Signals:
     """Catches signals while it is entered, and says which have come.
 
