@@ -125,6 +125,8 @@ def test_mutated_files_have_the_same_verdict(
 ) -> None:
     chance = random.Random(extension)
     known = sorted((HERE / "conf").glob(f"*{extension}"))
+    # Of a key in two letter cases the original takes now one, now the other.
+    known = [path for path in known if "two-cases" not in path.name]
     files = []
     for number in range(MUTANTS):
         files.append(tmp_path / f"{number}{extension}")
