@@ -18,9 +18,11 @@ from kqworker.errors import ConfigError
 from kqworker.exits import Exit
 from kqworker.kq import fields
 from kqworker.kq.environment import expand
+from kqworker.kq.fields import Kind
 from kqworker.kq.formats import READERS, read_json_value
 from kqworker.kq.mapping import ZEROS, Mapped, Note, allowed, decode
 from kqworker.kq.trees import FormatError
+from kqworker.values import MASK
 
 LOG_FIELDS = fields.LOG.section.fields if fields.LOG.section else ()
 UNSERVED = "is not served by this version and changes nothing"
@@ -173,7 +175,7 @@ class KqConf:
         origins: Where what was given stands, by its full name: see `origin`.
 
     Raises:
-        ConfigError: `brokers` is one text, or a field is not one of its options.
+        ConfigError: `brokers` is one text, or a field is not of its kind or none of its options.
     """
 
     name: str
@@ -204,11 +206,13 @@ class KqConf:
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.brokers, str):
+        if isinstance(self.brokers, str) or not isinstance(self.brokers, Iterable):
             raise ConfigError(f'{BY_HAND}: brokers must be several texts, such as ("kafka:9092",)')
         object.__setattr__(self, "brokers", tuple(self.brokers))
         if not self.origins:
-            _check_options(self, fields.KQ, "")
+            _check(self, fields.KQ, "")
+            if not isinstance(self.kqworker, Mapping):
+                raise _refused("kqworker", "a mapping of settings", type(self.kqworker).__name__)
 
     def origin(self, name: str) -> str:
         """Return where a field was given, for a message: `config.yaml:12`.
@@ -230,6 +234,8 @@ CLASSES: Mapping[str, type[object]] = {
     "Profiling": ProfilingConf,
     "ProfileType": ProfileTypeConf,
 }
+# Sections that are there even where a file has none.
+ALWAYS = ("Log", "Shutdown", "ProfileType")
 
 
 def load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
@@ -299,13 +305,42 @@ def _unserved(mapped: Mapped) -> Iterator[Note]:
             yield Note(mapped.lines[name], f"{name} {UNSERVED}")
 
 
-def _check_options(conf: object, section: fields.Section, prefix: str) -> None:
+_IN_PYTHON: Mapping[Kind, tuple[type[object] | tuple[type[object], ...], str]] = {
+    Kind.TEXT: (str, "text"),
+    Kind.WHOLE: (int, "a whole number"),
+    Kind.UNSIGNED: (int, "a whole number"),
+    Kind.NUMBER: ((int, float), "a number"),
+    Kind.FLAG: (bool, "True or False"),
+    Kind.DURATION: ((int, float), "a number of seconds"),
+    Kind.LIST: ((tuple, list), "a list of texts"),
+    Kind.MAP: (Mapping, "a mapping of texts"),
+}
+
+
+def _check(conf: object, section: fields.Section, prefix: str) -> None:
+    """Refuse what was given by hand and is not of its kind, or none of its options."""
     for each in section.fields:
         value, name = getattr(conf, each.attribute), prefix + each.name
-        if each.section is not None and value is not None:
-            _check_options(value, each.section, f"{name}.")
-        elif each.options and value not in each.options:
-            raise ConfigError(f"{BY_HAND}: {name} must be {allowed(each)}, not {value!r}")
+        if each.section is not None:
+            made = CLASSES[each.name]
+            if isinstance(value, made):
+                _check(value, each.section, f"{name}.")
+            elif value is not None or each.name in ALWAYS:
+                raise _refused(name, f"a {made.__name__}", repr(value))
+            continue
+        wanted, called = _IN_PYTHON[each.kind]
+        right = isinstance(value, wanted)
+        right = right and (each.kind is Kind.FLAG or not isinstance(value, bool))
+        if each.kind is Kind.LIST and right:
+            right = all(isinstance(text, str) for text in value)
+        if not right or (each.options and value not in each.options):
+            what = allowed(each) if each.options else called
+            shown = MASK if each.secret else repr(value)
+            raise _refused(name, what, shown)
+
+
+def _refused(name: str, what: str, shown: str) -> ConfigError:
+    return ConfigError(f"{BY_HAND}: {name} must be {what}, not {shown}")
 
 
 def _told(path: str, notes: Iterable[Note]) -> list[str]:

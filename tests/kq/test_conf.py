@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -201,6 +202,27 @@ def test_a_conf_by_hand_has_its_words_checked() -> None:
         ConfigError, match=r"Log\.Level must be debug, info, error or severe, not 'w'"
     ):
         dataclasses.replace(BY_HAND, log=LogConf(level="w"))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "error"),
+    [
+        ("processors", "4", "Processors must be a whole number, not '4'"),
+        ("conns", True, "Conns must be a whole number, not True"),
+        ("name", None, "Name must be text, not None"),
+        ("brokers", None, "brokers must be several texts"),
+        ("brokers", [9092], "Brokers must be a list of texts, not (9092,)"),
+        ("force_commit", "false", "ForceCommit must be True or False, not 'false'"),
+        ("password", 5, "Password must be text, not ********"),
+        ("log", None, "Log must be a LogConf, not None"),
+        ("shutdown", {"wait_time": 5}, "Shutdown must be a ShutdownConf, not {'wait_time': 5}"),
+        ("shutdown", ShutdownConf(wait_time="5s"), "Shutdown.WaitTime must be a number of sec"),  # type: ignore[arg-type]
+        ("kqworker", "ordering: key", "kqworker must be a mapping of settings, not str"),
+    ],
+)
+def test_a_conf_by_hand_has_its_kinds_checked(attribute: str, value: Any, error: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"KqConf(...): {error}")):
+        dataclasses.replace(BY_HAND, **{attribute: value})
 
 
 def test_a_conf_survives_pickling(tmp_path: Path) -> None:
