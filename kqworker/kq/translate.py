@@ -15,6 +15,7 @@ from kqworker import values
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kq.conf import KqConf
+from kqworker.kq.sizes import fetch_sizes
 from kqworker.payload import topic_fault
 from kqworker.settings import KAFKA, SETTINGS, Given, Settings, flatten, resolve
 from kqworker.types import Ordering
@@ -25,14 +26,6 @@ T = TypeVar("T")
 # go-queue's own defaults.
 MAX_WAIT: Final = 1.0
 CAPACITY: Final = 1000
-# kafka-go's, for a size of 0.
-NO_MIN, NO_MAX = 1, 1_000_000
-
-# What librdkafka takes: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
-HIGHEST_MIN: Final = 100_000_000
-HIGHEST_OF_PARTITION: Final = 1_000_000_000
-# An answer must be able to hold the largest message (message.max.bytes).
-LOWEST_MAX, HIGHEST_MAX = 1_000_000, 2_147_483_135
 # Longer, and socket.timeout.ms (60 s) would end the wait.
 HIGHEST_WAIT: Final = 59.0
 
@@ -72,8 +65,12 @@ def _factor(value: object) -> float:
         raise ValueError("a number of at least 1") from None
 
 
-OWN = ("ordering", "retry", "dead_letter", "sasl_mechanism", "tls", "assignor")
-KNOWN = (*OWN, *(name for name in SETTINGS if name not in STANDING and name not in ELSEWHERE))
+# What a queue has beside the settings.
+QUEUE_KEYS = ("ordering", "retry", "dead_letter", "sasl_mechanism", "tls", "assignor")
+KNOWN = (
+    *QUEUE_KEYS,
+    *(name for name in SETTINGS if name not in STANDING and name not in ELSEWHERE),
+)
 RETRY: Mapping[str, values.Parse[object]] = {
     "attempts": values.whole(1),
     "first": values.seconds(0),
@@ -210,37 +207,19 @@ class _Translator:
 
     def _sizes(self) -> None:
         conf = self.conf
-        for name, size in (("MinBytes", conf.min_bytes), ("MaxBytes", conf.max_bytes)):
-            if size < 0:
-                # kafka-go panics.
-                self.wrong.append(f"{conf.origin(name)}: {name} must be at least 0, not {size}")
-        low, high = conf.min_bytes or NO_MIN, conf.max_bytes or NO_MAX
-        if low > high:
-            # kafka-go panics; a small MaxBytes, with the default of MinBytes, is no reason.
-            self._warn("MinBytes", f"{low} is more than MaxBytes: {high} is used")
-            low = high
-        if low > HIGHEST_MIN:
-            self._warn("MinBytes", f"{low} is more than librdkafka waits for: {HIGHEST_MIN}")
-            low = HIGHEST_MIN
-        of_partition = high
-        if high < LOWEST_MAX:
-            self._warn(
-                "MaxBytes",
-                f"it holds for each partition ({high}), but a whole answer may have {LOWEST_MAX} "
-                "bytes: librdkafka takes no less",
-            )
-            high = LOWEST_MAX
-        elif high > HIGHEST_OF_PARTITION:
-            of_partition = HIGHEST_OF_PARTITION
-            high = min(high, HIGHEST_MAX)
-            self._warn(
-                "MaxBytes",
-                f"librdkafka takes no more than {HIGHEST_OF_PARTITION} bytes for each partition, "
-                f"and {HIGHEST_MAX} for a whole answer",
-            )
-        self._set("kafka.fetch.min.bytes", low, "MinBytes")
-        self._set("kafka.fetch.max.bytes", high, "MaxBytes")
-        self._set("kafka.max.partition.fetch.bytes", of_partition, "MaxBytes")
+        given = {"MinBytes": conf.min_bytes, "MaxBytes": conf.max_bytes}
+        # kafka-go panics.
+        negative = {name: size for name, size in given.items() if size < 0}
+        for name, size in negative.items():
+            self.wrong.append(f"{conf.origin(name)}: {name} must be at least 0, not {size}")
+        if negative:
+            return
+        sizes = fetch_sizes(conf.min_bytes, conf.max_bytes)
+        for name, text in sizes.warnings:
+            self._warn(name, text)
+        self._set("kafka.fetch.min.bytes", sizes.least, "MinBytes")
+        self._set("kafka.fetch.max.bytes", sizes.most, "MaxBytes")
+        self._set("kafka.max.partition.fetch.bytes", sizes.of_partition, "MaxBytes")
 
     def _wait(self, seconds: float) -> None:
         if seconds > HIGHEST_WAIT:
@@ -373,7 +352,9 @@ class _Translator:
     def _settings(self) -> Settings:
         ours = {
             name: Given(value, f"{self._origin(name)}: Kqworker")
-            for name, value in flatten({k: g.value for k, g in self.own.items() if k not in OWN})
+            for name, value in flatten(
+                {k: g.value for k, g in self.own.items() if k not in QUEUE_KEYS}
+            )
         }
         try:
             resolved = resolve([ours, self.layer])
