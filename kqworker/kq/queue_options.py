@@ -39,7 +39,11 @@ class QueueOptions:
     error_handler: ErrorHandler | None = None
 
 
-QueueOption = Callable[[QueueOptions], QueueOptions]
+@dataclass(frozen=True, slots=True)
+class QueueOption:
+    """What a function `with_…` returns."""
+
+    apply: Callable[[QueueOptions], QueueOptions]
 
 
 def with_commit_interval(seconds: float) -> QueueOption:
@@ -50,7 +54,7 @@ def with_commit_interval(seconds: float) -> QueueOption:
     """
     bound = values.seconds(0.01)
     chosen = _checked("with_commit_interval", bound, seconds) if seconds != 0 else None
-    return lambda options: replace(options, commit_interval=chosen)
+    return QueueOption(lambda options: replace(options, commit_interval=chosen))
 
 
 def with_queue_capacity(messages: int) -> QueueOption:
@@ -63,7 +67,7 @@ def with_queue_capacity(messages: int) -> QueueOption:
         ConfigError: It is something else.
     """
     chosen = _checked("with_queue_capacity", values.whole(1), messages) if messages != 0 else None
-    return lambda options: replace(options, queue_capacity=chosen)
+    return QueueOption(lambda options: replace(options, queue_capacity=chosen))
 
 
 def with_max_wait(seconds: float) -> QueueOption:
@@ -75,7 +79,7 @@ def with_max_wait(seconds: float) -> QueueOption:
         ConfigError: It is something else.
     """
     chosen = _checked("with_max_wait", values.seconds(0.001), seconds) if seconds != 0 else None
-    return lambda options: replace(options, max_wait=chosen)
+    return QueueOption(lambda options: replace(options, max_wait=chosen))
 
 
 def with_metrics(metrics: Adds) -> QueueOption:
@@ -90,7 +94,7 @@ def with_metrics(metrics: Adds) -> QueueOption:
     """
     if not callable(getattr(metrics, "add", None)):
         raise ConfigError(f"with_metrics({metrics!r}): it has no method add(seconds)")
-    return lambda options: replace(options, metrics=metrics)
+    return QueueOption(lambda options: replace(options, metrics=metrics))
 
 
 def with_error_handler(function: ErrorHandler) -> QueueOption:
@@ -113,7 +117,7 @@ def with_error_handler(function: ErrorHandler) -> QueueOption:
             f"with_error_handler({function!r}): it is called with context, message and error: "
             f"{error}"
         ) from None
-    return lambda options: replace(options, error_handler=function)
+    return QueueOption(lambda options: replace(options, error_handler=function))
 
 
 def combined(options: tuple[QueueOption, ...]) -> QueueOptions:
@@ -124,12 +128,11 @@ def combined(options: tuple[QueueOption, ...]) -> QueueOptions:
     """
     found = QueueOptions()
     for option in options:
-        changed = option(found) if callable(option) else None
-        if not isinstance(changed, QueueOptions):
+        if not isinstance(option, QueueOption):
             raise ConfigError(
                 f"{option!r} is not an option of a queue: give what a function with_… returns"
             )
-        found = changed
+        found = option.apply(found)
     return found
 
 

@@ -49,7 +49,7 @@ def test_metrics_have_a_method_add() -> None:
         with_metrics(object())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [3, with_sync_push(), print])
+@pytest.mark.parametrize("wrong", [3, with_sync_push(), pytest.fail])
 def test_what_is_no_option_of_a_queue_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="is not an option of a queue"):
         combined((wrong,))
