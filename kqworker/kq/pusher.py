@@ -43,7 +43,9 @@ class Pusher:
 
     It connects at the first push, once in each process: a pusher may be a global of a
     module, be pickled, and be there when a process forks. Everything is confirmed by all
-    in-sync replicas, and stored once even where it had to be sent twice.
+    in-sync replicas, and stored once even where it had to be sent twice. A signal handler
+    must neither push nor close: the push that it has interrupted would wait for it for ever,
+    and it for the push. Let it raise SystemExit, or set a flag.
 
     A push returns before its message is delivered. A failure is raised by whoever waits for
     the delivery; if nobody does, by the next push, which then pushes nothing, or else by
