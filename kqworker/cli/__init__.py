@@ -97,7 +97,18 @@ def main() -> NoReturn:
     # As Ctrl-C, wherever nothing else is said: the kernel keeps a TERM that nobody handles
     # from the first process of a container, which would then be waited for and killed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    program.main()
+    try:
+        program.main()
+    finally:
+        _let_go_of_a_closed_terminal()
+
+
+def _let_go_of_a_closed_terminal() -> None:
+    """Drop what could not be written: Python would try again, and exit with 120 for that."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _fill_standard_streams() -> None:

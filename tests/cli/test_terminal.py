@@ -7,6 +7,8 @@ import io
 import os
 import pty
 import struct
+import subprocess
+import sys
 import termios
 
 import pytest
@@ -138,3 +140,22 @@ def test_a_bar_stays_within_its_width(fraction: float, full: int) -> None:
 )
 def test_a_duration_is_short(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+GONE = """
+import os, pty, sys
+ours, theirs = pty.openpty()
+os.dup2(theirs, 2)
+os.close(theirs)
+os.close(ours)
+from kqworker.cli import main
+from kqworker.cli.terminal import write
+write(sys.stderr, "to nobody\\n")
+sys.argv[1:] = ["--version"]
+main()
+"""
+
+
+def test_a_terminal_that_has_gone_does_not_change_how_a_command_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", GONE], stdout=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stdout[:9]) == (0, b"kqworker ")

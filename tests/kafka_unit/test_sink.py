@@ -295,7 +295,7 @@ def test_deliveries_that_a_close_cuts_off_have_failed(broker: DevBroker) -> None
 
     assert not sink.close(0.2)
     for delivery in sent:
-        with pytest.raises(BrokerError, match="delivered: .* before the close") as raised:
+        with pytest.raises(BrokerError, match=r"delivered: .* before the close") as raised:
             delivery.wait(0)
         assert raised.value.retriable
     os.kill(broker.pid, signal.SIGCONT)
