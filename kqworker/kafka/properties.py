@@ -102,6 +102,7 @@ _OWN = {
 }
 
 _QUOTED = re.compile(r"[\"`]([\w.]+)[\"`]")
+_FILE_FAILED = re.compile(r"^(ssl\.[\w.]+\.location) failed: (.*)", re.DOTALL)
 _UNKNOWN = re.compile(r'No such configuration property: "([^"]*)"')
 
 
@@ -224,12 +225,25 @@ def _explained(reason: str, extra: Mapping[str, str]) -> str:
         known = (CONSUMER | PRODUCER | EVERY_CLIENT) - _OWN.keys()
         return f"unknown Kafka property {name!r}{did_you_mean(name, known)}"
     reason = re.sub(r"^Failed to create [\w ]+: ", "", reason.strip())
+    failed = _FILE_FAILED.match(reason)
+    if failed and failed[1] in extra:
+        file = extra[failed[1]]
+        return f"Kafka property {failed[1]!r} cannot be {file!r}: {_unusable(file, failed[2])}"
     for name in extra:
         canonical = ALIASES.get(name, name)
         if canonical in _QUOTED.findall(reason):
             value = "what it is" if is_secret(name) else repr(extra[name])
             return f"Kafka property {name!r} cannot be {value}: {reason.replace(canonical, name)}"
     return f"Kafka refuses the properties: {reason}"
+
+
+def _unusable(file: str, reason: str) -> str:
+    """Return why a file of certificates or keys cannot be used; OpenSSL names its routines."""
+    try:
+        with open(file, "rb"):  # noqa: PTH123 # as librdkafka does, with the text as it is
+            return f"not PEM, or not what it should hold ({reason})"
+    except OSError as error:
+        return str(error.strerror)
 
 
 def librdkafka_version() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,6 +171,24 @@ def test_a_wrong_value_is_told_with_librdkafka_s_reason_and_the_user_s_name_for_
 def test_values_that_do_not_go_together_are_told_with_librdkafka_s_reason() -> None:
     with pytest.raises(ConfigError, match=r"^Kafka property 'max.poll.interval.ms' cannot be '5'"):
         consumer({"max.poll.interval.ms": "5"})
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file or directory"), ("nothing", "not PEM, or not")]
+)
+def test_a_file_that_cannot_be_used_is_named(
+    compose: Compose, content: str | None, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(ConfigError) as refused:
+        compose({"security.protocol": "ssl", "ssl.ca.location": str(file)})
+
+    expected = f"Kafka property 'ssl.ca.location' cannot be {str(file)!r}: {reason}"
+    assert str(refused.value).startswith(expected)
 
 
 @EVERY
