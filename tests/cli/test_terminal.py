@@ -157,5 +157,6 @@ main()
 
 
 def test_a_terminal_that_has_gone_does_not_change_how_a_command_ends() -> None:
-    done = subprocess.run([sys.executable, "-c", GONE], stdout=subprocess.PIPE, check=False)
+    # -I: PYTHONUNBUFFERED would leave nothing to be written at the end.
+    done = subprocess.run([sys.executable, "-I", "-c", GONE], stdout=subprocess.PIPE, check=False)
     assert (done.returncode, done.stdout[:9]) == (0, b"kqworker ")
