@@ -2,7 +2,7 @@
 
 Decides what belongs together; what one handler may be is decided in `kqworker.handler`.
 Imports neither Kafka nor processes: the one way up is `push`, which opens its sink through
-`kqworker.run` at first use. Tested by tests/app/test_app.py.
+`kqworker.sinks` at first use. Tested by tests/app/test_app.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _logger = logging.getLogger("kqworker.app")
 
 
 class PushSink(Protocol):
-    """What `kqworker.run.open_sink` returns; safe to use from several threads."""
+    """What `kqworker.sinks.open_app_sink` returns; safe to use from several threads."""
 
     def send(self, output: Output) -> Delivery:
         """Produce a record; never wait for its delivery."""
@@ -263,9 +263,9 @@ class _Outlet:
                 from multiprocessing import parent_process
                 from multiprocessing.util import Finalize
 
-                from kqworker.run import open_sink
+                from kqworker.sinks import open_app_sink
 
-                self._sink = open_sink(app)
+                self._sink = open_app_sink(app)
                 self._pid = os.getpid()
                 atexit.register(self.close, 10.0)
                 if parent_process() is not None:

@@ -15,7 +15,7 @@ import random
 import signal
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,19 +29,17 @@ from kqworker.core.snapshot import Snapshot
 from kqworker.core.supervisor import Limits, Supervisor
 from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
-from kqworker.kafka import devbroker
 from kqworker.kafka.behind import Behind
-from kqworker.kafka.properties import librdkafka_version, producer_properties, protocol
+from kqworker.kafka.properties import librdkafka_version, protocol
 from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
-from kqworker.loading import importing
 from kqworker.reload import FileWatch
 from kqworker.runtime.garbage import collections
 from kqworker.runtime.loop import Loop, Signals, Stop, ending_signals
 from kqworker.runtime.process import ProcessWorkers
 from kqworker.runtime.reap import reap_adopted
 from kqworker.runtime.spec import WorkerSpec
-from kqworker.runtime.start import in_worker
+from kqworker.runtime.start import refuse_on_import
 from kqworker.types import Failure, TopicPartition
 from kqworker.watch import Banner, HandlerLine, Quiet, Summary, Watch
 
@@ -122,38 +120,6 @@ def run(
     """
     refuse_on_import()
     return _Run(app, settings, reference, watch or Quiet(), stop or Stop()).run()
-
-
-def refuse_on_import() -> None:
-    """Refuse to run while a module with a handler is imported.
-
-    Raises:
-        ConfigError: This is a worker, or the process that imports the handler beforehand.
-    """
-    if in_worker() or importing():
-        raise ConfigError(
-            "a module with a handler starts a run when it is imported, and workers import it: "
-            'put the start under `if __name__ == "__main__":`'
-        )
-
-
-def open_sink(app: App) -> KafkaSink:
-    """Return a sink for `app.push` outside of workers, by the environment, files and the app.
-
-    Raises:
-        ConfigError: There are no brokers, or something is wrong with the settings.
-    """
-    settings = config.load({}).resolve(config.of_app(app)).settings
-    if settings.brokers is None:
-        found = devbroker.running()
-        if found is None:
-            raise ConfigError(
-                "no brokers to push to: give App(brokers=…), KQWORKER_BROKERS, or `brokers:` in "
-                "kqworker.yaml; or start the built-in broker: kqworker broker"
-            )
-        settings = replace(settings, brokers=(found,))
-    to = preflight.connection(settings)
-    return KafkaSink(producer_properties(to.brokers, to.kafka))
 
 
 class _Run:

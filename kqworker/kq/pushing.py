@@ -300,10 +300,7 @@ def closed(topic: str) -> RuntimeError:
 
 def _open(addrs: tuple[str, ...], kafka: dict[str, str]) -> KafkaSink:
     # Here, and not above: what a handler's module imports, every worker imports.
-    from kqworker import preflight
-    from kqworker.kafka.properties import producer_properties
-    from kqworker.kafka.sink import KafkaSink
     from kqworker.settings import Settings
+    from kqworker.sinks import open_sink
 
-    to = preflight.connection(Settings(brokers=addrs, kafka=kafka))
-    return KafkaSink(producer_properties(to.brokers, to.kafka))
+    return open_sink(Settings(brokers=addrs, kafka=kafka))

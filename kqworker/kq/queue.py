@@ -22,6 +22,7 @@ from kqworker.kq.queue_options import QueueOption, combined
 from kqworker.kq.translate import translate
 from kqworker.lines import PlainWatch
 from kqworker.runtime.loop import Stop
+from kqworker.runtime.start import refuse_on_import
 from kqworker.settings import Settings
 
 if TYPE_CHECKING:
@@ -123,11 +124,11 @@ class Queue:
         Raises:
             RuntimeError, ConfigError, BrokerError, WorkerLost: As `start`.
         """
-        # librdkafka, which a program that only makes a queue need not load.
-        from kqworker.run import AppReference, refuse_on_import, run
-
         # Before the warnings, which each worker would repeat.
         refuse_on_import()
+        # librdkafka, which a program that only makes a queue need not load.
+        from kqworker.run import AppReference, run
+
         with self._lock:
             if self._started:
                 raise RuntimeError(f"{self!r} has been started before: make a new one")
@@ -175,8 +176,6 @@ class _MustQueue(Queue):
     """A queue that ends the program where it cannot go on."""
 
     def start(self) -> Exit:
-        from kqworker.run import refuse_on_import
-
         # Whoever imports the module is told, and must not be ended.
         refuse_on_import()
         try:

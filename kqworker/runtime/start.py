@@ -25,6 +25,8 @@ from multiprocessing import forkserver, reduction
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from kqworker.errors import ConfigError
+from kqworker.loading import importing
 from kqworker.runtime import preload
 from kqworker.runtime.spec import WorkerSpec
 
@@ -41,6 +43,19 @@ def in_worker() -> bool:
     """Return whether this process is a worker, or what workers are forked from."""
     named = multiprocessing.current_process().name.startswith(WORKER)
     return named or preload.server is not None
+
+
+def refuse_on_import() -> None:
+    """Refuse to run while a module with a handler is imported.
+
+    Raises:
+        ConfigError: This is a worker, or the process that imports the handler beforehand.
+    """
+    if in_worker() or importing():
+        raise ConfigError(
+            "a module with a handler starts a run when it is imported, and workers import it: "
+            'put the start under `if __name__ == "__main__":`'
+        )
 
 
 def forget(process: BaseProcess) -> None:

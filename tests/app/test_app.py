@@ -34,17 +34,17 @@ class RecordingSink:
 
 @pytest.fixture
 def sinks(monkeypatch: pytest.MonkeyPatch) -> list[RecordingSink]:
-    """The sinks that pushes have opened; the composition root is replaced."""
+    """The sinks that pushes have opened; what opens them is replaced."""
     opened: list[RecordingSink] = []
 
-    def open_sink(app: App) -> RecordingSink:
+    def open_app_sink(app: App) -> RecordingSink:
         assert isinstance(app, App)
         opened.append(RecordingSink())
         return opened[-1]
 
-    root = ModuleType("kqworker.run")
-    root.open_sink = open_sink  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "kqworker.run", root)
+    sinks = ModuleType("kqworker.sinks")
+    sinks.open_app_sink = open_app_sink  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "kqworker.sinks", sinks)
     return opened
 
 

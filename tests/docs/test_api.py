@@ -82,7 +82,7 @@ def test_the_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         def close(self, timeout: float) -> bool:
             return True
 
-    monkeypatch.setattr("kqworker.run.open_sink", lambda app: Sink())
+    monkeypatch.setattr("kqworker.sinks.open_app_sink", lambda app: Sink())
     (example,) = re.findall(r"<!-- example -->\n```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, object] = {"__name__": "example"}
 

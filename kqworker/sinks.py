@@ -1,0 +1,48 @@
+"""Where records go that are pushed outside of workers: a sink by settings, or by an app's.
+
+Decides which settings count for a push, and that the built-in broker serves where nothing
+names a cluster. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_kq_pusher.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kqworker import config, preflight
+from kqworker.errors import ConfigError
+from kqworker.kafka import devbroker
+from kqworker.kafka.properties import producer_properties
+from kqworker.kafka.sink import KafkaSink
+
+if TYPE_CHECKING:
+    from kqworker.app import App
+    from kqworker.settings import Settings
+
+
+def open_sink(settings: Settings) -> KafkaSink:
+    """Return a sink to where settings lead.
+
+    Raises:
+        ConfigError: There are no brokers, or librdkafka refuses a property.
+    """
+    to = preflight.connection(settings)
+    return KafkaSink(producer_properties(to.brokers, to.kafka))
+
+
+def open_app_sink(app: App) -> KafkaSink:
+    """Return a sink for `app.push`, by the environment, files and the app.
+
+    Raises:
+        ConfigError: There are no brokers, or something is wrong with the settings.
+    """
+    settings = config.load({}).resolve(config.of_app(app)).settings
+    if settings.brokers is None:
+        found = devbroker.running()
+        if found is None:
+            raise ConfigError(
+                "no brokers to push to: give App(brokers=…), KQWORKER_BROKERS, or `brokers:` in "
+                "kqworker.yaml; or start the built-in broker: kqworker broker"
+            )
+        settings = replace(settings, brokers=(found,))
+    return open_sink(settings)
