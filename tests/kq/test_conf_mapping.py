@@ -48,6 +48,7 @@ def test_what_fits_is_taken(field: str, given: object, value: object) -> None:
         ("Name", True, "Name must be text (put it in quotes), not true"),
         ("Name", ["a"], "Name must be text, not a list"),
         ("Brokers", "a:1,b:2", "Brokers must be a list of texts, not 'a:1,b:2'"),
+        ("Brokers", "10.0.0.1:9", "Brokers must be a list of texts, not '10.0.0.1:9'"),
         ("Brokers", {}, "Brokers must be a list of texts, not a mapping"),
         ("Brokers", ["a", True], "Brokers[1] must be text, not true"),
         ("Brokers", ["a", ["b"]], "Brokers[1] must be text, not a list"),
