@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-from kqworker import values
+from kqworker import forks, values
 from kqworker.context import collect, without_pushes
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
@@ -255,22 +255,15 @@ class _Outlet:
     def open(self, app: App) -> PushSink:
         with self._lock:
             if self._sink is not None and self._pid != os.getpid():
-                # librdkafka's threads did not survive the fork: neither use nor close it.
-                _left_by_forks.append(self._sink)
+                forks.leave(self._sink)
                 self._sink = None
             if self._sink is None:
                 # Only where something is pushed: workers and apps start sooner without.
-                from multiprocessing import parent_process
-                from multiprocessing.util import Finalize
-
                 from kqworker.sinks import open_app_sink
 
                 self._sink = open_app_sink(app)
                 self._pid = os.getpid()
-                atexit.register(self.close, 10.0)
-                if parent_process() is not None:
-                    # Before Python 3.13 its processes end without the handlers of atexit.
-                    Finalize(None, self.close, args=(10.0,), exitpriority=0)
+                forks.at_exit(self.close, 10.0)
             return self._sink
 
     def close(self, timeout: float) -> bool:
@@ -283,10 +276,6 @@ class _Outlet:
         if not delivered:
             _logger.error("pushes were not delivered within %g s", timeout)
         return delivered
-
-
-# Referenced for ever, because collecting a handle from before a fork hangs.
-_left_by_forks: list[PushSink] = []
 
 
 def _checked(name: str, parse: values.Parse[R], value: object) -> R:

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import atexit
 import logging
-import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.util import Finalize
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from kqworker import values
+from kqworker import forks, values
 from kqworker.context import is_collecting
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError, ConfigError, KQWorkerError
@@ -237,15 +235,11 @@ class Pusher:
             if self._closed:
                 raise closed(self._topic)
             if self._producer is not None and self._producer.pid != os.getpid():
-                # librdkafka's threads did not survive the fork: neither use nor close it.
-                _left_by_forks.append(self._producer)
+                forks.leave(self._producer)
                 self._producer = None
             if self._producer is None:
                 self._producer = PushProducer(self._addrs, self._topic, self._options, self._waits)
-                atexit.register(self._at_exit)
-                if multiprocessing.parent_process() is not None:
-                    # Before Python 3.13 its processes end without the handlers of atexit.
-                    Finalize(None, self._at_exit, exitpriority=0)
+                forks.at_exit(self._at_exit)
             return self._producer
 
     def _at_exit(self) -> None:
@@ -274,10 +268,6 @@ def _restored(
     kind: type[Pusher], addrs: tuple[str, ...], topic: str, options: PushOptions
 ) -> Pusher:
     return kind(addrs, topic, PushOption(lambda _: options))
-
-
-# Referenced for ever, because collecting a handle from before a fork hangs.
-_left_by_forks: list[PushProducer] = []
 
 
 def _bytes(what: str, given: str | bytes) -> bytes:
