@@ -8,19 +8,18 @@ tests/interop/test_conf.py.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from kqworker.errors import ConfigError
-from kqworker.exits import Exit
 from kqworker.kq import fields
 from kqworker.kq.environment import expand
 from kqworker.kq.fields import Kind
 from kqworker.kq.formats import READERS, read_json_value
 from kqworker.kq.mapping import ZEROS, Mapped, Note, allowed, decode
+from kqworker.kq.must import end
 from kqworker.kq.trees import FormatError
 from kqworker.values import MASK
 
@@ -281,12 +280,7 @@ def must_load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
     try:
         return load(path, use_env=use_env)
     except ConfigError as error:
-        _exit(error)
-
-
-def _exit(error: ConfigError) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(int(Exit.USAGE))
+        end(error)
 
 
 def _unserved(mapped: Mapped) -> Iterator[Note]:

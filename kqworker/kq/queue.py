@@ -8,16 +8,16 @@ Tested by tests/kq/test_queue.py and tests/kafka/test_kq.py.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from kqworker import logs
-from kqworker.errors import BrokerError, ConfigError, KQWorkerError, WorkerLost
-from kqworker.exits import Exit, exit_of
+from kqworker.errors import BrokerError, ConfigError, WorkerLost
+from kqworker.exits import Exit
 from kqworker.kq.conf import KqConf
 from kqworker.kq.consuming import QueueApp, function_of
+from kqworker.kq.must import end
 from kqworker.kq.queue_options import QueueOption, combined
 from kqworker.kq.translate import translate
 from kqworker.lines import PlainWatch
@@ -169,7 +169,7 @@ def must_new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queu
     try:
         return _MustQueue(conf, handler, *options)
     except ConfigError as error:
-        _end(error)
+        end(error)
 
 
 class _MustQueue(Queue):
@@ -181,13 +181,7 @@ class _MustQueue(Queue):
         try:
             return super().start()
         except (ConfigError, BrokerError, WorkerLost) as error:
-            _end(error)
-
-
-def _end(error: KQWorkerError) -> NoReturn:
-    text = str(error).replace("\n", "\n       ")
-    print(f"error: {text}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(int(exit_of(error))) from None
+            end(error)
 
 
 def _require_ca(conf: KqConf) -> None:

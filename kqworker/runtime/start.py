@@ -3,8 +3,8 @@
 Never by fork: librdkafka's threads do not survive it. A process is killed when the thread
 that started it ends, so workers are started from the loop's thread, and the forkserver from
 one that ends with the process: bringing a forkserver up may mean importing a large app,
-and the loop does not wait for that. Refuses, in
-any of these, a run of its own. Knows nothing of what workers do.
+and the loop does not wait for that. Refuses a run in any of these. Knows nothing of what
+workers do.
 Tested by tests/runtime/test_boot.py, test_main_module.py, test_forkserver.py,
 test_starters.py.
 """

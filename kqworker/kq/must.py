@@ -1,0 +1,24 @@
+"""What `must_…` means: an error that nobody can act on here ends the program.
+
+Decides how it is told, as the command line does. Tested by tests/kq/test_conf.py and
+tests/kq/test_queue.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from kqworker.errors import KQWorkerError
+from kqworker.exits import exit_of
+
+
+def end(error: KQWorkerError) -> NoReturn:
+    """Write `error: …` to standard error, and end the program.
+
+    Raises:
+        SystemExit: With the code of the command line.
+    """
+    text = str(error).replace("\n", "\n       ")
+    print(f"error: {text}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(int(exit_of(error))) from None
