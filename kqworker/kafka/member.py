@@ -288,7 +288,8 @@ class Member:
 
     def _execute(self, command: SourceCommand) -> None:
         match command:
-            case Commit():
+            case Commit() | Release():
+                # A Release comes too late here; what of its partitions came back may be committed.
                 self._commits.ask(self._consumer, command.marks)
             case Fetching():
                 self._fetching = command.on
@@ -298,9 +299,6 @@ class Member:
             case Resume():
                 self._pauses.resume(command.partitions)
                 self._pauses.apply(self._consumer, self.owned)
-            case Release():
-                # Too late: the partitions have gone. What of them came back may be committed.
-                self._commits.ask(self._consumer, command.marks)
             case _:
                 assert_never(command)
 
