@@ -1,7 +1,7 @@
 """Several queues in one process, started and stopped together; go-zero's ServiceGroup.
 
 Decides what a signal and a queue's failure mean for the others. Each queue has its loop in
-a thread of its own. Tested by tests/kq/test_group.py and tests/kafka/test_kq.py.
+a thread of its own. Tested by tests/kq/test_group.py and tests/kafka/test_kq_stops.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.kafka.cluster import Cluster
 from tests.kafka.command import Command
+from tests.kafka.fixtures import NewTopic
+from tests.kafka.programs import Program
+from tests.kafka.shops import Shop, Start
 from tests.kafka.supervisors import Supervise
 
 
@@ -23,3 +27,23 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
 def kqworker(tmp_path: Path) -> Command:
     """Runs commands in a directory of the test's own."""
     return Command(tmp_path)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts programs in the test's directory, and sees to their end."""
+    started: list[Program] = []
+
+    def start(*arguments: str, **environment: str) -> Program:
+        started.append(Program(*arguments, folder=tmp_path, environment=environment))
+        return started[-1]
+
+    yield start
+    for program in started:
+        program.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, kafka: Cluster, topic: NewTopic) -> Shop:
+    """A queue's directory, and a topic of two partitions."""
+    return Shop(tmp_path, kafka, topic(2))

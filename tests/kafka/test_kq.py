@@ -2,106 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import signal
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from tests.kafka import certificates
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.node import PASSWORD, USER
-from tests.kafka.programs import Program
 from tests.kafka.records import consume, produce
-from tests.kafka.supervisors import ROOT
-
-EXAMPLE = ROOT / "examples" / "go_queue"
-PROGRAM = """\
-import sys
-import kqworker.kq as kq
-
-{handler}
-
-c = kq.must_load("config.yaml")
-q = kq.must_new_queue(c, kq.with_handle(handle){options})
-with q:
-    print("exit", int(q.start()))
-"""
-
-Start = Callable[..., Program]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts programs in the test's directory, and sees to their end."""
-    started: list[Program] = []
-
-    def start(*arguments: str, **environment: str) -> Program:
-        started.append(Program(*arguments, folder=tmp_path, environment=environment))
-        return started[-1]
-
-    yield start
-    for program in started:
-        program.close()
-
-
-class Shop:
-    """A directory with a queue's configuration and program.
-
-    Args:
-        folder: The directory.
-        cluster: Where to.
-        topic: What is consumed, by a group of the same name.
-    """
-
-    def __init__(self, folder: Path, cluster: Cluster, topic: str) -> None:
-        self.folder = folder
-        self.cluster = cluster
-        self.topic = topic
-
-    def configure(self, name: str = "config.yaml", **fields: Any) -> None:
-        """Write a configuration; `Kqworker` adds to what ends the run at the end of the topic."""
-        known: dict[str, Any] = {
-            "Name": "shop",
-            "Brokers": self.cluster.bootstrap.split(","),
-            "Group": f"g-{self.topic}",
-            "Topic": self.topic,
-            "Offset": "first",
-            "Consumers": 1,
-            "Processors": 2,
-            "MinBytes": 1,
-            "Log": {"Encoding": "plain"},
-        }
-        # JSON is YAML.
-        (self.folder / name).write_text(json.dumps(known | fields))
-
-    def program(self, handler: str, options: str = "") -> None:
-        """Write main.py; the handler's source defines `handle`."""
-        text = PROGRAM.format(handler=handler, options=options)
-        (self.folder / "main.py").write_text(text)
-
-    def committed(self) -> dict[int, int]:
-        """What the group has committed, by partition."""
-        found = self.cluster.committed(f"g-{self.topic}", self.topic)
-        return {partition: each.offset for partition, each in found.items()}
-
-
-@pytest.fixture
-def shop(tmp_path: Path, kafka: Cluster, topic: NewTopic) -> Shop:
-    return Shop(tmp_path, kafka, topic(2))
-
-
-CAUGHT_UP: Mapping[str, object] = {"until_caught_up": True}
-
-
-def values(count: int) -> list[bytes]:
-    return [b"%d" % number for number in range(count)]
+from tests.kafka.shops import CAUGHT_UP, EXAMPLE, Shop, Start, values
 
 
 def test_the_program_of_the_documents_runs_without_a_guard(shop: Shop, start: Start) -> None:
@@ -277,147 +189,6 @@ def test_a_killed_worker_loses_nothing(shop: Shop, start: Start) -> None:
     program.until(whole, "all handled")
     assert program.terminate() == 0, program
     assert shop.committed() == {0: 750, 1: 750}
-
-
-# -- the end
-
-THREAD = """\
-import threading
-import kqworker.kq as kq
-
-c = kq.must_load("config.yaml")
-q = kq.must_new_queue(c, kq.with_handle(lambda k, v: print(f"=> {v}")))
-
-def wait():
-    input()
-    q.stop()
-
-threading.Thread(target=wait).start()
-print("exit", int(q.start()))
-"""
-
-
-def test_another_thread_stops_it(shop: Shop, start: Start) -> None:
-    shop.configure()
-    (shop.folder / "main.py").write_text(THREAD)
-    produce(shop.cluster, shop.topic, values(10), partitions=2)
-
-    program = start("main.py")
-    program.until(lambda: len(program.starting("=> ")) == 10, "10 handled")
-    assert program.process.stdin is not None
-    program.process.stdin.write(b"\n")
-    program.process.stdin.flush()
-
-    assert program.wait() == 0, program
-    assert program.starting("exit ") == ["0"]
-    assert "told to stop: draining" in program.output
-    assert shop.committed() == {0: 5, 1: 5}
-
-
-SLOW = """\
-import os, time
-
-def handle(key, value):
-    print("begun", value)
-    time.sleep({seconds})
-    print("done", value)
-"""
-
-
-def test_a_stop_drains_what_is_being_handled(shop: Shop, start: Start) -> None:
-    shop.configure()
-    shop.program(SLOW.format(seconds=0.5))
-    produce(shop.cluster, shop.topic, values(40), partitions=2)
-
-    program = start("main.py")
-    program.until(lambda: len(program.starting("begun ")) == 2, "2 begun")
-
-    assert program.terminate() == 0, program
-    assert sorted(program.starting("begun ")) == sorted(program.starting("done "))
-    assert len(program.starting("done ")) < 10
-
-
-def test_wait_time_bounds_the_drain(shop: Shop, start: Start) -> None:
-    shop.configure(Shutdown={"WaitTime": "200ms"})
-    shop.program(SLOW.format(seconds=3600))
-    produce(shop.cluster, shop.topic, values(2), partitions=2)
-
-    program = start("main.py")
-    program.until(lambda: len(program.starting("begun ")) == 2, "2 begun")
-
-    assert program.terminate() == 0, program
-    assert program.starting("exit ") == ["4"]
-    assert "abandoned" in program.output
-
-
-def test_a_second_interrupt_stops_now(shop: Shop, start: Start) -> None:
-    shop.configure(Shutdown={"WaitTime": "600s"})
-    shop.program(SLOW.format(seconds=3600))
-    produce(shop.cluster, shop.topic, values(2), partitions=2)
-
-    program = start("main.py")
-    program.until(lambda: len(program.starting("begun ")) == 2, "2 begun")
-    program.process.send_signal(signal.SIGINT)
-    program.until(lambda: "Ctrl-C: draining" in program.output, "draining")
-    program.process.send_signal(signal.SIGINT)
-
-    assert program.wait() == 0, program
-    assert program.starting("exit ") == ["4"]
-
-
-# -- several queues
-
-GROUP = """\
-import kqworker.kq as kq
-
-group = kq.ServiceGroup()
-for name in ("one.yaml", "two.yaml"):
-    c = kq.must_load(name)
-    group.add(kq.must_new_queue(c, lambda k, v, name=name: print(name, v)))
-with group:
-    print("exit", int(group.start()))
-"""
-
-
-def test_two_queues_of_one_process_run_side_by_side(
-    shop: Shop, start: Start, topic: NewTopic
-) -> None:
-    other = Shop(shop.folder, shop.cluster, topic(2))
-    shop.configure("one.yaml")
-    other.configure("two.yaml", Name="other")
-    (shop.folder / "main.py").write_text(GROUP)
-    produce(shop.cluster, shop.topic, values(50), partitions=2)
-    produce(shop.cluster, other.topic, values(50), partitions=2)
-
-    program = start("main.py")
-    program.until(lambda: len(program.starting("one.yaml ")) == 50, "50 of the first")
-    program.until(lambda: len(program.starting("two.yaml ")) == 50, "50 of the second")
-    workers = program.workers()
-
-    assert len(workers) == 4
-    workers[0].kill()
-    workers[3].kill()
-    produce(shop.cluster, shop.topic, [b"more"])
-    produce(shop.cluster, other.topic, [b"more"])
-    program.until(lambda: program.output.count(" more\n") == 2, "both go on")
-    assert program.terminate() == 0, program
-    assert program.starting("exit ") == ["0"]
-    assert shop.committed() == other.committed() == {0: 26, 1: 25}
-    assert not psutil.wait_procs(workers, 1.0)[1]
-
-
-def test_when_one_queue_fails_the_other_drains_and_the_error_is_raised(
-    shop: Shop, start: Start
-) -> None:
-    shop.configure("one.yaml")
-    shop.configure("two.yaml", Topic="nobody-has-made-it", Group="other")
-    (shop.folder / "main.py").write_text(GROUP)
-
-    program = start("main.py")
-
-    assert program.wait() != 0, program
-    assert "topic 'nobody-has-made-it' does not exist" in program.output
-    assert not program.starting("exit ")
 
 
 # -- TLS and the login
