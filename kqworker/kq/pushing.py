@@ -85,7 +85,6 @@ class PushProducer:
 
     Attributes:
         pid: The process that it works in.
-        counts: Whether a push may ask Kafka how many partitions there are.
 
     Raises:
         ConfigError: librdkafka refuses an option, such as a certificate.
