@@ -124,6 +124,7 @@ def commits(cluster: Cluster, group: str) -> list[Commit]:
         # Versions from 4 on are flexible: lengths are varints, one more than they count.
         at = 10 + (4 if version >= 3 else 0)
         metadata = _text(value, at)[0] if version < 4 else _compact_text(value, at)
+        metadata = metadata.removesuffix("\0")  # confluent_kafka counts C's end of text
         when = message.timestamp()[1] / 1000
         found.append(Commit(topic, partition, offset, metadata, when))
     return found
