@@ -228,7 +228,9 @@ class _Translator:
                 "longer would end by the socket's timeout"
             )
             seconds = HIGHEST_WAIT
-        self._option("kafka.fetch.wait.max.ms", round(seconds * 1000), "with_max_wait")
+        # Of kafka-go's wait a part is for the way: it asks the broker to wait that much less.
+        asked = seconds - min(1.0, seconds / 4)
+        self._option("kafka.fetch.wait.max.ms", round(asked * 1000), "with_max_wait")
 
     def _log(self) -> None:
         log = self.conf.log

@@ -46,7 +46,7 @@ def test_defaults_mean_what_they_mean_to_go_queue() -> None:
         "fetch.min.bytes": "10240",
         "fetch.max.bytes": "10485760",
         "max.partition.fetch.bytes": "10485760",
-        "fetch.wait.max.ms": "1000",
+        "fetch.wait.max.ms": "750",
     }
     assert (translation.ordering, translation.dead_letter) == (Ordering.UNORDERED, None)
     assert translation.warnings == ()
@@ -80,7 +80,9 @@ def test_a_negative_size_is_an_error(field: str) -> None:
         translate(conf(**{field: -1}))
 
 
-@pytest.mark.parametrize(("seconds", "ms"), [(0.25, "250"), (59.0, "59000"), (3600.0, "59000")])
+@pytest.mark.parametrize(
+    ("seconds", "ms"), [(0.2, "150"), (1.0, "750"), (59.0, "58000"), (3600.0, "58000")]
+)
 def test_a_wait_is_one_that_librdkafka_takes(seconds: float, ms: str) -> None:
     translation = translate(conf(), max_wait=seconds)
 
