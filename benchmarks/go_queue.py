@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import struct
 import subprocess
 import sys
@@ -42,6 +43,8 @@ DEFAULTS: Mapping[str, object] = {}
 TWO: Mapping[str, object] = {"Processors": 2}
 # Not to wait for 10 KiB, kq's default, which takes both a third of a second at this rate.
 AT_ONCE: Mapping[str, object] = {"MinBytes": 1}
+# As for the handlers of an app over a bare poll loop.
+MOST_ADDED_MS: Mapping[float, float] = {0.5: 1.0, 0.99: 8.0}
 
 
 def nothing(key: str, value: str) -> None:
@@ -204,19 +207,30 @@ def main(brokers: str) -> bool:
             ratios = [ours / original for ours, original in zip(here, there, strict=True)]
             note = f"{max(here):,.0f}/s, go-queue {max(there):,.0f}/s at best"
             met = ground.say(f"no-op, {name}, ours to go-queue", ratios, 1.0, note) and met
-        for name, fields in (
-            ("8 processors", DEFAULTS),
-            ("8 processors, MinBytes 1", AT_ONCE),
-            ("2 processors, MinBytes 1", {**TWO, **AT_ONCE}),
-        ):
-            rounds = [
-                (sides.latency_there(fields), sides.latency_here(fields)) for _ in range(ROUNDS)
-            ]
-            for q in (0.5, 0.99):
-                pairs = [(ground.quantile(a, q), ground.quantile(b, q)) for a, b in rounds]
+        for name, fields in (("8 processors", DEFAULTS), ("2 processors", TWO)):
+            for q, pairs in rounds_of(sides, fields).items():
                 ratios = [original / ours for original, ours in pairs]
                 ms = [f"{1000 * min(side):.2f} ms" for side in zip(*pairs, strict=True)]
                 text = f"p{100 * q:.0f} of latency, {name}, go-queue to ours"
                 note = f"{ms[1]}, go-queue {ms[0]} at best"
                 met = ground.say(text, ratios, 1.0, note) and met
+        # Here nothing hides the way into another process, which go-queue's handlers have not.
+        for q, pairs in rounds_of(sides, AT_ONCE).items():
+            added = statistics.median(1000 * (ours - original) for original, ours in pairs)
+            bound = MOST_ADDED_MS[q]
+            print(
+                f"p{100 * q:.0f} of latency, MinBytes 1, added to go-queue's: {added:+.2f} ms "
+                f"(at most {bound:g})",
+                flush=True,
+            )
+            met = met and added <= bound
     return met
+
+
+def rounds_of(sides: Sides, fields: Mapping[str, object]) -> dict[float, list[tuple[float, float]]]:
+    """Return, for the median and the 99th percentile, the original's and ours of each round."""
+    rounds = [(sides.latency_there(fields), sides.latency_here(fields)) for _ in range(ROUNDS)]
+    return {
+        q: [(ground.quantile(a, q), ground.quantile(b, q)) for a, b in rounds]
+        for q in MOST_ADDED_MS
+    }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from kqworker.errors import KQWorkerError
 from kqworker.kq.push_options import PushOption
-from kqworker.kq.pusher import CLOSE_TIMEOUT, Pusher
+from kqworker.kq.pusher import CLOSE_TIMEOUT, Pusher, close_timeout
 from kqworker.kq.trace import inject
 from kqworker.types import Headers
 
@@ -176,7 +176,7 @@ class AsyncPusher:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            await self.close()
+            await self.close(close_timeout(error))
         except KQWorkerError as failure:
             if error is None:
                 raise

@@ -135,7 +135,7 @@ class _Run:
 
     def _run(self) -> None:
         try:
-            self.exit = self.queue.start()
+            self.exit = self.queue.serve()
         except BaseException as error:  # it is raised in the thread that waits
             self.error = error
         self.ended = True

@@ -34,6 +34,7 @@ _logger = logging.getLogger("kqworker.kq")
 CLOSE_TIMEOUT = 30.0
 # At the interpreter's exit nobody waits for longer.
 EXIT_TIMEOUT = 10.0
+HURRIED_TIMEOUT = 1.0
 
 
 class Pusher:
@@ -176,7 +177,7 @@ class Pusher:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self.close()
+            self.close(close_timeout(error))
         except KQWorkerError as failure:
             if error is None:
                 raise
@@ -248,6 +249,14 @@ class Pusher:
         except KQWorkerError as error:
             # Nobody is left whom an exception could reach.
             _logger.error("%s", error)
+
+
+def close_timeout(error: BaseException | None) -> float:
+    """Return the seconds to wait for deliveries after a `with` that this has ended.
+
+    Ctrl-C and a cancellation are answered soon, and not when Kafka has come back.
+    """
+    return HURRIED_TIMEOUT if error and not isinstance(error, Exception) else CLOSE_TIMEOUT
 
 
 def new_pusher(addrs: str | Sequence[str], topic: str, *options: PushOption) -> Pusher:

@@ -106,7 +106,16 @@ class Queue:
         Raises:
             RuntimeError: It has been started before.
             ConfigError, BrokerError, WorkerLost: It cannot start, or not go on; a queue of
-                `must_new_queue` ends the program instead.
+                `must_new_queue` ends the program instead, with the code of `kqworker run`,
+                which it also does where it would return another code than 0.
+        """
+        return self.serve()
+
+    def serve(self) -> Exit:
+        """Do as `start`, for a `ServiceGroup`: how it ended is returned in every case.
+
+        Raises:
+            RuntimeError, ConfigError, BrokerError, WorkerLost: As `start`.
         """
         settings = self.settings
         logs.configure(settings.log_level, settings.log_format)
@@ -163,8 +172,9 @@ def must_new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queu
     """Return a queue as `new_queue` does; what goes wrong ends the program, in `start` too.
 
     Raises:
-        SystemExit: After `error: …` on standard error; with the code of the command line, 2
-            for a mistake, 3 if Kafka cannot be reached or a topic is missing.
+        SystemExit: With the code of the command line. After `error: …` on standard error it
+            is 2 for a mistake, 3 if Kafka cannot be reached or a topic is missing; `start`
+            ends with 4 if work was abandoned.
     """
     try:
         return _MustQueue(conf, handler, *options)
@@ -176,10 +186,17 @@ class _MustQueue(Queue):
     """A queue that ends the program where it cannot go on."""
 
     def start(self) -> Exit:
+        code = self.serve()
+        if code is not Exit.CLEAN:
+            # The documents' main does not look at it, and must not seem to have done all.
+            raise SystemExit(int(code))
+        return code
+
+    def serve(self) -> Exit:
         # Whoever imports the module is told, and must not be ended.
         refuse_on_import()
         try:
-            return super().start()
+            return super().serve()
         except (ConfigError, BrokerError, WorkerLost) as error:
             end(error)
 

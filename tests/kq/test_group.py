@@ -24,7 +24,7 @@ class FakeQueue(Queue):
         self.now: list[bool] = []
         self._ends = ends
 
-    def start(self) -> Exit:
+    def serve(self) -> Exit:
         self.began.set()
         if isinstance(self._ends, Exception):
             raise self._ends

@@ -176,6 +176,18 @@ def test_a_full_buffer_holds_up_a_push_and_then_raises(broker: DevBroker, topic:
     assert len(stored(broker, topic, 10)) == 10
 
 
+def test_ctrl_c_in_a_with_does_not_wait_for_kafka_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kqworker.kq.pusher.CLOSE_TIMEOUT", 3600.0)
+
+    with pytest.raises(KeyboardInterrupt) as raised, Pusher("127.0.0.1:1", "test") as pusher:
+        pusher.push("1")
+        raise KeyboardInterrupt
+
+    assert "1 message" in raised.value.__notes__[0]
+
+
 def test_a_push_goes_on_when_there_is_room_again(broker: DevBroker, topic: str) -> None:
     with Pusher(broker.address, topic, with_buffer(messages=10)) as pusher:
         for number in range(500):

@@ -104,6 +104,18 @@ def test_the_start_of_a_must_queue_ends_the_program_as_the_command_does(
     assert capsys.readouterr().err.startswith("error: cannot reach Kafka at 127.0.0.1:1: ")
 
 
+def test_a_must_queue_that_abandons_work_does_not_end_the_program_with_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Queue, "serve", lambda _: Exit.ABANDONED)
+
+    with pytest.raises(SystemExit) as ended:
+        must_new_queue(conf(), handle).start()
+
+    assert ended.value.code == 4
+    assert new_queue(conf(), handle).start() is Exit.ABANDONED
+
+
 def test_a_stop_ends_the_wait_for_kafka() -> None:
     queue = new_queue(conf(), handle)
     asking = threading.Timer(0.3, queue.stop)
