@@ -23,6 +23,7 @@ KINDS = 512
 _THREAD = re.compile(r"^\[thrd:[^]]*\]: ")
 # "(after 0ms in state CONNECT, 30 identical error(s) suppressed)"
 _AFTER = re.compile(r" \(after \d+ms in state .*\)$")
+_RETRYING = ": retrying"
 _NUMBER = re.compile(r"\d+")
 
 
@@ -50,6 +51,9 @@ class ClientLog:
             # Somebody set the property `debug` to see every one of them.
             self._logger.debug("%s", text, extra={"facility": facility, "client": client})
             return
+        if facility == "GETPID" and text.endswith(_RETRYING):
+            # The first idempotent producer of a new cluster comes before its coordinator.
+            level = logging.INFO
         self._say(level, facility, client, plain(text))
 
     def error(self, error: KafkaError) -> None:

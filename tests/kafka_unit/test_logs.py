@@ -56,6 +56,16 @@ def test_a_line_loses_its_thread_and_its_duration(
     )
 
 
+def test_a_coordinator_that_still_loads_is_no_warning(
+    log: ClientLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "Failed to acquire idempotence PID from broker b:1/0: Broker: "
+    for reason in ("Coordinator load in progress: retrying", "Cluster authorization failed"):
+        log.log(logging.WARNING, "%s", "GETPID", "rdkafka#producer-1", text + reason)
+
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+
+
 def test_repeats_are_counted_and_told_with_the_next_line_of_the_kind(
     log: ClientLog, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
