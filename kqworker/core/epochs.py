@@ -203,24 +203,26 @@ class Epochs:
         return marks, reports
 
     def answered(self, event: Committed) -> list[Report]:
-        """Take the broker's answer; a commit that failed was no commit."""
+        """Take the broker's answer; a commit that failed was no commit.
+
+        An answer to a former epoch's commit may come late. It counts if that was of the very
+        same mark: such a success is as good, and such a failure costs one more try.
+        """
         reports = []
-        for partition, offset in event.offsets.items():
+        for partition, mark in event.marks.items():
             epoch = self._epochs.get(partition)
-            if epoch is None or epoch.asked is None or epoch.asked.offset != offset:
+            if epoch is None or epoch.asked != mark:
                 continue
-            asked, epoch.asked = epoch.asked, None
+            epoch.asked = None
             if event.error is None:
-                epoch.committed = asked
+                epoch.committed = mark
                 continue
             if event.too_large:
                 # The limit is the broker's setting: find it by halving.
-                epoch.budget = max(len(asked.metadata), 2) // 2
+                epoch.budget = max(len(mark.metadata), 2) // 2
             failure = Failure("CommitFailed", event.error)
             reports.append(
-                Report(
-                    Note.COMMIT_FAILED, partition=partition, offset=asked.offset, failure=failure
-                )
+                Report(Note.COMMIT_FAILED, partition=partition, offset=mark.offset, failure=failure)
             )
         return reports
 

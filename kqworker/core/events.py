@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kqworker.core.commands import Mark
 from kqworker.types import Failure, Outcome, Records, TopicPartition
 
 
@@ -93,12 +94,13 @@ class Committed:
     """The broker answered a commit.
 
     Attributes:
-        offsets: What was asked for, partition by partition.
+        marks: What was asked for, partition by partition. The answer may be to a former
+            epoch's commit of the same offset, which only its map tells apart.
         error: None where it succeeded.
         too_large: The broker refused the metadata for its size.
     """
 
-    offsets: Mapping[TopicPartition, int]
+    marks: Mapping[TopicPartition, Mark]
     error: str | None = None
     too_large: bool = False
 

@@ -71,7 +71,7 @@ class Commits:
             mark = self._ledger.answered(ours(p), Mark(p.offset, p.metadata or ""), ok)
             if mark is not None:
                 following[ours(p)] = mark
-        self._mailbox.put(*_events(error, partitions))
+        self._mailbox.put(*_events(error, partitions, marks))
         self._send(consumer, following)
 
     def last(
@@ -113,7 +113,8 @@ class Commits:
             self._ledger.settle(ours(p), marks[ours(p)], failed is None)
             if retry and failed is not None and failed.code() in _PASSING:
                 again[ours(p)] = marks[ours(p)]
-        self._mailbox.put(*_events(error, [p for p in offsets if ours(p) not in again]))
+        answered = [p for p in offsets if ours(p) not in again]
+        self._mailbox.put(*_events(error, answered, marks))
         return again
 
     def _send(self, consumer: Consumer, marks: Mapping[TopicPartition, Mark]) -> None:
@@ -141,13 +142,15 @@ def _apart(error: KafkaError | None, marks: Marks) -> list[Marks]:
     return list(parts.values())
 
 
-def _events(error: KafkaError | None, partitions: Iterable[KafkaPartition]) -> list[Committed]:
+def _events(
+    error: KafkaError | None, partitions: Iterable[KafkaPartition], asked: Marks
+) -> list[Committed]:
     """Return what to say of a commit: one event for those that went alike."""
-    told: dict[tuple[str | None, bool], dict[TopicPartition, int]] = {}
+    told: dict[tuple[str | None, bool], Marks] = {}
     for p in partitions:
         failed = error or p.error
         kind: tuple[str | None, bool] = None, False
         if failed is not None:
             kind = failed.str(), failed.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
-        told.setdefault(kind, {})[ours(p)] = p.offset
-    return [Committed(offsets, text, large) for (text, large), offsets in told.items()]
+        told.setdefault(kind, {})[ours(p)] = asked[ours(p)]
+    return [Committed(marks, text, large) for (text, large), marks in told.items()]

@@ -67,7 +67,7 @@ class Ledger:
     def end(self, partitions: Iterable[TopicPartition]) -> list[Committed]:
         """Close epochs; return the answers to marks that can no longer go out."""
         ended = {p: epoch for p in partitions if (epoch := self._epochs.pop(p, None)) is not None}
-        dropped = {p: epoch.waiting.offset for p, epoch in ended.items() if epoch.waiting}
+        dropped = {p: epoch.waiting for p, epoch in ended.items() if epoch.waiting}
         return [Committed(dropped, NOT_OWNED)] if dropped else []
 
     def reached(self, partition: TopicPartition) -> int | None:
@@ -140,7 +140,7 @@ class Ledger:
 
     def _allowed(self, marks: Mapping[TopicPartition, Mark]) -> tuple[Marks, list[Committed]]:
         allowed: Marks = {}
-        refused: dict[str | None, dict[TopicPartition, int]] = {}
+        refused: dict[str | None, Marks] = {}
         for partition, mark in marks.items():
             epoch = self._epochs.get(partition)
             reason: str | None
@@ -156,5 +156,5 @@ class Ledger:
                 epoch.floor = mark.offset
                 allowed[partition] = mark
                 continue
-            refused.setdefault(reason, {})[partition] = mark.offset
-        return allowed, [Committed(offsets, reason) for reason, offsets in refused.items()]
+            refused.setdefault(reason, {})[partition] = mark
+        return allowed, [Committed(marks, reason) for reason, marks in refused.items()]

@@ -114,5 +114,4 @@ class KafkaSource:
             if mine:
                 member.post(Commit(mine))
         if rest:
-            offsets = {p: mark.offset for p, mark in rest.items()}
-            self._mailbox.put(Committed(offsets, NOT_OWNED))
+            self._mailbox.put(Committed(rest, NOT_OWNED))

@@ -101,8 +101,10 @@ def test_a_commit_is_answered_and_the_next_owner_begins_there(
     run(lambda: bool(owner.answers()), owner)
     assert owner.source.close(TIMEOUT)
 
-    assert owner.answers() == [Committed({(topic, 0): 4, (topic, 1): 10})]  # type: ignore[dict-item]
-    assert committed(broker, group, topic) == {0: Mark(4, "map:7"), 1: Mark(10, "map:7")}
+    marks = {0: Mark(4, "map:7"), 1: Mark(10, "map:7")}
+    asked = {TopicPartition(topic, p): mark for p, mark in marks.items()}
+    assert owner.answers() == [Committed(asked)]
+    assert committed(broker, group, topic) == marks
     following = opened(topic, group)
     run(lambda: len(following.values) == 26, following)
     assert following.starts == {
@@ -122,7 +124,8 @@ def test_metadata_alone_is_committed_too(broker: Broker, opened: Opened) -> None
         owner.commit(metadata, p0=2)
     run(lambda: len(owner.answers()) == 2, owner)
 
-    assert all(answer == Committed({(topic, 0): 2}) for answer in owner.answers())  # type: ignore[dict-item]
+    asked = [{TopicPartition(topic, 0): Mark(2, metadata)} for metadata in ("one", "two")]
+    assert owner.answers() == [Committed(marks) for marks in asked]
     assert committed(broker, group, topic) == {0: Mark(2, "two")}
 
 
@@ -135,7 +138,7 @@ def test_a_commit_never_goes_back(broker: Broker, opened: Opened) -> None:
     owner.commit(p0=3)
     run(lambda: len(owner.answers()) == 2, owner)
 
-    assert Committed({TopicPartition(topic, 0): 3}, BACKWARDS) in owner.answers()
+    assert Committed({TopicPartition(topic, 0): Mark(3, "")}, BACKWARDS) in owner.answers()
     assert committed(broker, group, topic) == {0: Mark(6, "")}
 
 
@@ -151,7 +154,7 @@ def test_a_new_owner_does_not_commit_below_its_start(broker: Broker, opened: Ope
     second.commit(p0=5)
     run(lambda: bool(second.answers()), second)
 
-    assert second.answers() == [Committed({TopicPartition(topic, 0): 5}, BACKWARDS)]
+    assert second.answers() == [Committed({TopicPartition(topic, 0): Mark(5, "")}, BACKWARDS)]
     assert committed(broker, group, topic) == {0: Mark(6, "")}
 
 
@@ -163,7 +166,7 @@ def test_nothing_is_committed_beyond_what_was_handed_over(broker: Broker, opened
     owner.commit(p0=10)
     run(lambda: bool(owner.answers()), owner)
 
-    assert owner.answers() == [Committed({TopicPartition(topic, 0): 10}, BEYOND)]
+    assert owner.answers() == [Committed({TopicPartition(topic, 0): Mark(10, "")}, BEYOND)]
     assert committed(broker, group, topic) == {}
 
 
@@ -174,7 +177,7 @@ def test_of_marks_that_come_fast_the_last_is_committed(broker: Broker, opened: O
     run(lambda: len(owner.values) == 100, owner)
     for offset in range(1, 101):
         owner.commit(p0=offset)
-    last = Committed({TopicPartition(topic, 0): 100})
+    last = Committed({TopicPartition(topic, 0): Mark(100, "")})
     run(lambda: last in owner.answers(), owner)
 
     assert all(answer.error is None for answer in owner.answers())
@@ -206,7 +209,7 @@ def test_a_commit_for_what_nobody_owns_is_refused(broker: Broker, opened: Opened
     owner.source.execute(Commit({foreign: Mark(1, "")}))
     run(lambda: bool(owner.answers()), owner)
 
-    assert owner.answers() == [Committed({foreign: 1}, NOT_OWNED)]
+    assert owner.answers() == [Committed({foreign: Mark(1, "")}, NOT_OWNED)]
 
 
 def test_what_is_committed_just_before_the_end_still_counts(broker: Broker, opened: Opened) -> None:

@@ -55,8 +55,8 @@ def test_a_release_commits_what_it_carries_before_the_partition_goes(
     run(lambda: len(second.starts) == 2, first, second)
 
     assert set(second.starts.values()) == {Start(7, "half")}
-    assert Committed({foreign: 1}, NOT_OWNED) in first.answers()
-    assert Committed(dict.fromkeys(revoked.partitions, 7)) in first.answers()
+    assert Committed({foreign: Mark(1, "")}, NOT_OWNED) in first.answers()
+    assert Committed(dict.fromkeys(revoked.partitions, Mark(7, "half"))) in first.answers()
 
 
 @on_every_protocol
@@ -96,7 +96,7 @@ def test_a_commit_while_a_partition_is_being_drained_goes_out(
     first.source.execute(Commit(everything))
     run(lambda: bool(first.answers()), first, second)
 
-    assert first.answers() == [Committed(dict.fromkeys(everything, 5))]
+    assert first.answers() == [Committed(everything)]
     assert committed(broker, group, topic) == dict.fromkeys(ALL, Mark(5, ""))
 
 
@@ -111,7 +111,7 @@ def test_a_stale_commit_after_a_revoke_changes_nothing(broker: Broker, opened: O
     second = opened(topic, group)
     run(lambda: len(first.starts) == len(second.starts) == 2, first, second)
     first.source.execute(stale)
-    refused = {TopicPartition(topic, p): 6 for p in second.partitions()}
+    refused = {TopicPartition(topic, p): Mark(6, "stale") for p in second.partitions()}
     run(lambda: Committed(refused, NOT_OWNED) in first.answers(), first, second)
 
     now = committed(broker, group, topic)
@@ -158,7 +158,7 @@ def test_members_share_the_partitions_and_each_commits_its_own(
     before = len(owner.answers())
     owner.commit("shared")
     done = {TopicPartition(topic, p) for p in ALL}
-    run(lambda: done <= {p for a in owner.answers()[before:] for p in a.offsets}, owner)
+    run(lambda: done <= {p for a in owner.answers()[before:] for p in a.marks}, owner)
 
     assert committed(broker, group, topic) == dict.fromkeys(ALL, Mark(10, "shared"))
 

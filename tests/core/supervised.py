@@ -145,8 +145,7 @@ class Supervised:
         return self.on(e.Revoked(member, partitions or (TP,), seconds))
 
     def committed(self, commit: c.Commit, error: str | None = None, **how: bool) -> list[c.Command]:
-        offsets = {p: mark.offset for p, mark in commit.marks.items()}
-        return self.on(e.Committed(offsets, error, **how))
+        return self.on(e.Committed(commit.marks, error, **how))
 
     def delivered(
         self, ticket: int, failure: Failure | None = None, **how: bool

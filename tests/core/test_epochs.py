@@ -119,9 +119,9 @@ def test_one_commit_of_a_partition_is_under_way_at_a_time(epochs: Epochs, epoch:
     assert epochs.ask() == ({}, [])
     assert not epochs.settled()
 
-    assert epochs.answered(Committed({TP: 1})) == []
+    assert epochs.answered(Committed({TP: Mark(1, "")})) == []
     assert epochs.ask() == ({TP: Mark(2, "")}, [])
-    epochs.answered(Committed({TP: 2}))
+    epochs.answered(Committed({TP: Mark(2, "")}))
     assert epochs.settled()
 
 
@@ -148,7 +148,7 @@ def test_a_commit_that_failed_was_none(epochs: Epochs, epoch: Epoch) -> None:
     finish(epoch, 0)
     first = epochs.ask()
 
-    reports = epochs.answered(Committed({TP: 1}, error="REBALANCE_IN_PROGRESS"))
+    reports = epochs.answered(Committed({TP: Mark(1, "")}, error="REBALANCE_IN_PROGRESS"))
 
     failure = Failure("CommitFailed", "REBALANCE_IN_PROGRESS")
     assert reports == [Report(Note.COMMIT_FAILED, partition=TP, offset=1, failure=failure)]
@@ -164,7 +164,7 @@ def test_a_map_that_is_too_large_for_the_broker_halves_its_budget(
     size = len(marks[TP].metadata)
     assert epoch.budget == METADATA_BUDGET
 
-    reports = epochs.answered(Committed({TP: 0}, error="too large", too_large=True))
+    reports = epochs.answered(Committed(marks, error="too large", too_large=True))
 
     assert [report.note for report in reports] == [Note.COMMIT_FAILED]
     assert epoch.budget == size // 2
@@ -178,19 +178,61 @@ def test_a_budget_never_vanishes(epochs: Epochs, epoch: Epoch) -> None:
     admit(epoch, 0)
     finish(epoch, 0)
     epochs.ask()
-    epochs.answered(Committed({TP: 1}, error="too large", too_large=True))
+    epochs.answered(Committed({TP: Mark(1, "")}, error="too large", too_large=True))
     assert epoch.budget == 1
 
 
 def test_an_answer_that_nobody_waits_for_changes_nothing(epochs: Epochs, epoch: Epoch) -> None:
-    assert epochs.answered(Committed({TP: 0})) == []  # not asked for
-    assert epochs.answered(Committed({TP: 0}, error="not asked for")) == []
+    assert epochs.answered(Committed({TP: Mark(0, "")})) == []  # not asked for
+    assert epochs.answered(Committed({TP: Mark(0, "")}, error="not asked for")) == []
     assert epochs.settled()
     admit(epoch, 0)
     finish(epoch, 0)
     epochs.ask()
-    assert epochs.answered(Committed({TP: 5, OTHER: 1}, error="of another epoch")) == []
+    other = Committed({TP: Mark(5, ""), OTHER: Mark(1, "")}, error="of another epoch")
+    assert epochs.answered(other) == []
     assert epochs.ask() == ({}, [])  # it is under way still
+
+
+@pytest.mark.parametrize("error", [None, "of another epoch"])
+def test_a_late_answer_to_the_same_offset_with_another_map_changes_nothing(
+    epochs: Epochs, epoch: Epoch, error: str | None
+) -> None:
+    admit(epoch, 0, 1, 2)
+    finish(epoch, 1)
+    former, _ = epochs.ask()
+    epochs.end([TP])
+    again = begun(epochs=epochs)
+    admit(again, 0, 1, 2)
+    finish(again, 1, 2)
+    marks, _ = epochs.ask()
+    assert marks[TP].offset == former[TP].offset
+
+    assert epochs.answered(Committed(former, error)) == []
+
+    assert (again.asked, again.committed) == (marks[TP], Mark(0, ""))
+    assert not epochs.settled()
+    epochs.answered(Committed(marks))
+    assert epochs.settled()
+
+
+def test_a_former_epochs_failure_to_commit_the_same_mark_costs_one_more_try(
+    epochs: Epochs, epoch: Epoch
+) -> None:
+    admit(epoch, 0)
+    finish(epoch, 0)
+    former, _ = epochs.ask()
+    epochs.end([TP])
+    again = begun(epochs=epochs)
+    admit(again, 0)
+    finish(again, 0)
+    assert epochs.ask()[0] == former
+
+    epochs.answered(Committed(former, error="of another epoch"))
+
+    assert epochs.ask()[0] == former
+    epochs.answered(Committed(former))
+    assert epochs.settled()
 
 
 def test_a_full_map_is_said_each_time_it_begins(epochs: Epochs, epoch: Epoch) -> None:

@@ -112,7 +112,7 @@ def test_metadata_that_the_broker_refuses_is_told_as_too_large(
 
     refused, accepted = owner.answers()
     assert refused.too_large and refused.error is not None
-    assert accepted == Committed({TopicPartition(name, 0): 3})
+    assert accepted == Committed({TopicPartition(name, 0): Mark(3, "x" * 4095)})
     assert kafka.committed(group, name)[0].metadata == "x" * 4095
 
 
@@ -163,7 +163,7 @@ def test_a_topic_made_anew_begins_a_new_epoch(
     tp = TopicPartition(name, 0)
     assert owner.at[tp] == 4
     owner.commit(p0=4)
-    run(lambda: Committed({tp: 4}) in owner.answers(), owner)
+    run(lambda: Committed({tp: Mark(4, "")}) in owner.answers(), owner)
 
     assert kafka.committed(group, name)[0].offset == 4
 
@@ -289,13 +289,13 @@ def test_what_is_fetched_survives_a_freeze(new_cluster: NewCluster, opened: Open
     owner.source.execute(Fetching(False))
     owner.source.execute(Release(0, (), {TopicPartition("elsewhere", 0): Mark(1, "")}))
     run(lambda: bool(owner.answers()), owner)
-    assert TopicPartition(name, 0) not in owner.answers()[0].offsets
+    assert TopicPartition(name, 0) not in owner.answers()[0].marks
     cluster.thaw(0)
     owner.source.execute(Fetching(True))
     produce(cluster, name, 100)
     run(lambda: len(owner.taken) == 200, owner)
     owner.commit()
     tp = TopicPartition(name, 0)
-    run(lambda: Committed({tp: 200}) in owner.answers(), owner)
+    run(lambda: Committed({tp: Mark(200, "")}) in owner.answers(), owner)
 
     assert cluster.committed(group, name)[0].offset == 200

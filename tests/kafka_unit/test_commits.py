@@ -73,7 +73,7 @@ def answer(commits: Commits, broker: Broker) -> None:
 def outcome(mailbox: Mailbox) -> dict[TopicPartition, str | None]:
     """Of each partition the one answer to its commit."""
     told = [event for event in mailbox.take() if isinstance(event, Committed)]
-    found = [(partition, event.error) for event in told for partition in event.offsets]
+    found = [(partition, event.error) for event in told for partition in event.marks]
     assert len(found) == len({partition for partition, _ in found})
     return dict(found)
 
@@ -119,7 +119,7 @@ def test_metadata_that_is_too_large_is_told_of_its_partition_alone(
         answer(commits, broker)
 
     events = mailbox.take()
-    assert Committed({STAYS: 5}, "no", too_large=True) in events
+    assert Committed({STAYS: Mark(5, "")}, "no", too_large=True) in events
     assert {event.error for event in events if isinstance(event, Committed)} == {None, "no"}
     assert to_send(ledger, Mark(5, "")) == {STAYS}
 

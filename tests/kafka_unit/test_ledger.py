@@ -29,7 +29,7 @@ def test_a_mark_within_bounds_is_sent() -> None:
     assert made.busy
     assert made.answered(TP, Mark(9, "m"), ok=True) is None
     assert not made.busy
-    assert made.ask({TP: Mark(9, "m")}) == ({}, [Committed({TP: 9})])
+    assert made.ask({TP: Mark(9, "m")}) == ({}, [Committed({TP: Mark(9, "m")})])
 
 
 def test_what_is_out_of_bounds_is_answered_with_the_reason() -> None:
@@ -38,19 +38,19 @@ def test_what_is_out_of_bounds_is_answered_with_the_reason() -> None:
     _, beyond = made.ask({TP: Mark(10, "")})
     _, unowned = made.ask({OTHER: Mark(1, "")})
 
-    assert backwards == [Committed({TP: 4}, BACKWARDS)]
-    assert beyond == [Committed({TP: 10}, BEYOND)]
-    assert unowned == [Committed({OTHER: 1}, NOT_OWNED)]
+    assert backwards == [Committed({TP: Mark(4, "")}, BACKWARDS)]
+    assert beyond == [Committed({TP: Mark(10, "")}, BEYOND)]
+    assert unowned == [Committed({OTHER: Mark(1, "")}, NOT_OWNED)]
 
 
 def test_where_nothing_was_handed_over_nothing_is_committed() -> None:
-    assert ledger().ask({TP: Mark(0, "")}) == ({}, [Committed({TP: 0}, BEYOND)])
+    assert ledger().ask({TP: Mark(0, "")}) == ({}, [Committed({TP: Mark(0, "")}, BEYOND)])
 
 
 def test_the_same_again_is_answered_and_not_sent() -> None:
     made = ledger(start=5, reached=9)
 
-    assert made.ask({TP: Mark(5, "map")}) == ({}, [Committed({TP: 5})])
+    assert made.ask({TP: Mark(5, "map")}) == ({}, [Committed({TP: Mark(5, "map")})])
     assert made.ask({TP: Mark(5, "other")})[0] == {TP: Mark(5, "other")}
 
 
@@ -67,7 +67,7 @@ def test_what_failed_may_have_been_done_so_nothing_goes_below_it() -> None:
     made.ask({TP: Mark(8, "")})
     made.answered(TP, Mark(8, ""), ok=False)
 
-    assert made.ask({TP: Mark(7, "")}) == ({}, [Committed({TP: 7}, BACKWARDS)])
+    assert made.ask({TP: Mark(7, "")}) == ({}, [Committed({TP: Mark(7, "")}, BACKWARDS)])
 
 
 def test_the_newest_waits_for_what_is_under_way() -> None:
@@ -94,7 +94,7 @@ def test_what_waits_when_the_epoch_ends_is_answered() -> None:
     made.ask({TP: Mark(1, "")})
     made.ask({TP: Mark(2, "")})
 
-    assert made.end([TP]) == [Committed({TP: 2}, NOT_OWNED)]
+    assert made.end([TP]) == [Committed({TP: Mark(2, "")}, NOT_OWNED)]
     assert made.answered(TP, Mark(1, ""), ok=True) is None
     assert made.end([TP]) == []
 
@@ -105,7 +105,7 @@ def test_the_last_commit_takes_what_waits_with_it() -> None:
     made.ask({TP: Mark(2, "")})
 
     assert made.last({}, [TP]) == ({TP: Mark(2, "")}, [])
-    assert made.last({TP: Mark(1, "")}, [TP]) == ({}, [Committed({TP: 1}, BACKWARDS)])
+    assert made.last({TP: Mark(1, "")}, [TP]) == ({}, [Committed({TP: Mark(1, "")}, BACKWARDS)])
     assert made.last({TP: Mark(3, "")}, [TP])[0] == {TP: Mark(3, "")}
 
 
@@ -117,7 +117,7 @@ def test_the_last_commit_replaces_what_waits() -> None:
     assert made.last({TP: Mark(5, "")}, [TP]) == ({TP: Mark(5, "")}, [])
     made.settle(TP, Mark(5, ""), ok=True)
     assert made.answered(TP, Mark(1, ""), ok=True) is None
-    assert made.ask({TP: Mark(5, "")}) == ({}, [Committed({TP: 5})])
+    assert made.ask({TP: Mark(5, "")}) == ({}, [Committed({TP: Mark(5, "")})])
 
 
 class OneMember(RuleBasedStateMachine):
@@ -182,7 +182,7 @@ class OneMember(RuleBasedStateMachine):
     @rule()
     def end(self) -> None:
         for answer in self.ledger.end([TP]):
-            self.unanswered -= set(answer.offsets.values())
+            self.unanswered -= {mark.offset for mark in answer.marks.values()}
         self.owned = False
 
     def send(self, mark: Mark) -> None:

@@ -191,7 +191,7 @@ def test_offsets_that_come_again_begin_a_new_epoch_after_what_came_before(bench:
     assert again == Assigned(0, {TP: Start(None)})
     assert bench.taken() == [(TP, [7, 8]), (TP, [2, 3])]
     bench.source.execute(Commit({TP: Mark(4, "")}))
-    assert bench.wait(Committed) == [Committed({TP: 4})]
+    assert bench.wait(Committed) == [Committed({TP: Mark(4, "")})]
 
 
 def test_a_new_epoch_of_a_log_that_was_cut_off_is_not_paused(bench: Bench) -> None:
@@ -229,10 +229,10 @@ def test_a_commit_that_cannot_even_be_sent_is_answered(bench: Bench) -> None:
     bench.wait(Fetched)
     bench.consumer.refusals = [KafkaError(KafkaError._STATE, "not now")]
     bench.source.execute(Commit({TP: Mark(1, "")}))
-    assert bench.wait(Committed) == [Committed({TP: 1}, "not now")]
+    assert bench.wait(Committed) == [Committed({TP: Mark(1, "")}, "not now")]
 
     bench.source.execute(Commit({TP: Mark(1, "")}))
-    assert bench.wait(Committed, 2)[1] == Committed({TP: 1})
+    assert bench.wait(Committed, 2)[1] == Committed({TP: Mark(1, "")})
 
 
 def test_the_last_commit_of_an_epoch_is_tried_again_while_the_group_moves(bench: Bench) -> None:
@@ -245,7 +245,7 @@ def test_the_last_commit_of_an_epoch_is_tried_again_while_the_group_moves(bench:
     bench.wait(Revoked)
     bench.source.execute(Release(0, (TP,), {TP: Mark(1, "")}))
 
-    assert bench.wait(Committed) == [Committed({TP: 1})]
+    assert bench.wait(Committed) == [Committed({TP: Mark(1, "")})]
     assert bench.consumer.commits == [{TP: 1}]
 
 
@@ -258,7 +258,7 @@ def test_what_stays_refused_at_the_end_of_an_epoch_is_answered(bench: Bench) -> 
     bench.wait(Revoked)
     bench.source.execute(Release(0, (TP,), {TP: Mark(1, "")}))
 
-    assert bench.wait(Committed) == [Committed({TP: 1}, "too late")]
+    assert bench.wait(Committed) == [Committed({TP: Mark(1, "")}, "too late")]
     assert bench.consumer.commits == []
 
 
@@ -270,7 +270,7 @@ def test_nothing_is_committed_of_what_was_lost(bench: Bench) -> None:
     bench.wait(Lost)
     bench.source.execute(Commit({TP: Mark(1, "")}))
 
-    assert bench.wait(Committed) == [Committed({TP: 1}, NOT_OWNED)]
+    assert bench.wait(Committed) == [Committed({TP: Mark(1, "")}, NOT_OWNED)]
     assert bench.consumer.commits == []
 
 
@@ -327,5 +327,5 @@ def test_a_position_beyond_the_last_message_is_told_once_and_may_be_committed(
     bench.wait(Positions)
     bench.source.execute(Commit({TP: Mark(5, ""), OTHER: Mark(1, "")}))
 
-    assert bench.wait(Committed) == [Committed({TP: 5, OTHER: 1})]
+    assert bench.wait(Committed) == [Committed({TP: Mark(5, ""), OTHER: Mark(1, "")})]
     assert bench.wait(Positions) == [Positions({TP: 5}, 0)]

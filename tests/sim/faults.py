@@ -76,8 +76,8 @@ FAULTS = (
     ),
     Fault(
         "failed-commit-is-taken-back", 2, "epochs",
-        "asked, epoch.asked = epoch.asked, None",
-        "asked, epoch.asked = epoch.asked, None\n"
+        "epoch.asked = None",
+        "epoch.asked = None\n"
         "            if event.error: epoch.offsets._starts.insert(epoch.offsets._head, 0); "
         "epoch.offsets._stops.insert(epoch.offsets._head, 1); epoch.offsets._count += 1",
     ),
@@ -302,6 +302,16 @@ FAULTS = (
     Fault(
         "two-commits-at-once", "Commit", "epochs",
         "[epoch for epoch in self if epoch.asked is None]", "list(self)",
+    ),
+    Fault(
+        "former-epochs-answer-counts", "Commit", "epochs",
+        "if epoch is None or epoch.asked != mark:",
+        "if epoch is None or epoch.asked is None:",
+    ),
+    Fault(
+        "former-map-is-taken-for-this-one", "Commit", "epochs",
+        "if epoch is None or epoch.asked != mark:",
+        "if epoch is None or not epoch.asked or epoch.asked.offset != mark.offset:",
     ),
     Fault(
         "releases-only-when-drained", "Release", "supervisor",

@@ -80,7 +80,7 @@ class Invariants(WorkChecks):
         for partition, mark in command.marks.items():
             view = self.owned(partition)
             must(view.asked is None, "a second commit is under way", partition, mark)
-            view.asked = mark.offset
+            view.asked = mark
             view.dirty = None
             self._check_mark(view, mark)
 

@@ -197,8 +197,7 @@ class Member:
             # A pause would outlive the assignment: the source ends it.
             self.paused.discard(partition)
             if partition in self._next:
-                offset = self._next.pop(partition).offset
-                self.put(e.Committed({partition: offset}, NOT_OWNED))
+                self.put(e.Committed({partition: self._next.pop(partition)}, NOT_OWNED))
             if owners[partition] is self:
                 owners[partition] = None
 
@@ -231,7 +230,7 @@ class Member:
         send = {}
         for partition, mark in marks.items():
             if partition not in self.assigned:
-                self.put(e.Committed({partition: mark.offset}, NOT_OWNED))
+                self.put(e.Committed({partition: mark}, NOT_OWNED))
             elif partition in self._under_way:
                 self._next[partition] = mark
             else:
@@ -244,7 +243,7 @@ class Member:
             life.later(seconds, self._answer, send)
 
     def _answer(self, sent: Mapping[TopicPartition, tuple[c.Mark, Assigned]]) -> None:
-        answers: dict[str | None, dict[TopicPartition, int]] = {}
+        answers: dict[str | None, dict[TopicPartition, c.Mark]] = {}
         following = {}
         for partition, (mark, assigned) in sent.items():
             del self._under_way[partition]
@@ -253,11 +252,11 @@ class Member:
             error = self._refuses(mark) if owned else NOT_OWNED
             if error is None:
                 self.life.world.group.committed[partition] = mark
-            answers.setdefault(error, {})[partition] = mark.offset
+            answers.setdefault(error, {})[partition] = mark
             if partition in self._next:
                 following[partition] = self._next.pop(partition)
-        for error, offsets in answers.items():
-            self.put(e.Committed(offsets, error, error == TOO_LARGE))
+        for error, marks in answers.items():
+            self.put(e.Committed(marks, error, error == TOO_LARGE))
         self.commit(following)
 
 

@@ -98,7 +98,7 @@ class View:
         self.partition = partition
         self.reached = start.offset
         self.committed = -1 if start.offset is None else start.offset
-        self.asked: int | None = None
+        self.asked: c.Mark | None = None
         self.failed = False  # the last commit of it
         self.answered = now
         self.dirty: float | None = None
@@ -203,10 +203,10 @@ class Oracle:
                 view.reached = max(view.reached or 0, position)
 
     def _on_committed(self, event: e.Committed, now: float) -> None:
-        for partition, offset in event.offsets.items():
+        for partition, mark in event.marks.items():
             view = self.views.get(partition)
             # An answer may be for a former epoch's commit.
-            if view is not None and view.asked == offset:
+            if view is not None and view.asked == mark:
                 view.asked = None
                 view.answered = now
                 view.failed = event.error is not None
