@@ -226,7 +226,7 @@ class Invariants(WorkChecks):
             if view is not None and view.full_since is not None and not self.oracle.stopping:
                 late = self.life.now > view.full_since + patience
                 # Where nothing else is held, only what is fetched can shrink the map.
-                oldest = min(view.open, default=0)
+                oldest = min(view.open, default=records.offsets[0])
                 alone = oldest >= records.offsets[0]
                 shrunk = not any(offset > oldest for offset in view.finished | view.skip)
                 must(

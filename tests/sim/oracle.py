@@ -184,6 +184,10 @@ class Oracle:
 
     def _admit(self, view: View, message: Message, now: float) -> None:
         entry = Entry(view, message, view.attempts.get(message.offset, 0))
+        if not view.open and view.full_since is not None:
+            # What holds nothing is not paused, full as its map may be, and what it is to be
+            # paused for may come long after: the time for that runs from now.
+            view.full_since = now
         view.open[message.offset] = entry
         if view.committed < 0:
             view.committed = message.offset
