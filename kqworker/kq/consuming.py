@@ -178,12 +178,13 @@ class QueueApp(App):
 
 
 def _print_at_once() -> None:
-    """Write each line that is printed at once, as Go does.
+    """Write each line that is printed at once and whole, as Go does.
 
-    Into a file or a pipe it would wait for 8 KiB, and a worker that is killed keeps them.
+    Into a file or a pipe it would wait for 8 KiB, and a worker that is killed keeps them; with
+    PYTHONUNBUFFERED its end comes apart, after what other workers print meanwhile.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
 
 
 def _name(function: Function, queue: str) -> str | None:

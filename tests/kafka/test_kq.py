@@ -93,7 +93,7 @@ def test_a_message_that_was_given_up_goes_to_the_dead_letters(
     shop.program(FAILING)
     produce(shop.cluster, shop.topic, values(10), partitions=2)
 
-    assert start("main.py").wait() == 0
+    assert start("main.py").wait() == 6
 
     (letter,) = consume(shop.cluster, dead)
     assert letter.value() == b"3"

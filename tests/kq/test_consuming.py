@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import logging
 import pickle
+import sys
 from typing import Any
 
 import cloudpickle
@@ -14,7 +16,7 @@ import pytest
 from kqworker import App, Context, DecodeError, Message
 from kqworker.errors import ConfigError
 from kqworker.kq import KqConf, Metrics, with_handle
-from kqworker.kq.consuming import KqHandler, QueueApp, function_of
+from kqworker.kq.consuming import KqHandler, QueueApp, _print_at_once, function_of
 from kqworker.kq.trace import inject
 from kqworker.kq.translate import translate
 from kqworker.types import Segment
@@ -284,3 +286,32 @@ def test_a_handler_that_is_named_is_imported_with_what_cannot_be_pickled() -> No
 
     assert handler.function.__self__ is locked
     assert call(handler, segment(b"v", keys=[b"k"])) == ("k", "v")
+
+
+class Writes(io.RawIOBase):
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.seen.append(bytes(data))
+        return len(data)
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+def test_workers_print_each_line_at_once_and_whole(
+    monkeypatch: pytest.MonkeyPatch, unbuffered: bool
+) -> None:
+    raw = Writes()
+    # As Python sets it up for a pipe, without and with PYTHONUNBUFFERED.
+    below: Any = raw if unbuffered else io.BufferedWriter(raw)
+    out = io.TextIOWrapper(below, encoding="utf-8", write_through=unbuffered)
+    monkeypatch.setattr(sys, "stdout", out)
+
+    _print_at_once()
+    print("=> 1")
+    print("=> 2")
+
+    assert raw.seen == [b"=> 1\n", b"=> 2\n"]
