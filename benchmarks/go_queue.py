@@ -175,7 +175,7 @@ class Sides:
         return dict(told)
 
     def _until_it_owns_all(self, group: str) -> None:
-        admin = AdminClient({"bootstrap.servers": self.brokers})
+        admin = AdminClient({"bootstrap.servers": self.brokers, "log_level": 3})
         while True:
             state = groups.look(admin, group)
             if state.stable and sum(len(m.partitions) for m in state.members) == PARTITIONS:

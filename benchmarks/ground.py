@@ -38,7 +38,7 @@ def broker(given: str | None) -> Iterator[str]:
 def fill(brokers: str, count: int, partitions: int, value: Callable[[int], bytes]) -> str:
     """Create a topic with `count` messages, spread evenly; return its name."""
     name = f"bench-{uuid.uuid4().hex[:12]}"
-    admin = AdminClient({"bootstrap.servers": brokers})
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 3})
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result()
     producer = Producer(
         {

@@ -24,7 +24,7 @@ SIZE = 1000
 def a_topic(brokers: str, messages: int) -> Iterator[str]:
     """Make a topic of one partition with messages of 1000 bytes; delete it afterwards."""
     topic = f"pausing-{os.getpid()}-{time.monotonic_ns()}"
-    admin = AdminClient({"bootstrap.servers": brokers})
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 3})
     for future in admin.create_topics([NewTopic(topic, 1, 1)]).values():
         future.result()
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 20})

@@ -214,7 +214,7 @@ def a_topic(brokers: str, kind: str, messages: int = 0) -> Iterator[str]:
     from confluent_kafka.admin import AdminClient, NewTopic
 
     topic = f"fetching-{kind}-{os.getpid()}-{time.monotonic_ns()}"
-    admin = AdminClient({"bootstrap.servers": brokers})
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 3})
     for future in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
         future.result()
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 20})
