@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kqworker.context import Context
 from kqworker.payload import (
@@ -24,11 +25,6 @@ from kqworker.payload import (
     payload_for,
 )
 from kqworker.types import Message
-
-ALLOWED = (
-    "a handler takes one parameter (the payload, by its annotation; a Message if it says so or "
-    "says nothing), or two named key and value; and a Context anywhere, by annotation"
-)
 
 # Names under which other frameworks hand over what we tell by its annotation.
 MEANT = {"context": "Context", "ctx": "Context", "message": "Message", "msg": "Message"}
@@ -41,6 +37,26 @@ class Role(enum.Enum):
     KEY = "key"
     MESSAGE = "message"
     CONTEXT = "context"
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """Which signatures handlers of one kind may have.
+
+    Attributes:
+        text: As they are told to whom it must.
+        context_first: The first of three parameters is the context, as in go-queue's
+            `(ctx, key, value)`.
+    """
+
+    text: str
+    context_first: bool = False
+
+
+ANY_HANDLER = Forms(
+    "a handler takes one parameter (the payload, by its annotation; a Message if it says so or "
+    "says nothing), or two named key and value; and a Context anywhere, by annotation"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +91,12 @@ class Signature:
         return "Message" if main.payload is ANYTHING else f"Message[{main.payload}]"
 
 
-def read_signature(function: Callable[..., object], context_first: bool = False) -> Signature:
+def read_signature(function: Callable[..., object], forms: Forms = ANY_HANDLER) -> Signature:
     """Return what a function asks for.
 
     Args:
         function: The handler.
-        context_first: The first of three parameters is the context, annotated or not, as in
-            go-queue's `(ctx, key, value)`.
+        forms: What is allowed.
 
     Raises:
         TypeError: It asks for something that cannot be served; the text says what is allowed.
@@ -89,19 +104,19 @@ def read_signature(function: Callable[..., object], context_first: bool = False)
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError, NameError) as error:
-        raise TypeError(f"its signature cannot be read ({error}): {ALLOWED}") from error
+        raise TypeError(f"its signature cannot be read ({error}): {forms.text}") from error
     hints = {p.name: _resolve(function, p) for p in parameters}
 
     contexts = [p for p in parameters if _is_context(hints[p.name])]
-    if context_first and not contexts and sum(p.default is p.empty for p in parameters) == 3:
-        contexts = parameters[:1]
-    payloads = _payload_parameters([p for p in parameters if p not in contexts])
+    if forms.context_first and not contexts:
+        contexts = _context_first(parameters, hints, forms)
+    payloads = _payload_parameters([p for p in parameters if p not in contexts], forms)
     roles: dict[str, tuple[Role, Payload]] = {p.name: (Role.CONTEXT, ANYTHING) for p in contexts}
     if len(payloads) == 1:
-        roles[payloads[0].name] = _single(payloads[0], hints[payloads[0].name])
+        roles[payloads[0].name] = _single(payloads[0], hints[payloads[0].name], forms)
     else:
-        roles |= _key_and_value(payloads, hints)
-    return Signature(_served(parameters, roles))
+        roles |= _key_and_value(payloads, hints, forms)
+    return Signature(_served(parameters, roles, forms))
 
 
 def _resolve(function: Callable[..., object], parameter: inspect.Parameter) -> object:
@@ -148,10 +163,28 @@ def _is_context(hint: object) -> bool:
     return Context in members
 
 
-def _payload_parameters(rest: list[inspect.Parameter]) -> list[inspect.Parameter]:
+def _context_first(
+    parameters: Sequence[inspect.Parameter], hints: dict[str, object], forms: Forms
+) -> list[inspect.Parameter]:
+    """Return the first of three parameters, which is the context without saying so."""
+    required = [p for p in parameters if p.default is p.empty]
+    if len(required) != 3:
+        return []
+    first = required[0]
+    # What says to be something else would be given what it does not ask for.
+    silent = hints[first.name] in (inspect.Parameter.empty, object, Any)
+    if not silent or first.name in ("key", "value"):
+        raise TypeError(
+            f"{first.name!r} would be given the context, as the first of three: annotate the one "
+            f"that is meant as Context: {forms.text}"
+        )
+    return [first]
+
+
+def _payload_parameters(rest: list[inspect.Parameter], forms: Forms) -> list[inspect.Parameter]:
     for parameter in rest:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(f"'{parameter}' cannot be served: {ALLOWED}")
+            raise TypeError(f"'{parameter}' cannot be served: {forms.text}")
     if {p.name for p in rest[:2]} == {"key", "value"}:
         payloads = rest[:2]
     else:
@@ -160,21 +193,21 @@ def _payload_parameters(rest: list[inspect.Parameter]) -> list[inspect.Parameter
     left = [p for p in rest if p not in payloads and p.default is p.empty]
     if not payloads or len(payloads) + len(left) > 2:
         count = len(payloads) + len(left)
-        raise TypeError(f"it takes {count or 'no'} parameters for the message: {ALLOWED}")
+        raise TypeError(f"it takes {count or 'no'} parameters for the message: {forms.text}")
     return payloads
 
 
-def _single(parameter: inspect.Parameter, hint: object) -> tuple[Role, Payload]:
+def _single(parameter: inspect.Parameter, hint: object, forms: Forms) -> tuple[Role, Payload]:
     if hint is inspect.Parameter.empty or hint is Message:
         return Role.MESSAGE, ANYTHING
     if typing.get_origin(hint) is Message:
         (inner,) = typing.get_args(hint)
-        return Role.MESSAGE, _payload(parameter, inner)
-    return Role.VALUE, _payload(parameter, hint)
+        return Role.MESSAGE, _payload(parameter, inner, forms)
+    return Role.VALUE, _payload(parameter, hint, forms)
 
 
 def _key_and_value(
-    parameters: Sequence[inspect.Parameter], hints: dict[str, object]
+    parameters: Sequence[inspect.Parameter], hints: dict[str, object], forms: Forms
 ) -> dict[str, tuple[Role, Payload]]:
     names = {p.name for p in parameters}
     if names == {"key", "value"}:
@@ -190,18 +223,18 @@ def _key_and_value(
         roles = {parameters[0].name: Role.KEY, parameters[1].name: Role.VALUE}
     else:
         asked = ", ".join(str(p) for p in parameters)
-        raise TypeError(f"which of ({asked}) is the key is not clear: {ALLOWED}")
+        raise TypeError(f"which of ({asked}) is the key is not clear: {forms.text}")
     found: dict[str, tuple[Role, Payload]] = {}
     for parameter in parameters:
         hint = hints[parameter.name]
-        payload = TEXT if hint is inspect.Parameter.empty else _payload(parameter, hint)
+        payload = TEXT if hint is inspect.Parameter.empty else _payload(parameter, hint, forms)
         found[parameter.name] = (roles[parameter.name], payload)
     return found
 
 
-def _payload(parameter: inspect.Parameter, hint: object) -> Payload:
+def _payload(parameter: inspect.Parameter, hint: object, forms: Forms) -> Payload:
     if hint is Message or typing.get_origin(hint) is Message:
-        raise TypeError(f"{parameter.name!r} cannot be a Message beside another one: {ALLOWED}")
+        raise TypeError(f"{parameter.name!r} cannot be a Message beside another one: {forms.text}")
     try:
         return payload_for(hint)
     except TypeError as error:
@@ -209,7 +242,9 @@ def _payload(parameter: inspect.Parameter, hint: object) -> Payload:
 
 
 def _served(
-    parameters: Sequence[inspect.Parameter], roles: dict[str, tuple[Role, Payload]]
+    parameters: Sequence[inspect.Parameter],
+    roles: dict[str, tuple[Role, Payload]],
+    forms: Forms,
 ) -> tuple[Parameter, ...]:
     served: list[Parameter] = []
     skipped = False
@@ -220,7 +255,7 @@ def _served(
         # After a parameter that keeps its default, the others must go by name.
         keyword = p.kind is p.KEYWORD_ONLY or skipped
         if keyword and p.kind is p.POSITIONAL_ONLY:
-            raise TypeError(f"{p.name!r} cannot be passed, after one with a default: {ALLOWED}")
+            raise TypeError(f"{p.name!r} cannot be passed, after one with a default: {forms.text}")
         role, payload = roles[p.name]
         served.append(Parameter(p.name, role, payload, keyword))
     return tuple(served)

@@ -23,10 +23,16 @@ from kqworker.kq.queue_options import Adds, ErrorHandler
 from kqworker.kq.trace import handling
 from kqworker.kq.translate import Translation
 from kqworker.loading import load_attribute
-from kqworker.signature import Signature, plain_function, read_signature
+from kqworker.signature import Forms, Signature, plain_function, read_signature
 from kqworker.types import Headers, Message, Segment
 
 _logger = logging.getLogger("kqworker.handler")
+
+FORMS = Forms(
+    "a handler takes (key, value) or (context, key, value), named so unless both are text, or "
+    "(message: Message)",
+    context_first=True,
+)
 
 # Any: a handler has whatever parameters and result it has.
 Function = Callable[..., Any]
@@ -136,7 +142,7 @@ class KqHandler(Handler[..., Any]):
         super().__setstate__(state)
 
     def _asked_for(self) -> Signature:
-        return read_signature(self.function, context_first=True)
+        return read_signature(self.function, FORMS)
 
     def bind(self, segment: Segment, context: Callable[[int], Context]) -> Call:
         """Return the function that handles message `i` of a segment, with all around it."""

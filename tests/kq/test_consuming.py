@@ -115,6 +115,70 @@ def test_what_cannot_handle_is_refused(handler: object, said: str) -> None:
         app(handler)
 
 
+def context_as_object(a: object, k, v):  # type: ignore[no-untyped-def]
+    return a.offset, k, v  # type: ignore[attr-defined]
+
+
+def context_as_any(a: Any, k: str, v: str) -> object:
+    return a.offset, k, v
+
+
+def context_in_between(k: str, c: Context, v: str) -> object:
+    return c.offset, k, v
+
+
+def context_by_place(*, a, key, value):  # type: ignore[no-untyped-def]
+    return a.offset, key, value
+
+
+@pytest.mark.parametrize(
+    "handler", [context_as_object, context_as_any, context_in_between, context_by_place]
+)
+def test_the_first_of_three_is_the_context_unless_another_one_is(handler: object) -> None:
+    assert given(handler) == (10, "key", "value")
+
+
+def number_first(v: int, w, x):  # type: ignore[no-untyped-def]
+    raise AssertionError
+
+
+def message_first(m: Message, key: str, value: str) -> object:
+    raise AssertionError
+
+
+def key_first(key, value, extra):  # type: ignore[no-untyped-def]
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("handler", "name"), [(number_first, "v"), (message_first, "m"), (key_first, "key")]
+)
+def test_what_is_something_else_is_not_given_the_context(handler: object, name: str) -> None:
+    said = f"'{name}' would be given the context, as the first of three: annotate the one that is"
+    with pytest.raises(ConfigError, match=said):
+        app(handler)
+
+
+def unclear(k: int, v: str) -> None: ...
+def two_messages(key: str, value: Message) -> None: ...
+def star(*values: str) -> None: ...
+def out_of_reach(key: str = "", n: int = 0, c: Context = ..., /) -> None: ...  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [number_first, unclear, two_messages, star, out_of_reach, min, lambda: None],
+)
+def test_a_refused_handler_is_told_the_forms_of_a_queue(handler: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        app(handler)
+
+    assert str(caught.value).endswith(
+        ": a handler takes (key, value) or (context, key, value), named so unless both are text, "
+        "or (message: Message)"
+    )
+
+
 def test_with_handle_takes_a_function() -> None:
     with pytest.raises(ConfigError, match="it is not a function"):
         with_handle(3)  # type: ignore[arg-type]
