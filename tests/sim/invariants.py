@@ -13,7 +13,9 @@ from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.ending import COMMIT_SECONDS, DEATH_SECONDS, DISMISS_SECONDS
 from kqworker.types import TopicPartition
-from tests.sim.oracle import Oracle, View, coverage, must
+from tests.sim.judge import must
+from tests.sim.oracle import Oracle, coverage
+from tests.sim.views import View
 from tests.sim.work import SLACK, WorkChecks, busy_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from kqworker.core import events as e
 from kqworker.core.supervisor import Supervisor
 from kqworker.types import TopicPartition
 from tests.sim.invariants import Invariants
+from tests.sim.judge import must
 from tests.sim.kafka import Member, Sink
-from tests.sim.oracle import Oracle, must
+from tests.sim.oracle import Oracle
 from tests.sim.scenario import Faults, Message, Plan
 from tests.sim.workers import Worker
 

@@ -1,7 +1,7 @@
 """What a supervisor has been told, kept without its code, and what may follow from that.
 
 Every event passes through here before the supervisor sees it, every command before it is
-carried out. The numbers in the failures are those of the invariants in docs/architecture.md:
+carried out. The numbers in the failures are those of the invariants:
 (1) nothing below a commit is unfinished, (2) commits never go back within an epoch, (3) and
 only for owned partitions, (4) one runner per lane, its order kept, (5) what is held is
 bounded, (6) everything ends handled, dead-lettered or given up, after its attempts, (7) a
@@ -17,101 +17,14 @@ from typing import TYPE_CHECKING
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.core.completion import Completion, decode
+from kqworker.core.completion import decode
 from kqworker.types import Ordering, Outcome, Records, Task, TopicPartition, Verdict
+from tests.sim.judge import must
 from tests.sim.scenario import LETTERS, Message
+from tests.sim.views import Entry, View
 
 if TYPE_CHECKING:
     from tests.sim.life import Life
-
-
-class Violation(AssertionError):
-    """The supervisor broke a promise."""
-
-
-# Only violations that begin so are raised, all by default: planted faults are judged by the
-# invariant that they break alone, so that none hides behind the others.
-judged = ""
-# But for these: without them a seed goes on for ever.
-ENDLESS = ("a busy loop", "(6) it does not end", "(6) it never ends")
-
-
-def must(true: object, text: str, *about: object) -> None:
-    """Raise `Violation` with a text, unless what must be true is."""
-    if not true and (text.startswith(judged) or text.startswith(ENDLESS)):
-        raise Violation(f"{text}: {', '.join(map(repr, about))}")
-
-
-class Entry:
-    """An open message of an epoch, as far as the supervisor has been told.
-
-    Attributes:
-        state: waiting for a worker, out with one, sinking (its records are under way), or
-            parked: out of a draining epoch's hands.
-        known: Attempts that the supervisor knows of.
-        due: It must not be sent before; and by `latest` it can be.
-        waits: Its records that are not in the log; `unissued` those that no command named.
-    """
-
-    __slots__ = (
-        "due",
-        "known",
-        "lane",
-        "latest",
-        "letter",
-        "message",
-        "offset",
-        "size",
-        "state",
-        "unissued",
-        "view",
-        "waits",
-    )
-
-    def __init__(self, view: View, message: Message, known: int) -> None:
-        self.view = view
-        self.message = message
-        self.offset = message.offset
-        self.known = known
-        self.state = "waiting"
-        self.due = self.latest = -1.0
-        self.waits = 0
-        self.letter = False
-        self.unissued: list[bytes] = []
-        self.lane: deque[Entry] | None = None
-        self.size = len(message.key or b"") + len(message.value or b"")
-
-    def __repr__(self) -> str:
-        return f"<{self.message!r} {self.state} known={self.known}>"
-
-
-class View:
-    """An epoch, as far as the supervisor has been told.
-
-    Attributes:
-        full: It was said that the map does not fit, at `full_since`.
-        dirty: Since when there is something to commit; None if there is nothing.
-    """
-
-    def __init__(self, member: int, partition: TopicPartition, start: e.Start, now: float) -> None:
-        self.member = member
-        self.partition = partition
-        self.reached = start.offset
-        self.committed = -1 if start.offset is None else start.offset
-        self.asked: c.Mark | None = None
-        self.failed = False  # the last commit of it
-        self.answered = now
-        self.dirty: float | None = None
-        self.full_since: float | None = None
-        self.full = False
-        self.draining = False
-        self.open: dict[int, Entry] = {}
-        self.finished: set[int] = set()
-        self.lanes: dict[bytes | None, deque[Entry]] = {}
-        found = None if start.offset is None else decode(start.metadata, start.offset)
-        found = found or Completion()
-        self.skip = {offset for run in found.done for offset in range(*run)}
-        self.attempts = found.attempts
 
 
 class Oracle:

@@ -95,12 +95,12 @@ def try_here(fault: Fault, seeds: int) -> int:
     """
     assert not any(name.startswith("kqworker.core") for name in sys.modules)
     sys.meta_path.insert(0, Planter(fault))
-    from tests.sim import oracle
+    from tests.sim import judge
     from tests.sim.runner import run_one
 
     own = isinstance(fault.breaks, int)
     for judged in [f"({fault.breaks})", ""] if own else [""]:
-        oracle.judged = judged
+        judge.judged = judged
         for seed in range(seeds):
             _, error = run_one(seed)
             if error is not None and str(error).startswith(judged):

@@ -12,8 +12,10 @@ from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.ending import DISMISS_SECONDS
 from kqworker.types import Ordering, TopicPartition
-from tests.sim.oracle import Entry, Flight, Oracle, View, entries_of, must
+from tests.sim.judge import must
+from tests.sim.oracle import Flight, Oracle, entries_of
 from tests.sim.scenario import LETTERS
+from tests.sim.views import Entry, View
 
 if TYPE_CHECKING:
     from tests.sim.life import Life

@@ -12,9 +12,9 @@ from random import Random
 from kqworker.core import commands as c
 from kqworker.core import epochs
 from kqworker.types import Output, Task, TopicPartition
+from tests.sim.judge import Violation, must
 from tests.sim.kafka import Group
 from tests.sim.life import Life
-from tests.sim.oracle import Violation, must
 from tests.sim.scenario import LETTERS, Faults, Log, Message, Plan, Scenario, draw
 
 # All must be over after so many virtual seconds in calm, and so many lives.

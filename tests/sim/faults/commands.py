@@ -1,0 +1,182 @@
+"""Faults that make a command wrong: at least one for each command that the core gives."""
+
+from tests.sim.faults.fault import Fault
+
+FAULTS = (
+    Fault(
+        "commits-late", "Commit", "supervisor",
+        "self._next_commit = now + self._limits.commit_interval\n            self._commit()",
+        "self._next_commit = now + 2 * self._limits.commit_interval\n            self._commit()",
+    ),
+    Fault(
+        "two-commits-at-once", "Commit", "epochs",
+        "[epoch for epoch in self if epoch.asked is None]", "list(self)",
+    ),
+    Fault(
+        "former-epochs-answer-counts", "Commit", "epochs",
+        "if epoch is None or epoch.asked != mark:",
+        "if epoch is None or epoch.asked is None:",
+    ),
+    Fault(
+        "former-map-is-taken-for-this-one", "Commit", "epochs",
+        "if epoch is None or epoch.asked != mark:",
+        "if epoch is None or not epoch.asked or epoch.asked.offset != mark.offset:",
+    ),
+    Fault(
+        "releases-only-when-drained", "Release", "supervisor",
+        "if wait and left and now < drain.deadline:", "if wait and left:",
+    ),
+    Fault(
+        "releases-without-draining", "Release", "supervisor",
+        "if wait and left and now < drain.deadline:", "if False:",
+    ),
+    Fault(
+        "fetches-never-again", "Fetching", "flow",
+        "elif held > self._messages // 2 or size > self._size // 2:", "elif True:",
+    ),
+    Fault(
+        "stop-goes-on-dispatching", "Fetching", "supervisor",
+        "self._messages.drain(self._epochs)\n            self._crew.close(now)",
+        "self._crew.close(now)",
+    ),
+    Fault(
+        "paused-again", "Pause", "flow",
+        "epoch.paused = True\n", "pass\n",
+    ),
+    Fault(
+        "never-resumed", "Resume", "flow",
+        "commands.append(Resume(tuple(resume)))", "pass",
+    ),
+    Fault(
+        "produced-at-once-again", "Produce", "messages",
+        "self._later(now + ticket.delay(), ticket)",
+        "self._later(now + ticket.delay(), ticket)\n"
+        "            self.out.append(Produce(ticket.number, ticket.output))",
+    ),
+    Fault(
+        "second-record-is-forgotten", "Produce", "deliveries",
+        "for output in outputs:", "for output in tuple(outputs)[:1]:",
+    ),
+    Fault(
+        "letter-tells-wrong-attempts", "Produce", "messages",
+        "records, 0, had, policy.name, failure)\n        pending",
+        "records, 0, had + 1, policy.name, failure)\n        pending",
+    ),
+    Fault(
+        "dead-is-not-replaced", "StartWorker", "crew",
+        "self._starts.append(now + delay if wait else now)", "pass",
+    ),
+    Fault(
+        "replaced-twice", "StartWorker", "crew",
+        "self._starts.append(now + delay if wait else now)",
+        "self._starts += [now, now]",
+    ),
+    Fault(
+        "three-tasks-at-once", "Send", "crew",
+        "and len(worker.flights) < frames:", "and len(worker.flights) <= frames:",
+    ),
+    Fault(
+        "sent-before-it-is-ready", "Send", "crew",
+        "if worker.state is State.IDLE:\n                return worker",
+        "if worker.state in (State.IDLE, State.STARTING):\n                return worker",
+    ),
+    Fault(
+        "nobody-is-sent-to", "Send", "supervisor",
+        "self._crew.dispatch(now)", "if now == self._next_commit: self._crew.dispatch(now)",
+    ),
+    Fault(
+        "not-asked-back-at-a-revoke", "Recall", "supervisor",
+        "self._crew.recall(now, epochs)", "pass",
+    ),
+    Fault(
+        "not-asked-back-at-a-stop", "Recall", "crew",
+        "self._broken = 0\n        self.recall(now)", "self._broken = 0",
+    ),
+    Fault(
+        "not-asked-back-at-a-loss", "Recall", "supervisor",
+        "self._crew.recall(now, ended)", "pass",
+    ),
+    Fault(
+        "late-is-not-asked-back", "Recall", "crew",
+        "self._out.append(c.Recall(worker.id))", "pass",
+    ),
+    Fault(
+        "late-is-never-looked-at", "Observe", "crew",
+        "worker.late_at = now + LATE_SECONDS  # until the answer says more\n"
+        "                checks.append(worker.id)", "worker.late_at = None",
+    ),
+    Fault(
+        "never-observed", "Observe", "crew",
+        "self._out.append(c.Observe(tuple(dict.fromkeys(checks))))", "pass",
+    ),
+    Fault(
+        "the-idle-are-observed", "Observe", "crew",
+        "worker.check_at = None\n            retiring", "retiring",
+    ),
+    Fault(
+        "observed-without-end", "Observe", "crew",
+        "worker.check_at = now + 1.0  # until the answer sets it", "pass",
+    ),
+    Fault(
+        "killed-whatever-it-does", "KillWorker", "crew",
+        "c.KillWorker(worker.id, running.task, running.index)", "c.KillWorker(worker.id)",
+    ),
+    Fault(
+        "killed-too-early", "KillWorker", "crew",
+        "elif now < running.started + limit:", "elif now < running.started + limit / 2:",
+    ),
+    Fault(
+        "killed-twice", "KillWorker", "crew",
+        "if self.pool.may(worker, Signal.KILL):\n            self.pool.signal",
+        "if True:\n            self.pool.signal",
+    ),
+    Fault(
+        "hanging-boot-is-waited-for", "KillWorker", "crew",
+        "worker.kill_at = now + self._boot_seconds", "pass",
+    ),
+    Fault(
+        "stopped-at-work", "StopWorker", "crew",
+        "self.pool.signal(worker, Signal.RETIRE)\n                self._ask_back(worker, now)",
+        "self._out.append(c.StopWorker(worker.id))",
+    ),
+    Fault(
+        "retired-and-kept", "StopWorker", "crew",
+        "if retiring:", "if False:",
+    ),
+    Fault(
+        "stalls-in-silence", "Report", "messages",
+        "self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, event.failure)",
+        "pass",
+    ),
+    Fault(
+        "gives-up-in-silence", "Report", "messages",
+        "self._report(Note.GAVE_UP, epoch, records, 0, had, failure)", "pass",
+    ),
+    Fault(
+        "drops-the-map-in-silence", "Report", "epochs",
+        "if full and not epoch.full:", "if False:",
+    ),
+    Fault(
+        "drain-expires-in-silence", "Report", "supervisor",
+        'self._out.append(c.Report(c.Note.DRAIN_EXPIRED, failure=Failure("Drain", text)))',
+        "pass",
+    ),
+    Fault(
+        "abandons-and-calls-it-clean", "Stopped", "ending",
+        "self.end = End.ABANDONED", "pass",
+    ),
+    Fault(
+        "abandoned-for-nothing", "Stopped", "supervisor",
+        "if crew.flying or self._messages.delivering:\n                    if not late:",
+        "if True:\n                    if (crew.flying or self._messages.delivering) and not late:",
+    ),
+    Fault(
+        "stops-twice", "Stopped", "ending",
+        "Phase.DISMISSING: (Phase.OVER, 0.0)", "Phase.DISMISSING: (Phase.DRAINING, 0.0)",
+    ),
+    Fault(
+        "caught-up-too-early", "Stopped", "epochs",
+        "return epoch is not None and (epoch.offsets.watermark or 0) >= target",
+        "return epoch is not None and (epoch.offsets.position or 0) >= target",
+    ),
+)  # fmt: skip
