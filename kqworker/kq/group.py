@@ -18,7 +18,7 @@ from typing import Self
 from kqworker.errors import ConfigError
 from kqworker.exits import Exit
 from kqworker.kq.queue import Queue
-from kqworker.runtime.loop import Signals, Stop, ending_signals
+from kqworker.runtime.loop import Signals, Wake, ending_signals
 
 logger = logging.getLogger("kqworker.kq")
 
@@ -37,7 +37,7 @@ class ServiceGroup:
         self._lock = threading.Lock()
         self._started = False
         self._requests: deque[bool] = deque()
-        self._wake = Stop()
+        self._wake = Wake()
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +93,7 @@ class ServiceGroup:
                 selector.register(wake, selectors.EVENT_READ)
                 while not all(run.ended for run in runs):
                     selector.select()
-                    wake.take()
+                    wake.clear()
                     for number in signals.take():
                         interrupts += number is signal.SIGINT
                         if interrupts >= 3:
@@ -113,7 +113,7 @@ class ServiceGroup:
             now: Do not wait for what is being handled.
         """
         self._requests.append(now)
-        self._wake.request()
+        self._wake.call()
 
     def _pass_on(self, runs: list[_Run]) -> None:
         while self._requests:
@@ -125,7 +125,7 @@ class ServiceGroup:
 class _Run:
     """A queue in its thread."""
 
-    def __init__(self, queue: Queue, wake: Stop) -> None:
+    def __init__(self, queue: Queue, wake: Wake) -> None:
         self.queue = queue
         self.ended = False
         self.exit = Exit.CLEAN
@@ -139,7 +139,7 @@ class _Run:
         except BaseException as error:  # it is raised in the thread that waits
             self.error = error
         self.ended = True
-        self._wake.request()
+        self._wake.call()
 
 
 def _verdict(runs: list[_Run]) -> Exit:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Protocol, get_args
+from typing import Protocol, Self, get_args
 
 from kqworker.core import commands as c
 from kqworker.core.events import Event, Tick
@@ -106,42 +106,31 @@ class Signals:
         return caught
 
 
-class Stop:
-    """Asks a run to end: from another thread, from a signal handler, before it has begun.
+class Wake:
+    """Wakes a selector that waits for it: called from any thread, or from a signal handler.
 
-    One serves one run. What is asked for before the run listens is not lost.
+    A call that comes before it is entered is not lost.
     """
 
     def __init__(self) -> None:
-        self._requests: deque[bool] = deque()
-        self._asked = False
+        self._called = False
         self._ends: tuple[socket.socket, socket.socket] | None = None
 
-    @property
-    def asked(self) -> bool:
-        """Whether anybody has asked yet."""
-        return self._asked
-
-    def request(self, now: bool = False) -> None:
-        """Ask for the end, at any time and as often as one likes; never block.
-
-        Args:
-            now: Do not wait for what is being handled.
-        """
+    def call(self) -> None:
+        """Wake whoever waits, at any time and as often as one likes; never block."""
         # Only what a signal handler can do in the middle of anything else.
-        self._asked = True
-        self._requests.append(now)
+        self._called = True
         ends = self._ends
         if ends is not None:
             with contextlib.suppress(OSError):  # full: it is awake; closed: it has ended
                 ends[1].send(b"\0")
 
-    def __enter__(self) -> Stop:
+    def __enter__(self) -> Self:
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
         self._ends = reader, writer
-        if self._requests:
+        if self._called:
             writer.send(b"\0")
         return self
 
@@ -156,16 +145,45 @@ class Stop:
             end.close()
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when somebody has asked."""
+        """Return a descriptor that is readable when it was called."""
         assert self._ends is not None
         return self._ends[0].fileno()
 
-    def take(self) -> list[bool]:
-        """Return what was asked for since the last call, in order: whether to end now."""
+    def clear(self) -> None:
+        """Be quiet until the next call; look after it, and not before, at what has changed."""
         assert self._ends is not None
         with contextlib.suppress(BlockingIOError):
             while self._ends[0].recv(4096):
                 pass
+
+
+class Stop(Wake):
+    """Asks a run to end: from another thread, from a signal handler, before it has begun.
+
+    One serves one run. What is asked for before the run listens is not lost.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._requests: deque[bool] = deque()
+
+    @property
+    def asked(self) -> bool:
+        """Whether anybody has asked yet."""
+        return self._called
+
+    def request(self, now: bool = False) -> None:
+        """Ask for the end, at any time and as often as one likes; never block.
+
+        Args:
+            now: Do not wait for what is being handled.
+        """
+        self._requests.append(now)
+        self.call()
+
+    def take(self) -> list[bool]:
+        """Return what was asked for since the last call, in order: whether to end now."""
+        self.clear()
         taken = []
         while self._requests:
             taken.append(self._requests.popleft())

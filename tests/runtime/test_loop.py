@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import signal
 import socket
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.runtime.loop import Loop, Signals, Stop
+from kqworker.runtime.loop import Loop, Signals, Stop, Wake
 from kqworker.types import Output, TopicPartition
 
 TP = TopicPartition("test", 0)
@@ -191,6 +192,23 @@ def test_a_stop_after_the_end_changes_nothing() -> None:
     stop.request()
 
     assert stop.asked
+
+
+def test_a_call_from_before_wakes_too_and_once_cleared_it_is_over() -> None:
+    wake = Wake()
+    wake.call()
+    with wake, selectors.DefaultSelector() as selector:
+        selector.register(wake, selectors.EVENT_READ)
+
+        assert selector.select(0)
+        wake.clear()
+        assert not selector.select(0)
+        wake.call()
+        wake.call()
+        assert selector.select(0)
+        wake.clear()
+        assert not selector.select(0)
+    wake.call()
 
 
 def test_a_tick_comes_when_the_core_wants_one() -> None:
