@@ -51,13 +51,7 @@ class Handle:
 
 
 def with_handle(function: Function) -> Handle:
-    """Make a function a handler, as go-queue's WithHandle does.
-
-    Raises:
-        ConfigError: It cannot be called.
-    """
-    if not callable(function):
-        raise ConfigError(f"with_handle({function!r}): it is not a function")
+    """Make a function a handler, as go-queue's WithHandle does; a queue checks it."""
     return Handle(function)
 
 
@@ -71,6 +65,8 @@ def function_of(handler: object) -> Function:
         ConfigError: It is neither.
     """
     if isinstance(handler, Handle):
+        if not callable(handler.function):
+            raise ConfigError(f"with_handle({handler.function!r}): it is not a function")
         return handler.function
     if isinstance(handler, Handler):
         return handler.function

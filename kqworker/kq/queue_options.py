@@ -41,20 +41,23 @@ class QueueOptions:
 
 @dataclass(frozen=True, slots=True)
 class QueueOption:
-    """What a function `with_…` returns."""
+    """What a function `with_…` returns; what it was given is checked where a queue is made."""
 
     apply: Callable[[QueueOptions], QueueOptions]
 
 
 def with_commit_interval(seconds: float) -> QueueOption:
-    """Commit so often, in seconds of at least 0.01; 0 stands for the default, 1.
+    """Commit so often.
 
-    Raises:
-        ConfigError: It is something else.
+    Args:
+        seconds: At least 0.01; 0 stands for the default, 1.
     """
     bound = values.seconds(0.01)
-    chosen = _checked("with_commit_interval", bound, seconds) if seconds != 0 else None
-    return QueueOption(lambda options: replace(options, commit_interval=chosen))
+    return QueueOption(
+        lambda options: replace(
+            options, commit_interval=_checked("with_commit_interval", bound, seconds)
+        )
+    )
 
 
 def with_queue_capacity(messages: int) -> QueueOption:
@@ -62,24 +65,27 @@ def with_queue_capacity(messages: int) -> QueueOption:
 
     Args:
         messages: At least 1; 0 stands for the default, 1000.
-
-    Raises:
-        ConfigError: It is something else.
     """
-    chosen = _checked("with_queue_capacity", values.whole(1), messages) if messages != 0 else None
-    return QueueOption(lambda options: replace(options, queue_capacity=chosen))
+    bound = values.whole(1)
+    return QueueOption(
+        lambda options: replace(
+            options, queue_capacity=_checked("with_queue_capacity", bound, messages)
+        )
+    )
 
 
 def with_max_wait(seconds: float) -> QueueOption:
-    """Let a fetch wait so long for `MinBytes`, in seconds up to 59; 0 stands for the default, 1.
+    """Let a fetch wait so long for `MinBytes`.
 
     A message that comes alone waits so long too, unless `MinBytes` is 1.
 
-    Raises:
-        ConfigError: It is something else.
+    Args:
+        seconds: From 0.001 to 59; 0 stands for the default, 1.
     """
-    chosen = _checked("with_max_wait", values.seconds(0.001), seconds) if seconds != 0 else None
-    return QueueOption(lambda options: replace(options, max_wait=chosen))
+    bound = values.seconds(0.001)
+    return QueueOption(
+        lambda options: replace(options, max_wait=_checked("with_max_wait", bound, seconds))
+    )
 
 
 def with_metrics(metrics: Adds) -> QueueOption:
@@ -88,13 +94,14 @@ def with_metrics(metrics: Adds) -> QueueOption:
     Args:
         metrics: Its `add(seconds)` is called after each attempt, failed or not. Each worker
             has a copy of its own.
-
-    Raises:
-        ConfigError: It has no `add`.
     """
-    if not callable(getattr(metrics, "add", None)):
-        raise ConfigError(f"with_metrics({metrics!r}): it has no method add(seconds)")
-    return QueueOption(lambda options: replace(options, metrics=metrics))
+
+    def apply(options: QueueOptions) -> QueueOptions:
+        if not callable(getattr(metrics, "add", None)):
+            raise ConfigError(f"with_metrics({metrics!r}): it has no method add(seconds)")
+        return replace(options, metrics=metrics)
+
+    return QueueOption(apply)
 
 
 def with_error_handler(function: ErrorHandler) -> QueueOption:
@@ -106,25 +113,26 @@ def with_error_handler(function: ErrorHandler) -> QueueOption:
     Args:
         function: Takes the context, the message with its bytes, and what was raised. Beside
             an async handler it may be async.
-
-    Raises:
-        ConfigError: It cannot be called so.
     """
-    try:
-        inspect.signature(function).bind(None, None, None)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"with_error_handler({function!r}): it is called with context, message and error: "
-            f"{error}"
-        ) from None
-    return QueueOption(lambda options: replace(options, error_handler=function))
+
+    def apply(options: QueueOptions) -> QueueOptions:
+        try:
+            inspect.signature(function).bind(None, None, None)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"with_error_handler({function!r}): it is called with context, message and "
+                f"error: {error}"
+            ) from None
+        return replace(options, error_handler=function)
+
+    return QueueOption(apply)
 
 
 def combined(options: tuple[QueueOption, ...]) -> QueueOptions:
     """Return what options say together; of two that contradict each other the later counts.
 
     Raises:
-        ConfigError: One of them is no option.
+        ConfigError: One of them is no option, or was given what it does not take.
     """
     found = QueueOptions()
     for option in options:
@@ -136,7 +144,9 @@ def combined(options: tuple[QueueOption, ...]) -> QueueOptions:
     return found
 
 
-def _checked(name: str, parse: values.Parse[T], value: object) -> T:
+def _checked(name: str, parse: values.Parse[T], value: object) -> T | None:
+    if value == 0:
+        return None
     try:
         return parse(value)
     except ValueError as error:

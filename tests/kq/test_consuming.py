@@ -105,6 +105,7 @@ def test_annotations_count_as_in_every_handler() -> None:
     ("handler", "said"),
     [
         (3, "3 is no handler: give a function"),
+        (with_handle(3), r"with_handle\(3\): it is not a function"),  # type: ignore[arg-type]
         (Consumer, "Consumer is a class: give an object of it"),
         (lambda: None, "it takes no parameters for the message"),
         (lambda a, b, c, d: None, "it takes 4 parameters for the message"),
@@ -177,11 +178,6 @@ def test_a_refused_handler_is_told_the_forms_of_a_queue(handler: object) -> None
         ": a handler takes (key, value) or (context, key, value), named so unless both are text, "
         "or (message: Message)"
     )
-
-
-def test_with_handle_takes_a_function() -> None:
-    with pytest.raises(ConfigError, match="it is not a function"):
-        with_handle(3)  # type: ignore[arg-type]
 
 
 def test_a_lambda_is_called_as_the_queue() -> None:

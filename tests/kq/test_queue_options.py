@@ -35,18 +35,24 @@ def test_nothing_is_the_default_as_in_go_queue(option: Callable[[float], Any]) -
 def test_what_is_out_of_bounds_is_refused_with_the_options_name(
     option: Callable[[Any], Any], value: object
 ) -> None:
+    given = option(value)
+
     with pytest.raises(ConfigError, match=rf"{option.__name__}\(.*\): must be .*, or 0"):
-        option(value)
+        combined((given,))
 
 
 def test_an_error_handler_takes_three_arguments() -> None:
+    given = with_error_handler(lambda context: None)  # type: ignore[arg-type,misc]
+
     with pytest.raises(ConfigError, match="it is called with context, message and error"):
-        with_error_handler(lambda context: None)  # type: ignore[arg-type,misc]
+        combined((given,))
 
 
 def test_metrics_have_a_method_add() -> None:
+    given = with_metrics(object())  # type: ignore[arg-type]
+
     with pytest.raises(ConfigError, match=r"it has no method add\(seconds\)"):
-        with_metrics(object())  # type: ignore[arg-type]
+        combined((given,))
 
 
 @pytest.mark.parametrize("wrong", [3, with_sync_push(), pytest.fail])
