@@ -14,6 +14,7 @@ import confluent_kafka
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from kqworker import certificates
 from kqworker.errors import ConfigError
 from kqworker.kafka.names import ALIASES, CONSUMER, EVERY_CLIENT, PRODUCER
 from kqworker.values import did_you_mean, is_secret
@@ -227,8 +228,8 @@ def _explained(reason: str, extra: Mapping[str, str]) -> str:
     reason = re.sub(r"^Failed to create [\w ]+: ", "", reason.strip())
     failed = _FILE_FAILED.match(reason)
     if failed and failed[1] in extra:
-        file = extra[failed[1]]
-        return f"Kafka property {failed[1]!r} cannot be {file!r}: {_unusable(file, failed[2])}"
+        why = _unusable(failed[1], extra, failed[2])
+        return f"Kafka property {failed[1]!r} cannot be {extra[failed[1]]!r}: {why}"
     for name in extra:
         canonical = ALIASES.get(name, name)
         if canonical in _QUOTED.findall(reason):
@@ -237,13 +238,16 @@ def _explained(reason: str, extra: Mapping[str, str]) -> str:
     return f"Kafka refuses the properties: {reason}"
 
 
-def _unusable(file: str, reason: str) -> str:
+def _unusable(name: str, extra: Mapping[str, str], reason: str) -> str:
     """Return why a file of certificates or keys cannot be used; OpenSSL names its routines."""
-    try:
-        with open(file, "rb"):  # noqa: PTH123 # as librdkafka does, with the text as it is
-            return f"not PEM, or not what it should hold ({reason})"
-    except OSError as error:
-        return str(error.strerror)
+    # That of authorities may be a directory, or no name at all; only here it is none of them.
+    concerned = {
+        n: text for n, text in extra.items() if (n == certificates.CA) == (name == certificates.CA)
+    }
+    fault = certificates.fault(concerned)
+    if fault is not None and fault[0] == name:
+        return f"it {fault[1]}"
+    return f"not PEM, or not what it should hold ({reason})"
 
 
 def librdkafka_version() -> str:

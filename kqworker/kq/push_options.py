@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from kqworker import values
+from kqworker import certificates, values
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
 from kqworker.kq.balancers import Balancer, Murmur2Balancer
@@ -214,14 +214,17 @@ def with_tls(
     """
     if (cert_file is None) != (key_file is None):
         raise ConfigError("with_tls: cert_file and key_file belong together: give both or none")
-    _loadable(ca_file, cert_file, key_file, key_password)
     named = {
-        "ssl.ca.location": ca_file,
-        "ssl.certificate.location": cert_file,
-        "ssl.key.location": key_file,
-        "ssl.key.password": key_password,
+        "ca_file": (certificates.CA, ca_file),
+        "cert_file": (certificates.CERTIFICATE, cert_file),
+        "key_file": (certificates.KEY, key_file),
+        "key_password": (certificates.PASSWORD, key_password),
     }
-    found = {name: str(value) for name, value in named.items() if value is not None}
+    found = {name: str(value) for name, value in named.values() if value is not None}
+    fault = certificates.fault(found)
+    if fault is not None:
+        (given,) = (given for given, (name, _) in named.items() if name == fault[0])
+        raise ConfigError(f"with_tls({given}={found[fault[0]]!r}): {fault[1]}")
     return PushOption(lambda options: replace(options, tls=found))
 
 
@@ -296,36 +299,3 @@ def _count(value: object) -> int:
     if count > _INT:
         raise ValueError(f"at most {_INT}")
     return count
-
-
-def _loadable(
-    ca_file: str | Path | None,
-    cert_file: str | Path | None,
-    key_file: str | Path | None,
-    key_password: str | None,
-) -> None:
-    # 10 ms that pushers without TLS need not wait for.
-    import ssl
-
-    def refusal(name: str, file: object, error: Exception) -> ConfigError:
-        return ConfigError(f"with_tls({name}={str(file)!r}): cannot be read: {error}")
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, TypeError, ValueError) as error:
-            raise refusal("ca_file", ca_file, error) from None
-    for name, file in (("cert_file", cert_file), ("key_file", key_file)):
-        if file is not None:
-            try:
-                with Path(file).open("rb"):
-                    pass
-            except (OSError, TypeError, ValueError) as error:
-                raise refusal(name, file, error) from None
-    if cert_file is not None:
-        try:
-            # Without a password it would ask for one at the terminal.
-            context.load_cert_chain(cert_file, key_file, key_password or "")
-        except (OSError, TypeError, ValueError) as error:
-            raise refusal("key_file", key_file, error) from None

@@ -12,7 +12,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from kqworker import logs
+from kqworker import certificates, logs
 from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
 from kqworker.kq.conf import KqConf
@@ -205,16 +205,9 @@ def _require_ca(conf: KqConf) -> None:
     """Refuse a CaFile without certificates, by its name; librdkafka has another for it."""
     if not conf.ca_file:
         return
-    # What few queues need takes a while to import.
-    import ssl
-
-    at, file = conf.origin("CaFile"), conf.ca_file
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
-    except ssl.SSLError:
-        raise ConfigError(f"{at}: CaFile: {file} holds no certificates in PEM's form") from None
-    except OSError as error:
-        raise ConfigError(f"{at}: CaFile: cannot read {file}: {error.strerror}") from None
+    fault = certificates.fault({certificates.CA: conf.ca_file})
+    if fault is not None:
+        raise ConfigError(f"{conf.origin('CaFile')}: CaFile: {conf.ca_file} {fault[1]}")
 
 
 def _module(function: object, reference: str | None) -> str:

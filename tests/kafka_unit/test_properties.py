@@ -175,7 +175,11 @@ def test_values_that_do_not_go_together_are_told_with_librdkafka_s_reason() -> N
 
 @EVERY
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "No such file or directory"), ("nothing", "not PEM, or not")]
+    ("content", "reason"),
+    [
+        (None, "it cannot be read: No such file or directory"),
+        ("nothing", "it holds no certificates in PEM's form"),
+    ],
 )
 def test_a_file_that_cannot_be_used_is_named(
     compose: Compose, content: str | None, reason: str, tmp_path: Path

@@ -120,14 +120,17 @@ def test_files_of_tls_are_read_at_once(tmp_path: Path) -> None:
     missing, nonsense = tmp_path / "missing.pem", tmp_path / "nonsense.pem"
     nonsense.write_text("no certificate")
     pair = {"cert_file": CERTIFICATE, "key_file": KEY}
-    for name, wrong in {
-        "ca_file": [{"ca_file": missing}, {"ca_file": nonsense}],
-        "cert_file": [{**pair, "cert_file": missing}],
-        "key_file": [{**pair, "key_file": missing}, pair, {**pair, "key_password": "wrong"}],
-    }.items():
-        for given in wrong:
-            with pytest.raises(ConfigError, match=rf"with_tls\({name}='.*pem'\): cannot be read"):
-                with_tls(**given)  # type: ignore[arg-type]
+    for given, name, why in (
+        ({"ca_file": missing}, "ca_file", "cannot be read: No such file or directory"),
+        ({"ca_file": nonsense}, "ca_file", "holds no certificates"),
+        ({**pair, "cert_file": missing}, "cert_file", "cannot be read"),
+        ({**pair, "cert_file": nonsense}, "cert_file", "holds no certificates"),
+        ({**pair, "key_file": missing}, "key_file", "cannot be read"),
+        ({**pair, "key_password": "wrong"}, "key_file", "holds no key"),
+        (pair, "key_file", "holds no key"),
+    ):
+        with pytest.raises(ConfigError, match=rf"with_tls\({name}='.*pem'\): {why}"):
+            with_tls(**given)  # type: ignore[arg-type]
     for alone in pair:
         with pytest.raises(ConfigError, match="cert_file and key_file belong together"):
             with_tls(**{alone: pair[alone]})  # type: ignore[arg-type]

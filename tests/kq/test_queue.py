@@ -73,7 +73,7 @@ def test_a_failure_is_raised() -> None:
 
 
 def test_a_ca_file_that_cannot_be_read_is_named_as_in_kq() -> None:
-    with pytest.raises(ConfigError, match=r"CaFile: cannot read nowhere\.pem: No such file"):
+    with pytest.raises(ConfigError, match=r"CaFile: nowhere\.pem cannot be read: No such file"):
         new_queue(conf(ca_file="nowhere.pem"), handle)
 
 
