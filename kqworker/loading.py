@@ -20,7 +20,7 @@ from types import ModuleType, TracebackType
 
 from kqworker.app import App
 from kqworker.core.retry import Retry
-from kqworker.errors import ConfigError
+from kqworker.errors import ConfigError, KQWorkerError
 from kqworker.handler import place
 from kqworker.values import did_you_mean
 
@@ -152,6 +152,8 @@ def _import(name: str, directory: Path) -> ModuleType:
             raise ConfigError(f"no module {name!r} in {directory}{hint}") from None
         raise _failed(f"module {name!r} cannot be imported", error) from error
     except SystemExit as error:
+        if isinstance(error.__cause__, KQWorkerError):
+            raise error.__cause__ from None  # what `must_load` and the like end a program with
         raise _failed(f"module {name!r} ended Python when it was imported", error) from error
     except Exception as error:  # what a user's module raises on import may be anything
         raise _misused(error) or _failed(f"module {name!r} cannot be imported", error) from error

@@ -11,14 +11,17 @@ from typing import NoReturn
 
 from kqworker.errors import KQWorkerError
 from kqworker.exits import exit_of
+from kqworker.loading import importing
 
 
 def end(error: KQWorkerError) -> NoReturn:
     """Write `error: …` to standard error, and end the program.
 
     Raises:
-        SystemExit: With the code of the command line.
+        SystemExit: With the code of the command line, because of the error.
     """
-    text = str(error).replace("\n", "\n       ")
-    print(f"error: {text}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(int(exit_of(error))) from None
+    # A command that imports the module tells it as every error, and so does each worker.
+    if not importing():
+        text = str(error).replace("\n", "\n       ")
+        print(f"error: {text}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(int(exit_of(error))) from error

@@ -246,6 +246,17 @@ def test_a_module_that_exits_does_not_end_the_command(write: Write, tmp_path: Pa
     assert text.endswith("SystemExit: 3")
 
 
+def test_what_must_load_refuses_in_a_module_is_the_error_and_told_by_whoever_imports_it(
+    write: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write("queues.py", "import kqworker.kq as kq\nc = kq.must_load('nowhere.yaml')\n")
+
+    text = refusal("queues:app", tmp_path)
+
+    assert text == "cannot read nowhere.yaml: No such file or directory"
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_an_app_refuses_is_shown_without_a_traceback(write: Write, tmp_path: Path) -> None:
     write("wrong.py", APP.replace('"test"', '"my test"'))
 

@@ -161,3 +161,18 @@ def test_a_mistake_ends_it_with_2(
 
     assert ended.code == 2, ended
     assert said in ended.err
+
+
+@pytest.mark.parametrize(
+    "command", [("run", "queues:app"), ("kq", "-f", "c.yaml", "queues:handle")]
+)
+def test_a_file_that_the_module_must_load_is_missed_in_one_line(
+    here: Path, kqworker: Run, command: tuple[str, ...]
+) -> None:
+    (here / "queues.py").write_text("import kqworker.kq as kq\nc = kq.must_load('nowhere.yaml')\n")
+    (here / "c.yaml").write_text(CONFIG.format(broker="127.0.0.1:1"))
+
+    ended = kqworker(*command)
+
+    assert ended.code == 2
+    assert ended.err == "error: cannot read nowhere.yaml: No such file or directory\n"
