@@ -1,7 +1,7 @@
 """How many messages a worker handled, and how long they took, logged about once a minute.
 
-Decides what go-zero's `stat.Metrics` logs. Times are counted in steps of 2 %, so that no
-message is kept. Tested by tests/kq/test_metrics.py.
+Decides what stands for go-zero's `stat.Metrics`; of its drops a queue has none. Times are
+counted in steps of 2 %, so that no message is kept. Tested by tests/kq/test_metrics.py.
 """
 
 from __future__ import annotations
@@ -46,20 +46,9 @@ class Metrics:
         self._since = now
         self._steps: Counter[int] = Counter()
         self._seconds = 0.0
-        self._drops = 0
 
     def add(self, seconds: float) -> None:
         """Count one message, whose handler took so many seconds."""
-        self._turn()
-        self._steps[math.ceil(math.log(max(seconds, _LEAST)) / _LOG_STEP)] += 1
-        self._seconds += seconds
-
-    def add_drop(self) -> None:
-        """Count one message that was not handled, as the application decides."""
-        self._turn()
-        self._drops += 1
-
-    def _turn(self) -> None:
         now = self._clock()
         if self._began is None:
             self._began = now
@@ -67,16 +56,18 @@ class Metrics:
             atexit.register(self.log)
         elif now - self._since >= SECONDS:
             self.log()
+        self._steps[math.ceil(math.log(max(seconds, _LEAST)) / _LOG_STEP)] += 1
+        self._seconds += seconds
 
     def log(self) -> None:
         """Log what was counted since the last line, if anything was."""
         now = self._clock()
         count = self._steps.total()
-        if not count and not self._drops:
+        if not count:
             return
         found = {
             "qps": count / max(now - self._since, _LEAST),
-            "average": self._seconds / count if count else 0.0,
+            "average": self._seconds / count,
             **{name: self._quantile(share, count) for name, share in QUANTILES.items()},
         }
         shown = ", ".join(
@@ -84,9 +75,8 @@ class Metrics:
         )
         _logger.info(
             "%s",
-            f"({self._name}) {found['qps']:.1f} messages/s, {self._drops} drops, {shown}",
-            extra={"event": "metrics", "drops": self._drops}
-            | {name: round(value, 9) for name, value in found.items()},
+            f"({self._name}) {found['qps']:.1f} messages/s, {shown}",
+            extra={"event": "metrics"} | {name: round(value, 9) for name, value in found.items()},
         )
         self._reset(now)
 
