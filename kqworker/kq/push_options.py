@@ -77,7 +77,7 @@ class PushOptions:
 
 @dataclass(frozen=True, slots=True)
 class PushOption:
-    """What a function `with_…` returns."""
+    """What a function `with_…` returns; what it was given is checked where a pusher is made."""
 
     apply: Callable[[PushOptions], PushOptions]
 
@@ -96,14 +96,15 @@ def with_balancer(balancer: Balancer) -> PushOption:
     Args:
         balancer: `Murmur2Balancer()`, the default, `Hash()`, `CRC32Balancer()`,
             `RoundRobin()` or `LeastBytes()`.
-
-    Raises:
-        ConfigError: It is something else.
     """
-    if not isinstance(balancer, Balancer):
-        names = ", ".join(f"{kind.__name__}()" for kind in get_args(Balancer))
-        raise ConfigError(f"with_balancer({balancer!r}): must be one of {names}")
-    return PushOption(lambda options: replace(options, balancer=balancer))
+
+    def apply(options: PushOptions) -> PushOptions:
+        if not isinstance(balancer, Balancer):
+            names = ", ".join(f"{kind.__name__}()" for kind in get_args(Balancer))
+            raise ConfigError(f"with_balancer({balancer!r}): must be one of {names}")
+        return replace(options, balancer=balancer)
+
+    return PushOption(apply)
 
 
 def with_chunk_size(size: int | str) -> PushOption:
@@ -112,12 +113,12 @@ def with_chunk_size(size: int | str) -> PushOption:
     Args:
         size: Bytes from 1 to 2,147,483,647, as a number or as "64KiB"; 1,000,000 by default.
             A larger message travels alone.
-
-    Raises:
-        ConfigError: It is something else.
     """
-    checked = _bounded("with_chunk_size", "size", _size, size)
-    return PushOption(lambda options: replace(options, chunk_size=checked))
+    return PushOption(
+        lambda options: replace(
+            options, chunk_size=_bounded("with_chunk_size", "size", _size, size)
+        )
+    )
 
 
 def with_flush_interval(seconds: float) -> PushOption:
@@ -125,12 +126,12 @@ def with_flush_interval(seconds: float) -> PushOption:
 
     Args:
         seconds: From 0 to 900; 0.005 by default.
-
-    Raises:
-        ConfigError: It is something else.
     """
-    checked = _bounded("with_flush_interval", "seconds", _linger, seconds)
-    return PushOption(lambda options: replace(options, flush_interval=checked))
+    return PushOption(
+        lambda options: replace(
+            options, flush_interval=_bounded("with_flush_interval", "seconds", _linger, seconds)
+        )
+    )
 
 
 def with_sync_push() -> PushOption:
@@ -143,13 +144,13 @@ def with_compression(compression: str) -> PushOption:
 
     Args:
         compression: "none", "gzip", "snappy" (the default, go-queue's), "lz4" or "zstd".
-
-    Raises:
-        ConfigError: It is something else.
     """
     kinds = values.one_of("none", "gzip", "snappy", "lz4", "zstd")
-    checked = _bounded("with_compression", "compression", kinds, compression)
-    return PushOption(lambda options: replace(options, compression=checked))
+    return PushOption(
+        lambda options: replace(
+            options, compression=_bounded("with_compression", "compression", kinds, compression)
+        )
+    )
 
 
 def with_on_delivery(callback: OnDelivery) -> PushOption:
@@ -161,13 +162,14 @@ def with_on_delivery(callback: OnDelivery) -> PushOption:
 
     Args:
         callback: A function; what it raises, the next push or `close` raises.
-
-    Raises:
-        ConfigError: It cannot be called.
     """
-    if not callable(callback):
-        raise ConfigError(f"with_on_delivery(callback={callback!r}): must be a function")
-    return PushOption(lambda options: replace(options, on_delivery=callback))
+
+    def apply(options: PushOptions) -> PushOptions:
+        if not callable(callback):
+            raise ConfigError(f"with_on_delivery(callback={callback!r}): must be a function")
+        return replace(options, on_delivery=callback)
+
+    return PushOption(apply)
 
 
 def with_buffer(
@@ -179,16 +181,13 @@ def with_buffer(
         size: Bytes, from 1024 to 2 TiB less 1 KiB, as a number or as "64MiB".
         messages: From 1 to 2,147,483,647.
         timeout: Seconds, at least 0, after which a push that finds no room raises.
-
-    Raises:
-        ConfigError: One of them is outside its bounds.
     """
-    room = _bounded("with_buffer", "size", _buffer, size)
-    count = _bounded("with_buffer", "messages", _count, messages)
-    patience = _bounded("with_buffer", "timeout", values.seconds(0), timeout)
     return PushOption(
         lambda options: replace(
-            options, buffer_bytes=room, buffer_messages=count, buffer_timeout=patience
+            options,
+            buffer_bytes=_bounded("with_buffer", "size", _buffer, size),
+            buffer_messages=_bounded("with_buffer", "messages", _count, messages),
+            buffer_timeout=_bounded("with_buffer", "timeout", values.seconds(0), timeout),
         )
     )
 
@@ -207,25 +206,25 @@ def with_tls(
         cert_file: A certificate of one's own, PEM, with `key_file`.
         key_file: Its key, PEM.
         key_password: Of the key, where it has one.
-
-    Raises:
-        ConfigError: A file cannot be read or is not what it should be, the password is wrong,
-            or there is one of certificate and key.
     """
-    if (cert_file is None) != (key_file is None):
-        raise ConfigError("with_tls: cert_file and key_file belong together: give both or none")
-    named = {
-        "ca_file": (certificates.CA, ca_file),
-        "cert_file": (certificates.CERTIFICATE, cert_file),
-        "key_file": (certificates.KEY, key_file),
-        "key_password": (certificates.PASSWORD, key_password),
-    }
-    found = {name: str(value) for name, value in named.values() if value is not None}
-    fault = certificates.fault(found)
-    if fault is not None:
-        (given,) = (given for given, (name, _) in named.items() if name == fault[0])
-        raise ConfigError(f"with_tls({given}={found[fault[0]]!r}): {fault[1]}")
-    return PushOption(lambda options: replace(options, tls=found))
+
+    def apply(options: PushOptions) -> PushOptions:
+        if (cert_file is None) != (key_file is None):
+            raise ConfigError("with_tls: cert_file and key_file belong together: give both or none")
+        named = {
+            "ca_file": (certificates.CA, ca_file),
+            "cert_file": (certificates.CERTIFICATE, cert_file),
+            "key_file": (certificates.KEY, key_file),
+            "key_password": (certificates.PASSWORD, key_password),
+        }
+        found = {name: str(value) for name, value in named.values() if value is not None}
+        fault = certificates.fault(found)
+        if fault is not None:
+            (given,) = (given for given, (name, _) in named.items() if name == fault[0])
+            raise ConfigError(f"with_tls({given}={found[fault[0]]!r}): {fault[1]}")
+        return replace(options, tls=found)
+
+    return PushOption(apply)
 
 
 def with_sasl(mechanism: str, username: str, password: str) -> PushOption:
@@ -235,26 +234,27 @@ def with_sasl(mechanism: str, username: str, password: str) -> PushOption:
         mechanism: "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".
         username: Not empty.
         password: Not empty.
-
-    Raises:
-        ConfigError: One of them is something else.
     """
-    kinds = values.one_of("plain", "scram-sha-256", "scram-sha-512")
-    found = {
-        "sasl.mechanism": _bounded("with_sasl", "mechanism", kinds, mechanism).upper(),
-        "sasl.username": _bounded("with_sasl", "username", values.text, username),
-        "sasl.password": password,
-    }
-    if not isinstance(password, str) or not password:
-        raise ConfigError("with_sasl(password=…): must be text, not empty")
-    return PushOption(lambda options: replace(options, sasl=found))
+
+    def apply(options: PushOptions) -> PushOptions:
+        kinds = values.one_of("plain", "scram-sha-256", "scram-sha-512")
+        found = {
+            "sasl.mechanism": _bounded("with_sasl", "mechanism", kinds, mechanism).upper(),
+            "sasl.username": _bounded("with_sasl", "username", values.text, username),
+            "sasl.password": password,
+        }
+        if not isinstance(password, str) or not password:
+            raise ConfigError("with_sasl(password=…): must be text, not empty")
+        return replace(options, sasl=found)
+
+    return PushOption(apply)
 
 
 def combined(options: tuple[PushOption, ...]) -> PushOptions:
     """Return what options say together; of two that contradict each other the later counts.
 
     Raises:
-        ConfigError: One of them is no option.
+        ConfigError: One of them is no option, or was given what it does not take.
     """
     found = PushOptions()
     for option in options:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ import pytest
 import kqworker.run
 from kqworker import BrokerError, ConfigError
 from kqworker.exits import Exit
-from kqworker.kq import KqConf, Queue, must_new_queue, new_queue, with_queue_capacity
+from kqworker.kq import (
+    KqConf,
+    Queue,
+    must_new_queue,
+    new_queue,
+    with_handle,
+    with_queue_capacity,
+)
 from kqworker.loading import load_attribute
 from kqworker.run import AppReference, _Run
 from kqworker.runtime.loop import Stop
@@ -155,14 +163,31 @@ kq.must_new_queue(conf, handle).start()
     assert "Conns" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: must_new_queue(conf(group=""), handle),
+            "KqConf(...): Group must be text, not empty, not ''",
+        ),
+        (
+            lambda: must_new_queue(conf(), handle, with_queue_capacity(-1)),
+            "with_queue_capacity(-1): must be a whole number of at least 1, or 0",
+        ),
+        (
+            lambda: must_new_queue(conf(), with_handle(None)),  # type: ignore[arg-type]
+            "with_handle(None): it is not a function",
+        ),
+    ],
+)
 def test_must_new_queue_says_what_is_wrong_and_ends_with_2(
-    capsys: pytest.CaptureFixture[str],
+    make: Callable[[], object], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        must_new_queue(conf(group=""), handle)
+        make()
 
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "error: KqConf(...): Group must be text, not empty, not ''\n"
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def test_a_handler_that_stops_its_queue_is_told_where_the_queue_lives() -> None:
