@@ -60,10 +60,10 @@ def push(
 
     from kqworker import logs
     from kqworker.kafka.admin import Admin
-    from kqworker.kafka.properties import admin_properties, producer_properties
-    from kqworker.kafka.sink import KafkaSink
+    from kqworker.kafka.properties import admin_properties
     from kqworker.payload import make_output
     from kqworker.preflight import connection
+    from kqworker.sinks import open_sink
 
     try:
         make_output(topic, b"", key, pairs)
@@ -74,7 +74,6 @@ def push(
     settings = with_brokers(settings_of(options, config).settings)
     logs.configure(settings.log_level, settings.log_format)
     to = connection(settings)
-    producer = producer_properties(to.brokers, to.kafka)
     with Admin(admin_properties(to.brokers, to.kafka)) as kafka:
         kafka.cluster(settings.startup_timeout)
         topics = kafka.topics()
@@ -83,7 +82,7 @@ def push(
             kafka.require_topics([topic])
         elif topics and topic not in topics:
             say(f"topic {topic!r} is new on the built-in broker{did_you_mean(topic, topics)}")
-    sink = KafkaSink(producer)
+    sink = open_sink(settings)
     of = f" of {count:,}" if count is not None else ""
     known = 0
     try:

@@ -24,10 +24,10 @@ from kqworker.demo.job import FILES, RESULTS, Found, app
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker, reader
 from kqworker.kafka.admin import Admin
-from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
-from kqworker.kafka.sink import KafkaSink
+from kqworker.kafka.properties import admin_properties, consumer_properties
 from kqworker.run import AppReference, run
 from kqworker.settings import Settings
+from kqworker.sinks import open_sink
 from kqworker.types import Output, TopicPartition
 from kqworker.watch import Banner, Summary, Watch
 
@@ -175,14 +175,14 @@ def _pass(
     paths: list[str],
     watch: Callable[[Settings], Watch],
 ) -> Pass:
-    _push(brokers, kafka, paths)
-    before = _ends(brokers, kafka)
     settings = Settings(
         brokers=tuple(brokers.split(",")),
         workers=workers,
         until_caught_up=True,
         kafka=dict(kafka),
     )
+    _push(settings, paths)
+    before = _ends(brokers, kafka)
     keeping = Keeping(watch(settings))
     code = run(app, settings, reference=REFERENCE, watch=keeping)
     if code is not Exit.CLEAN or keeping.summary is None:
@@ -194,8 +194,8 @@ def _pass(
     return Pass(keeping.summary.seconds, results)
 
 
-def _push(brokers: str, kafka: Mapping[str, str], paths: list[str]) -> None:
-    sink = KafkaSink(producer_properties(brokers, kafka))
+def _push(settings: Settings, paths: list[str]) -> None:
+    sink = open_sink(settings)
     try:
         deliveries = [sink.send(Output(FILES, path.encode(), path.encode())) for path in paths]
         for delivery in deliveries:
