@@ -31,8 +31,7 @@ class Flow:
         self._size = size
         self.held = 0
         self.held_bytes = 0
-        self._stuck = 0
-        self._stuck_bytes = 0
+        self._stuck: list[Epoch] = []  # paused, at the last look
         self._fetching = True
 
     def add(self, epoch: Epoch, count: int, size: int) -> None:
@@ -50,8 +49,12 @@ class Flow:
     def decide(self) -> list[Command]:
         """Return `Fetching` if the house has become full, or has room again."""
         # What paused partitions hold does not stop the others, up to once the bounds.
-        held = self.held - min(self._stuck, self._messages)
-        size = self.held_bytes - min(self._stuck_bytes, self._size)
+        held, size = self.held, self.held_bytes
+        if self._stuck:
+            # One that has ended holds nothing any more: its pause went with it.
+            stuck = [epoch for epoch in self._stuck if epoch.live]
+            held -= min(sum(epoch.held for epoch in stuck), self._messages)
+            size -= min(sum(epoch.held_bytes for epoch in stuck), self._size)
         if self._fetching:
             if held < self._messages and size < self._size:
                 return []
@@ -64,7 +67,7 @@ class Flow:
         """Pause partitions that hold their share and stand still; call it now and then."""
         share = max(1, self._messages // max(2, len(epochs)))
         pause, resume = [], []
-        self._stuck = self._stuck_bytes = 0
+        self._stuck = []
         for epoch in epochs:
             if epoch.draining:
                 continue
@@ -80,8 +83,7 @@ class Flow:
                 epoch.paused = False
                 resume.append(epoch.partition)
             if epoch.paused:
-                self._stuck += epoch.held
-                self._stuck_bytes += epoch.held_bytes
+                self._stuck.append(epoch)
         commands: list[Command] = []
         if pause:
             commands.append(Pause(tuple(pause)))

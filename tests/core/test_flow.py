@@ -201,6 +201,29 @@ def test_the_bytes_of_what_goes_on_again_count_again() -> None:
     assert flow.decide() == [Fetching(False)]
 
 
+def test_what_a_paused_partition_held_is_forgotten_when_it_ends() -> None:
+    flow, both = Flow(10, 100), epochs(2)
+    flow.add(both[0], 10, 100)
+    flow.balance(both)
+
+    both[0].live = False
+    flow.remove(10, 100)
+    flow.add(both[1], 9, 99)
+    assert flow.decide() == []
+    flow.add(both[1], 1, 0)
+    assert flow.decide() == [Fetching(False)]
+
+
+def test_what_a_paused_partition_gets_done_makes_no_room_for_the_others() -> None:
+    flow, both = Flow(10, 100), epochs(2)
+    flow.add(both[0], 8, 0)
+    flow.balance(both)
+    flow.add(both[1], 9, 0)
+    finish(flow, both[0], 3)
+    flow.add(both[1], 1, 0)
+    assert flow.decide() == [Fetching(False)]
+
+
 def test_what_drains_is_left_alone() -> None:
     flow, both = Flow(10, 1000), epochs(2)
     flow.add(both[0], 9, 0)

@@ -38,7 +38,6 @@ class Invariants(WorkChecks):
         self._verified = life.world.verified
         self._reports: list[c.Report] = []
         self._paused: set[TopicPartition] = set()
-        self._paused_until = -1e9
         self._left = self._left_bytes = 0  # held when a pause ended, and not yet done since
         self._fetching = True
         self._events = 0
@@ -189,10 +188,7 @@ class Invariants(WorkChecks):
         self.excused = self.excused or (self.oracle.stopping and bool(gone))
 
     def _forget_pauses(self, partitions: Iterable[TopicPartition]) -> None:
-        gone = self._paused.intersection(partitions)
-        if gone:
-            self._paused -= gone
-            self._paused_until = self.life.now
+        self._paused.difference_update(partitions)
 
     def _check_held(self) -> None:
         oracle, limits = self.oracle, self.life.world.scenario.limits
@@ -205,9 +201,8 @@ class Invariants(WorkChecks):
         scenario = self.life.world.scenario
         # While `Fetching` is on its way, batches come: one, or with latency a few.
         batches = (4 if scenario.latency else 1) * scenario.batch * len(self.life.world.logs)
-        # What paused partitions hold does not count until they are looked at again.
-        recently = self.life.now <= self._paused_until + limits.commit_interval
-        times = 2 if self._paused or recently else 1
+        # What paused partitions hold does not count, up to once the bounds.
+        times = 2 if self._paused else 1
         self._left, self._left_bytes = min(self._left, held), min(self._left_bytes, size)
         most = max(times * limits.messages + batches, self._left)
         most_bytes = max(times * limits.size + 12 * batches, self._left_bytes)
