@@ -102,7 +102,7 @@ def try_here(fault: Fault, seeds: int) -> int:
     for judged in [f"({fault.breaks})", ""] if own else [""]:
         judge.judged = judged
         for seed in range(seeds):
-            _, error = run_one(seed)
+            _, error = run_one(seed, scene=fault.scene)
             if error is not None and str(error).startswith(judged):
                 print(f"seed {seed}: {type(error).__name__}: {str(error)[:160]}")
                 return CAUGHT if judged or not own else CAUGHT_OTHERWISE

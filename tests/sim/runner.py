@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
-from tests.sim.scenario import draw
+from tests.sim.directed import SCENES, directed
 from tests.sim.world import World
 
 CHUNK = 50
@@ -51,14 +51,14 @@ class Result:
             self.visited.setdefault(table, set()).update(rows)
 
 
-def replay(seed: int) -> str:
+def replay(seed: int, scene: str = "") -> str:
     """The one line that runs a seed again."""
-    return f"python -m tests.sim.runner --seed {seed}"
+    return f"python -m tests.sim.runner --seed {seed}" + (f" --scene '{scene}'" if scene else "")
 
 
-def run_one(seed: int, tell: bool = False) -> tuple[World, Exception | None]:
-    """Run a seed; return its world, and what went wrong."""
-    world = World(draw(seed), tell)
+def run_one(seed: int, tell: bool = False, scene: str = "") -> tuple[World, Exception | None]:
+    """Run a seed, bent to a scene if one is named; return its world, and what went wrong."""
+    world = World(directed(seed, scene), tell)
     try:
         world.run()
     except Exception as error:  # whatever the core raises is a failure of the seed
@@ -112,10 +112,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=2000, help="how many")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--processes", type=int)
+    parser.add_argument("--scene", choices=tuple(SCENES), default="", help="with --seed")
     parser.add_argument("--lines", type=int, default=60, help="of the story, 0 for all")
     options = parser.parse_args()
     if options.seed is not None:
-        world, error = run_one(options.seed, tell=True)
+        world, error = run_one(options.seed, tell=True, scene=options.scene)
         print(*(world.story or ())[-options.lines :], sep="\n")
         print(f"seed {options.seed}: {error or 'all is well'}")
         return int(error is not None)

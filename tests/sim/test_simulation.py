@@ -11,8 +11,9 @@ import pytest
 from kqworker.core import commands as c
 from kqworker.core.ending import PHASES
 from kqworker.core.pool import TRANSITIONS
+from tests.sim.directed import SCENES
 from tests.sim.planted import ROOT
-from tests.sim.runner import Result, run_many, run_one
+from tests.sim.runner import Result, replay, run_many, run_one
 
 # Seeds beyond the first few thousand that have found something: run with each of them.
 FOUND = {
@@ -36,6 +37,12 @@ def test_no_seed_breaks_a_promise(result: Result) -> None:
 def test_a_seed_that_has_found_something_breaks_no_promise(seed: int) -> None:
     _, error = run_one(seed)
     assert error is None, FOUND[seed]
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_no_scene_breaks_a_promise(scene: str) -> None:
+    broken = {replay(n, scene): e for n in range(50) if (e := run_one(n, scene=scene)[1])}
+    assert broken == {}
 
 
 def test_every_row_of_every_state_table_is_reached(result: Result) -> None:

@@ -21,6 +21,7 @@ FAULTS = (
         "former-map-is-taken-for-this-one", "Commit", "epochs",
         "if epoch is None or epoch.asked != mark:",
         "if epoch is None or not epoch.asked or epoch.asked.offset != mark.offset:",
+        scene="answers to former owners",
     ),
     Fault(
         "releases-only-when-drained", "Release", "supervisor",

@@ -15,6 +15,7 @@ class Fault:
         module: The module's name in `kqworker.core`.
         old: Text that stands in it exactly once.
         new: What is put in its place.
+        scene: Where it is looked for, of `directed`; empty for what seeds draw.
     """
 
     name: str
@@ -22,3 +23,4 @@ class Fault:
     module: str
     old: str
     new: str
+    scene: str = ""

@@ -101,6 +101,11 @@ FAULTS = (
         "self.flow.remove(epoch.held, epoch.held_bytes)", "pass",
     ),
     Fault(
+        "ended-is-still-stuck", 5, "flow",
+        "stuck = [epoch for epoch in self._stuck if epoch.live]", "stuck = self._stuck",
+        scene="lost while paused",
+    ),
+    Fault(
         "full-map-is-fetched-on", 5, "flow",
         "full = epoch.held and epoch.used * FULL_MAP[1] > epoch.budget * FULL_MAP[0]",
         "full = False",

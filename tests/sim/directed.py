@@ -1,0 +1,71 @@
+"""Scenes: what chance brings about too seldom, made likely.
+
+A scene bends what a seed has drawn; the rest of it stays as it is, faults included. Faults in
+the core that need such a coincidence name the scene in which they are looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kqworker.core.retry import Retry
+from kqworker.types import Ordering
+from tests.sim.scenario import Faults, Plan, Scenario, draw
+
+
+def _every(seconds: float, count: int, action: str) -> list[tuple[float, str]]:
+    return [(seconds * (n + 1), action) for n in range(count)]
+
+
+def answers_to_former_owners(scenario: Scenario) -> None:
+    """Partitions go and come back at one watermark, while a commit of it is under way."""
+    _only_handlers(scenario, Ordering.UNORDERED)
+    slow = set()
+    for _, message, _ in scenario.arrivals:
+        message.kind, message.outputs, message.seconds = "ok", 0, 0.05
+        if message.partition not in slow:
+            slow.add(message.partition)
+            message.seconds = 20.0  # the watermark stays below it
+    limits = replace(scenario.limits, workers=4, messages=1000, size=1 << 20, commit_interval=0.2)
+    scenario.limits = limits
+    scenario.metadata_limit = scenario.metadata_budget = 4095
+    faults = Faults(commit_slow=0.7)
+    scenario.lives[:-1] = [Plan(9.0, _every(0.4, 20, "unheard"), "kill", [], faults)]
+
+
+def lost_while_paused(scenario: Scenario) -> None:
+    """Partitions that are paused, since they stand still, are taken away."""
+    _only_handlers(scenario, Ordering.PARTITION)
+    for _, message, _ in scenario.arrivals:
+        message.kind, message.outputs = "ok", 0
+        message.seconds = 3.0
+    limits = replace(scenario.limits, workers=1, messages=4, size=1 << 20, commit_interval=1.0)
+    scenario.limits = limits
+    scenario.batch = 1
+    scenario.lives[:-1] = [Plan(12.0, _every(1.1, 10, "lost"), "kill", [], Faults())]
+
+
+def _only_handlers(scenario: Scenario, ordering: Ordering) -> None:
+    """Let nothing wait, fail or be killed but by what the scene is about."""
+    scenario.lag = 0.0
+    for policy in scenario.policies:
+        calm = replace(policy, ordering=ordering, time_limit=None, retry=Retry(attempts=3))
+        scenario.policies[scenario.policies.index(policy)] = calm
+        for _, message, _ in scenario.arrivals:
+            if message.policy is policy:
+                message.policy = calm
+
+
+SCENES: dict[str, Callable[[Scenario], None]] = {
+    "answers to former owners": answers_to_former_owners,
+    "lost while paused": lost_while_paused,
+}
+
+
+def directed(seed: int, scene: str) -> Scenario:
+    """Draw a seed's scenario, bent to a scene; as it is if that is empty."""
+    scenario = draw(seed)
+    if scene:
+        SCENES[scene](scenario)
+    return scenario
