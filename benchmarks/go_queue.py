@@ -117,7 +117,7 @@ class Sides:
         rate = Rate()
         from benchmarks import go_queue  # by its name, which __main__ is not
 
-        queue = Queue(load(path), go_queue.nothing, reference="benchmarks.go_queue:nothing")
+        queue = Queue(load(path), go_queue.nothing)
         code = queue.run(rate)
         assert code is Exit.CLEAN, code
         return rate.per_second()

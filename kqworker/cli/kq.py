@@ -39,14 +39,16 @@ def kq(handler: str, file: str, use_env: bool, app_dir: str | None) -> Exit:
     import kqworker.run  # noqa: F401
     from kqworker import logs
     from kqworker.kq.conf import load
-    from kqworker.kq.queue import Queue
-    from kqworker.kq.translate import translate
+    from kqworker.kq.consuming import QueueApp, function_of
+    from kqworker.kq.queue import run_app, understood
     from kqworker.loading import load_attribute
 
     conf = load(file, use_env=use_env)
     if app_dir is not None:
         conf = replace(conf, kqworker={**conf.kqworker, "app_dir": app_dir})
-    settings = translate(conf).settings
+    translation = understood(conf)
+    settings = translation.settings
     logs.configure(settings.log_level, settings.log_format)
-    queue = Queue(conf, load_attribute(handler, settings.app_dir), reference=handler)
-    return queue.run(watch_for(settings))
+    function = function_of(load_attribute(handler, settings.app_dir))
+    app = QueueApp(translation, function, reference=handler)
+    return run_app(app, translation, watch_for(settings))

@@ -163,6 +163,9 @@ class QueueApp(App):
         translation: Its name, topic and policies.
         function: The handler.
         metrics, error_handler, reference: As `KqHandler`.
+
+    Attributes:
+        module: That a forkserver may import beforehand; empty for none.
     """
 
     def __init__(
@@ -177,6 +180,7 @@ class QueueApp(App):
         super().__init__(translation.name, brokers=settings.brokers, group=settings.group)
         self._add(KqHandler(self.push, function, translation, metrics, error_handler, reference))
         self.on_worker_start(_print_at_once)
+        self.module = _module(function, reference)
 
 
 def _print_at_once() -> None:
@@ -193,6 +197,13 @@ def _name(function: Function, queue: str) -> str | None:
     """Return the name of a handler that has none of its own: the queue's."""
     qualname = getattr(function, "__qualname__", None)
     return queue if qualname is None or qualname.endswith("<lambda>") else None
+
+
+def _module(function: Function, reference: str | None) -> str:
+    if reference is not None:
+        return reference.partition(":")[0]
+    module = getattr(function, "__module__", None)
+    return module if isinstance(module, str) and module != "__main__" else ""
 
 
 def _is_async(function: Function) -> bool:

@@ -18,8 +18,8 @@ from kqworker.exits import Exit
 from kqworker.kq.conf import KqConf
 from kqworker.kq.consuming import QueueApp, function_of
 from kqworker.kq.must import end
-from kqworker.kq.queue_options import QueueOption, combined
-from kqworker.kq.translate import translate
+from kqworker.kq.queue_options import DEFAULTS, QueueOption, QueueOptions, combined
+from kqworker.kq.translate import Translation, translate
 from kqworker.lines import PlainWatch
 from kqworker.runtime.loop import Stop
 from kqworker.runtime.start import refuse_on_import
@@ -41,8 +41,6 @@ class Queue:
             values are text unless annotated otherwise; a function of one parameter that is
             a `Message` gets that.
         options: What the functions with_… returned.
-        reference: Where workers import the handler from, `module:attribute`; None sends it
-            to them, with all that it refers to.
 
     Attributes:
         name: Of the service.
@@ -53,25 +51,16 @@ class Queue:
         ConfigError: Something of this cannot be served.
     """
 
-    def __init__(
-        self, conf: KqConf, handler: object, *options: QueueOption, reference: str | None = None
-    ) -> None:
+    def __init__(self, conf: KqConf, handler: object, *options: QueueOption) -> None:
         if not isinstance(conf, KqConf):
             raise ConfigError(f"{conf!r} is no KqConf: give what must_load(path) returns")
         chosen = combined(options)
         function = function_of(handler)
-        translation = translate(
-            conf,
-            commit_interval=chosen.commit_interval,
-            queue_capacity=chosen.queue_capacity,
-            max_wait=chosen.max_wait,
-        )
-        _require_ca(conf)
-        self.name = translation.name
-        self.settings: Settings = translation.settings
-        self.warnings = translation.warnings
-        self._app = QueueApp(translation, function, chosen.metrics, chosen.error_handler, reference)
-        self._module = _module(function, reference)
+        self._translation = understood(conf, chosen)
+        self.name = self._translation.name
+        self.settings: Settings = self._translation.settings
+        self.warnings = self._translation.warnings
+        self._app = QueueApp(self._translation, function, chosen.metrics, chosen.error_handler)
         self._stop = Stop()
         self._lock = threading.Lock()
         self._started = False
@@ -135,17 +124,11 @@ class Queue:
         """
         # Before the warnings, which each worker would repeat.
         refuse_on_import()
-        # librdkafka, which a program that only makes a queue need not load.
-        from kqworker.run import AppReference, run
-
         with self._lock:
             if self._started:
                 raise RuntimeError(f"{self!r} has been started before: make a new one")
             self._started = True
-        for warning in self.warnings:
-            logger.warning("%s", warning, extra={"event": "configuration"})
-        reference = AppReference(None, self.settings.app_dir, module=self._module)
-        return run(self._app, self.settings, reference=reference, watch=watch, stop=self._stop)
+        return run_app(self._app, self._translation, watch, self._stop)
 
     def stop(self, now: bool = False) -> None:
         """Ask for the end, and return: `start` returns when what runs has been handled.
@@ -201,6 +184,35 @@ class _MustQueue(Queue):
             end(error)
 
 
+def understood(conf: KqConf, options: QueueOptions = DEFAULTS) -> Translation:
+    """Return what a configuration means, having looked at the files that it names.
+
+    Raises:
+        ConfigError: Something of this cannot be served.
+    """
+    translation = translate(conf, options)
+    _require_ca(conf)
+    return translation
+
+
+def run_app(
+    app: QueueApp, translation: Translation, watch: Watch, stop: Stop | None = None
+) -> Exit:
+    """Tell the warnings, and handle messages until the end; see `kqworker.run.run`.
+
+    Raises:
+        ConfigError, BrokerError, WorkerLost: It cannot start, or not go on.
+    """
+    # librdkafka, which a program that only makes a queue need not load.
+    from kqworker.run import AppReference, run
+
+    for warning in translation.warnings:
+        logger.warning("%s", warning, extra={"event": "configuration"})
+    settings = translation.settings
+    reference = AppReference(None, settings.app_dir, module=app.module)
+    return run(app, settings, reference=reference, watch=watch, stop=stop)
+
+
 def _require_ca(conf: KqConf) -> None:
     """Refuse a CaFile without certificates, by its name; librdkafka has another for it."""
     if not conf.ca_file:
@@ -208,11 +220,3 @@ def _require_ca(conf: KqConf) -> None:
     fault = certificates.fault({certificates.CA: conf.ca_file})
     if fault is not None:
         raise ConfigError(f"{conf.origin('CaFile')}: CaFile: {conf.ca_file} {fault[1]}")
-
-
-def _module(function: object, reference: str | None) -> str:
-    """Return the module that a forkserver may import beforehand, or nothing."""
-    if reference is not None:
-        return reference.partition(":")[0]
-    module = getattr(function, "__module__", None)
-    return module if isinstance(module, str) and module != "__main__" else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from kqworker import values
 from kqworker.context import Context
@@ -32,11 +32,15 @@ class Adds(Protocol):
 class QueueOptions:
     """What the options of one queue say together; each is explained at its function."""
 
-    commit_interval: float | None = None
-    queue_capacity: int | None = None
-    max_wait: float | None = None
+    commit_interval: float = 1.0
+    queue_capacity: int = 1000
+    max_wait: float = 1.0
     metrics: Adds | None = None
     error_handler: ErrorHandler | None = None
+
+
+# go-queue's own.
+DEFAULTS: Final = QueueOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,10 @@ def with_commit_interval(seconds: float) -> QueueOption:
     bound = values.seconds(0.01)
     return QueueOption(
         lambda options: replace(
-            options, commit_interval=_checked("with_commit_interval", bound, seconds)
+            options,
+            commit_interval=_checked(
+                "with_commit_interval", bound, seconds, DEFAULTS.commit_interval
+            ),
         )
     )
 
@@ -69,7 +76,10 @@ def with_queue_capacity(messages: int) -> QueueOption:
     bound = values.whole(1)
     return QueueOption(
         lambda options: replace(
-            options, queue_capacity=_checked("with_queue_capacity", bound, messages)
+            options,
+            queue_capacity=_checked(
+                "with_queue_capacity", bound, messages, DEFAULTS.queue_capacity
+            ),
         )
     )
 
@@ -84,7 +94,9 @@ def with_max_wait(seconds: float) -> QueueOption:
     """
     bound = values.seconds(0.001)
     return QueueOption(
-        lambda options: replace(options, max_wait=_checked("with_max_wait", bound, seconds))
+        lambda options: replace(
+            options, max_wait=_checked("with_max_wait", bound, seconds, DEFAULTS.max_wait)
+        )
     )
 
 
@@ -134,7 +146,7 @@ def combined(options: tuple[QueueOption, ...]) -> QueueOptions:
     Raises:
         ConfigError: One of them is no option, or was given what it does not take.
     """
-    found = QueueOptions()
+    found = DEFAULTS
     for option in options:
         if not isinstance(option, QueueOption):
             raise ConfigError(
@@ -144,9 +156,9 @@ def combined(options: tuple[QueueOption, ...]) -> QueueOptions:
     return found
 
 
-def _checked(name: str, parse: values.Parse[T], value: object) -> T | None:
+def _checked(name: str, parse: values.Parse[T], value: object, default: T) -> T:
     if value == 0:
-        return None
+        return default
     try:
         return parse(value)
     except ValueError as error:

@@ -15,6 +15,7 @@ from kqworker import values
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kq.conf import KqConf
+from kqworker.kq.queue_options import DEFAULTS, QueueOptions
 from kqworker.kq.sizes import fetch_sizes
 from kqworker.payload import topic_fault
 from kqworker.settings import KAFKA, SETTINGS, Given, Settings, flatten, resolve
@@ -23,9 +24,6 @@ from kqworker.values import did_you_mean
 
 T = TypeVar("T")
 
-# go-queue's own defaults.
-MAX_WAIT: Final = 1.0
-CAPACITY: Final = 1000
 # Longer, and socket.timeout.ms (60 s) would end the wait.
 HIGHEST_WAIT: Final = 59.0
 
@@ -113,31 +111,19 @@ class Translation:
     warnings: tuple[str, ...]
 
 
-def translate(
-    conf: KqConf,
-    *,
-    commit_interval: float | None = None,
-    queue_capacity: int | None = None,
-    max_wait: float | None = None,
-) -> Translation:
+def translate(conf: KqConf, options: QueueOptions = DEFAULTS) -> Translation:
     """Return what a configuration and the options of a queue mean.
 
     What stands below `Kqworker:` counts more than an option, as a file does everywhere.
 
     Args:
         conf: The configuration.
-        commit_interval: Seconds between commits; None for 1.
-        queue_capacity: Messages that each member may hold; None for 1000.
-        max_wait: Seconds that a fetch waits for `MinBytes`; None for 1.
+        options: What the options of the queue say together.
 
     Raises:
         ConfigError: A value cannot be served; the text has a line for each mistake.
     """
-    return _Translator(conf).translate(
-        1.0 if commit_interval is None else commit_interval,
-        CAPACITY if queue_capacity is None else queue_capacity,
-        MAX_WAIT if max_wait is None else max_wait,
-    )
+    return _Translator(conf).translate(options)
 
 
 @dataclass(slots=True)
@@ -148,7 +134,7 @@ class _Translator:
     layer: dict[str, Given] = field(default_factory=dict)
     own: dict[str, Given] = field(default_factory=dict)
 
-    def translate(self, commit_interval: float, capacity: int, max_wait: float) -> Translation:
+    def translate(self, options: QueueOptions) -> Translation:
         conf = self.conf
         self._read_own()
         self._plain_fields()
@@ -157,9 +143,9 @@ class _Translator:
         self._set("workers", self._at_least_one("Processors", conf.processors), "Processors")
         self._consumers(conns)
         self._sizes()
-        self._wait(max_wait)
-        self._option("commit_interval", commit_interval, "with_commit_interval")
-        self._option("prefetch", capacity * conns, "with_queue_capacity")
+        self._wait(options.max_wait)
+        self._option("commit_interval", options.commit_interval, "with_commit_interval")
+        self._option("prefetch", options.queue_capacity * conns, "with_queue_capacity")
         self._log()
         self._security()
         self._assignor()

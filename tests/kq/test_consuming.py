@@ -340,10 +340,11 @@ def test_a_handler_of_a_closure_travels_with_all_that_it_refers_to() -> None:
 def test_a_handler_that_is_named_is_imported_with_what_cannot_be_pickled() -> None:
     from tests.kq.consumers import locked
 
-    sent = cloudpickle.dumps(app(locked, reference="tests.kq.consumers:locked"))
+    made = app(locked, reference="tests.kq.consumers:locked")
 
-    (handler,) = pickle.loads(sent).handlers
+    (handler,) = pickle.loads(cloudpickle.dumps(made)).handlers
 
+    assert made.module == "tests.kq.consumers"
     assert handler.function.__self__ is locked
     assert call(handler, segment(b"v", keys=[b"k"])) == ("k", "v")
 

@@ -240,20 +240,16 @@ def handler_of_the_program(module: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("handler", "reference", "module"),
-    [
-        (handle, None, __name__),
-        (handle, "shop.jobs:handle", "shop.jobs"),
-        (handler_of_the_program("__main__"), None, ""),
-    ],
+    ("handler", "module"),
+    [(handle, __name__), (handler_of_the_program("__main__"), "")],
 )
 def test_workers_share_what_the_handlers_module_loads(
-    handler: object, reference: str | None, module: str, monkeypatch: pytest.MonkeyPatch
+    handler: object, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[AppReference] = []
     monkeypatch.setattr(kqworker.run, "run", lambda *_, reference, **__: given.append(reference))
 
-    Queue(conf(kqworker={"app_dir": "src"}), handler, reference=reference).run(Quiet())
+    Queue(conf(kqworker={"app_dir": "src"}), handler).run(Quiet())
 
     assert given == [AppReference(None, "src", module=module)]
 

@@ -12,6 +12,7 @@ from kqworker.errors import ConfigError
 from kqworker.kafka.properties import consumer_properties
 from kqworker.kq import KqConf, load
 from kqworker.kq.conf import LogConf, ShutdownConf
+from kqworker.kq.queue_options import QueueOptions
 from kqworker.kq.translate import Translation, translate
 from kqworker.settings import SETTINGS
 from kqworker.types import Ordering
@@ -84,14 +85,16 @@ def test_a_negative_size_is_an_error(field: str) -> None:
     ("seconds", "ms"), [(0.2, "150"), (1.0, "750"), (59.0, "58000"), (3600.0, "58000")]
 )
 def test_a_wait_is_one_that_librdkafka_takes(seconds: float, ms: str) -> None:
-    translation = translate(conf(), max_wait=seconds)
+    translation = translate(conf(), QueueOptions(max_wait=seconds))
 
     assert properties(translation)["fetch.wait.max.ms"] == ms
     assert ("with_max_wait(3600)" in str(translation.warnings)) == (seconds > 59)
 
 
 def test_each_member_holds_what_a_queue_may_hold() -> None:
-    settings = translate(conf(conns=3), queue_capacity=50, commit_interval=0.5).settings
+    options = QueueOptions(queue_capacity=50, commit_interval=0.5)
+
+    settings = translate(conf(conns=3), options).settings
 
     assert (settings.members, settings.prefetch, settings.commit_interval) == (3, 150, 0.5)
 
