@@ -1,24 +1,21 @@
 """The Pusher for asyncio: what would wait, is awaited.
 
-Decides nothing of its own: what a push means is the Pusher's. Only what may block (the
-first push, a full buffer, the count of partitions, the close) goes to a thread. Tested by
-tests/kq/test_async_pusher.py.
+Decides only what goes to a thread: what may block, which is the first push, a full buffer,
+the count of partitions, the close. What a push means is the outbox's, as for the Pusher.
+Tested by tests/kq/test_async_pusher.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from kqworker.errors import KQWorkerError
+from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
 from kqworker.kq.push_options import PushOption
-from kqworker.kq.pusher import CLOSE_TIMEOUT, Pusher, close_timeout
-from kqworker.kq.trace import inject
-from kqworker.types import Headers
+from kqworker.types import Output
 
 if TYPE_CHECKING:
     from kqworker.kq.pushing import PushDelivery
@@ -61,7 +58,7 @@ class AsyncDelivery:
             BrokerError: It cannot be delivered.
         """
         delivery = self._delivery
-        producer = delivery._producer
+        producer = delivery.producer
         if not delivery.done:
             loop = asyncio.get_running_loop()
             settled = asyncio.Event()
@@ -100,15 +97,15 @@ class AsyncPusher:
     """
 
     def __init__(self, addrs: str | Sequence[str], topic: str, *options: PushOption) -> None:
-        self._pusher = Pusher(addrs, topic, *options)
+        self._outbox = Outbox(addrs, topic, options)
 
     def __repr__(self) -> str:
-        return f"<Async{repr(self._pusher)[1:]}"
+        return f"<AsyncPusher {self._outbox}>"
 
     @property
     def name(self) -> str:
         """The topic."""
-        return self._pusher.name
+        return self._outbox.topic
 
     async def push(self, value: str | bytes) -> AsyncDelivery:
         """Push a value, under the time in nanoseconds as its key.
@@ -122,7 +119,7 @@ class AsyncPusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `Pusher.push`.
         """
-        return await self.push_with_key(str(time.time_ns()), value)
+        return await self._push(self._outbox.stamped(value))
 
     async def push_with_key(self, key: str | bytes, value: str | bytes) -> AsyncDelivery:
         """Push a value under a key, with the headers of the active trace.
@@ -137,7 +134,7 @@ class AsyncPusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `Pusher.push`.
         """
-        return await self._push(key, value, inject())
+        return await self._push(self._outbox.traced(key, value))
 
     async def kpush(self, key: str | bytes, value: str | bytes) -> AsyncDelivery:
         """Push a value under a key, without the headers of a trace, as go-queue's KPush.
@@ -152,7 +149,7 @@ class AsyncPusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `Pusher.push`.
         """
-        return await self._push(key, value, ())
+        return await self._push(self._outbox.plain(key, value))
 
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Deliver everything that was pushed, and end the connections.
@@ -164,7 +161,7 @@ class AsyncPusher:
             BrokerError: Messages were not delivered; the text says how many are left.
             HandlerError: The callback of `with_on_delivery` raised.
         """
-        await asyncio.to_thread(self._pusher.close, timeout)
+        await asyncio.to_thread(self._outbox.close, timeout)
 
     async def __aenter__(self) -> Self:
         return self
@@ -175,26 +172,15 @@ class AsyncPusher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            await self.close(close_timeout(error))
-        except KQWorkerError as failure:
-            if error is None:
-                raise
-            error.add_note(str(failure))
+        await asyncio.to_thread(self._outbox.close_after, error)
 
-    async def _push(self, key: str | bytes, value: str | bytes, headers: Headers) -> AsyncDelivery:
-        pusher = self._pusher
-        output = pusher._output(key, value, headers)
-        producer = pusher._opened()
-        delivery = None
-        if producer is not None and not producer.counts:
-            delivery = pusher._begin(output, patience=0)
+    async def _push(self, output: Output) -> AsyncDelivery:
+        outbox = self._outbox
+        delivery = outbox.send_at_once(output)
         if delivery is None:
-            delivery = await asyncio.to_thread(pusher._begin, output)
-        if delivery is None:
-            raise pusher._no_room()
+            delivery = await asyncio.to_thread(outbox.send, output)
         pushed = AsyncDelivery(delivery)
-        return await pushed.wait() if pusher._waits else pushed
+        return await pushed.wait() if outbox.waits else pushed
 
 
 def new_async_pusher(addrs: str | Sequence[str], topic: str, *options: PushOption) -> AsyncPusher:

@@ -1,40 +1,20 @@
 """go-queue's Pusher: messages to one topic, each delivered or told of.
 
-Decides what a push is made of (go-queue's keys, trace headers), which process a producer
-belongs to, and when a push waits for its delivery: with `with_sync_push`, and always in a
-worker, whose message must not be finished before what it pushed. Imports no Kafka before
-the first push. Tested by tests/kq/test_pusher.py and tests/kafka/test_kq_pusher.py.
+Decides what its calls are named and when they wait. What a message is made of and which
+producer takes it is the outbox's. Imports no Kafka before the first push. Tested by
+tests/kq/test_pusher.py and tests/kafka/test_kq_pusher.py.
 """
 
 from __future__ import annotations
 
-import atexit
-import logging
-import os
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from kqworker import forks, values
-from kqworker.context import is_collecting
 from kqworker.delivery import Delivery
-from kqworker.errors import BrokerError, ConfigError, KQWorkerError
-from kqworker.kq.push_options import PushOption, PushOptions, combined
-from kqworker.kq.trace import inject
-from kqworker.payload import topic_fault
-from kqworker.types import Headers, Output
-
-if TYPE_CHECKING:
-    from kqworker.kq.pushing import PushDelivery, PushProducer
-
-_logger = logging.getLogger("kqworker.kq")
-
-CLOSE_TIMEOUT = 30.0
-# At the interpreter's exit nobody waits for longer.
-EXIT_TIMEOUT = 10.0
-HURRIED_TIMEOUT = 1.0
+from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
+from kqworker.kq.push_options import PushOption
+from kqworker.types import Output
 
 
 class Pusher:
@@ -61,38 +41,15 @@ class Pusher:
     """
 
     def __init__(self, addrs: str | Sequence[str], topic: str, *options: PushOption) -> None:
-        try:
-            checked = values.addresses(addrs)
-        except ValueError as error:
-            raise ConfigError(f"addrs={addrs!r}: must be {error}") from None
-        if not checked:
-            raise ConfigError(f"addrs={addrs!r}: must be at least one address, host:port")
-        fault = topic_fault(topic)
-        if fault is not None:
-            raise ConfigError(fault)
-        self._addrs = checked
-        self._topic = topic
-        self._options = combined(options)
-        self._lock = threading.Lock()
-        self._producer: PushProducer | None = None
-        self._closed = False
+        self._outbox = Outbox(addrs, topic, options)
 
     def __repr__(self) -> str:
-        return f"<Pusher to {self._topic!r} at {','.join(self._addrs)}>"
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        # A connection stays in its process; and the functions with_… return cannot travel.
-        return _restored, (type(self), self._addrs, self._topic, self._options)
+        return f"<Pusher {self._outbox}>"
 
     @property
     def name(self) -> str:
         """The topic."""
-        return self._topic
-
-    @property
-    def _waits(self) -> bool:
-        """Whether each push waits for its delivery."""
-        return self._options.sync or is_collecting()
+        return self._outbox.topic
 
     def push(self, value: str | bytes) -> Delivery:
         """Push a value, under the time in nanoseconds as its key.
@@ -112,7 +69,7 @@ class Pusher:
             RuntimeError: The pusher is closed.
             TypeError: The value is neither str nor bytes.
         """
-        return self.push_with_key(str(time.time_ns()), value)
+        return self._push(self._outbox.stamped(value))
 
     def push_with_key(self, key: str | bytes, value: str | bytes) -> Delivery:
         """Push a value under a key, with the headers of the active trace.
@@ -127,7 +84,7 @@ class Pusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `push`.
         """
-        return self._push(key, value, inject())
+        return self._push(self._outbox.traced(key, value))
 
     def kpush(self, key: str | bytes, value: str | bytes) -> Delivery:
         """Push a value under a key, without the headers of a trace, as go-queue's KPush.
@@ -142,7 +99,7 @@ class Pusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `push`.
         """
-        return self._push(key, value, ())
+        return self._push(self._outbox.plain(key, value))
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Deliver everything that was pushed, and end the connections.
@@ -157,15 +114,7 @@ class Pusher:
             BrokerError: Messages were not delivered; the text says how many are left.
             HandlerError: The callback of `with_on_delivery` raised.
         """
-        opened = self._opened()
-        if opened is not None and opened.in_callback():
-            raise RuntimeError("a delivery callback cannot close its pusher")
-        with self._lock:
-            self._closed = True
-            producer, self._producer = self._producer, None
-            atexit.unregister(self._at_exit)
-        if producer is not None and producer.pid == os.getpid():
-            producer.close(timeout)
+        self._outbox.close(timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -176,87 +125,11 @@ class Pusher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self.close(close_timeout(error))
-        except KQWorkerError as failure:
-            if error is None:
-                raise
-            # What ended the block is not hidden by what became of its messages.
-            error.add_note(str(failure))
+        self._outbox.close_after(error)
 
-    # -- for the asynchronous twin
-
-    def _opened(self) -> PushProducer | None:
-        """Return the producer of this process, if there is one already."""
-        producer = self._producer
-        return producer if producer is not None and producer.pid == os.getpid() else None
-
-    def _begin(self, output: Output, patience: float | None = None) -> PushDelivery | None:
-        """Hand a message to the producer.
-
-        Args:
-            output: The message.
-            patience: Seconds to wait for room; None for as long as the options say.
-
-        Returns:
-            Its delivery; None where there was no room.
-
-        Raises:
-            BrokerError, ConfigError, HandlerError, RuntimeError: As `push`.
-        """
-        producer = self._opened() or self._open()
-        producer.complain()
-        return producer.push(output, patience)
-
-    def _no_room(self) -> BrokerError:
-        """Return the error of a buffer that stays full."""
-        seconds = self._options.buffer_timeout
-        return BrokerError(
-            f"the buffer of the pusher to topic {self._topic!r} has been full for {seconds:g} s: "
-            "Kafka takes messages more slowly than they are pushed, or not at all",
-            retriable=True,
-        )
-
-    def _output(self, key: str | bytes, value: str | bytes, headers: Headers) -> Output:
-        """Return a message as it is produced."""
-        return Output(self._topic, _bytes("value", value), _bytes("key", key), headers)
-
-    # -- inside
-
-    def _push(self, key: str | bytes, value: str | bytes, headers: Headers) -> Delivery:
-        delivery = self._begin(self._output(key, value, headers))
-        if delivery is None:
-            raise self._no_room()
-        return delivery.wait() if self._waits else delivery
-
-    def _open(self) -> PushProducer:
-        from kqworker.kq.pushing import PushProducer, closed
-
-        with self._lock:
-            if self._closed:
-                raise closed(self._topic)
-            if self._producer is not None and self._producer.pid != os.getpid():
-                forks.leave(self._producer)
-                self._producer = None
-            if self._producer is None:
-                self._producer = PushProducer(self._addrs, self._topic, self._options, self._waits)
-                forks.at_exit(self._at_exit)
-            return self._producer
-
-    def _at_exit(self) -> None:
-        try:
-            self.close(EXIT_TIMEOUT)
-        except KQWorkerError as error:
-            # Nobody is left whom an exception could reach.
-            _logger.error("%s", error)
-
-
-def close_timeout(error: BaseException | None) -> float:
-    """Return the seconds to wait for deliveries after a `with` that this has ended.
-
-    Ctrl-C and a cancellation are answered soon, and not when Kafka has come back.
-    """
-    return HURRIED_TIMEOUT if error and not isinstance(error, Exception) else CLOSE_TIMEOUT
+    def _push(self, output: Output) -> Delivery:
+        delivery = self._outbox.send(output)
+        return delivery.wait() if self._outbox.waits else delivery
 
 
 def new_pusher(addrs: str | Sequence[str], topic: str, *options: PushOption) -> Pusher:
@@ -271,17 +144,3 @@ def new_pusher(addrs: str | Sequence[str], topic: str, *options: PushOption) -> 
         ConfigError: One of them is not what it must be; the text names it.
     """
     return Pusher(addrs, topic, *options)
-
-
-def _restored(
-    kind: type[Pusher], addrs: tuple[str, ...], topic: str, options: PushOptions
-) -> Pusher:
-    return kind(addrs, topic, PushOption(lambda _: options))
-
-
-def _bytes(what: str, given: str | bytes) -> bytes:
-    if isinstance(given, str):
-        return given.encode()
-    if isinstance(given, bytes):
-        return given
-    raise TypeError(f"a pusher takes str or bytes as {what}, not {type(given).__name__}")

@@ -32,13 +32,17 @@ COUNT_INTERVAL = 30.0
 
 
 class PushDelivery(Delivery):
-    """The delivery of a pushed message, which knows whether anybody waits for it."""
+    """The delivery of a pushed message, which knows whether anybody waits for it.
 
-    __slots__ = ("_claimed", "_failure", "_held", "_producer", "_then")
+    Attributes:
+        producer: Which delivers it.
+    """
+
+    __slots__ = ("_claimed", "_failure", "_held", "_then", "producer")
 
     def __init__(self, producer: PushProducer, then: Callable[[PushDelivery], None] | None) -> None:
         super().__init__()
-        self._producer = producer
+        self.producer = producer
         self._claimed = False
         self._failure: BaseException | None = None
         # While the push goes on, nothing of the application is called under its feet.
@@ -55,23 +59,23 @@ class PushDelivery(Delivery):
             TimeoutError: It is still under way; it may be delivered later.
             BrokerError: It cannot be delivered.
         """
-        self._producer.claim(self)
+        self.producer.claim(self)
         try:
             return super().wait(timeout)
         except BaseException as error:  # Ctrl-C too: then nobody waits any more
             if error is not self._failure:
-                self._producer.unclaim(self)
+                self.producer.unclaim(self)
             raise
 
     def _resolve(self, partition: int | None, offset: int | None) -> None:
         super()._resolve(partition, offset)
-        self._producer.settled(self)
+        self.producer.settled(self)
 
     def _fail(self, error: BaseException) -> None:
         # Before those who wait are woken: they may end the process.
-        self._producer.failed(self, error)
+        self.producer.failed(self, error)
         super()._fail(error)
-        self._producer.settled(self)
+        self.producer.settled(self)
 
 
 class PushProducer:
@@ -116,13 +120,12 @@ class PushProducer:
         """Whether a push may have to wait until Kafka has told how many partitions there are."""
         return self._choose is not None
 
-    def push(self, output: Output, patience: float | None) -> PushDelivery | None:
+    def push(self, output: Output, patience: float) -> PushDelivery | None:
         """Produce a message.
 
         Args:
             output: The message.
-            patience: Seconds to wait for room in the buffer; None for as long as the options
-                say.
+            patience: Seconds to wait for room in the buffer.
 
         Returns:
             Its delivery; None where there was no room in time.
@@ -137,9 +140,8 @@ class PushProducer:
             size = len(output.key or b"") + len(output.value or b"")
             output = replace(output, partition=self._chosen(self._choose, size))
         delivery = PushDelivery(self, self._callback(output))
-        wait = self._options.buffer_timeout if patience is None else patience
         try:
-            self._sink.send(output, delivery, wait)
+            self._sink.send(output, delivery, patience)
         except TimeoutError:
             return None
         except RuntimeError:

@@ -1,0 +1,203 @@
+"""What a pusher and its asynchronous twin have in common: the way of their messages out.
+
+Decides what a message is made of (go-queue's keys, trace headers), which process a producer
+belongs to, whether a push waits for its delivery, and what the process owes at its end.
+Imports no Kafka before the first push. Tested by tests/kq/test_pusher.py,
+tests/kq/test_async_pusher.py and tests/kafka/test_kq_pusher.py.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from kqworker import forks, values
+from kqworker.context import is_collecting
+from kqworker.errors import BrokerError, ConfigError, KQWorkerError
+from kqworker.kq.push_options import PushOption, PushOptions, combined
+from kqworker.kq.trace import inject
+from kqworker.payload import topic_fault
+from kqworker.types import Headers, Output
+
+if TYPE_CHECKING:
+    from kqworker.kq.pushing import PushDelivery, PushProducer
+
+_logger = logging.getLogger("kqworker.kq")
+
+CLOSE_TIMEOUT = 30.0
+# At the interpreter's exit nobody waits for longer.
+EXIT_TIMEOUT = 10.0
+HURRIED_TIMEOUT = 1.0
+
+
+class Outbox:
+    """The messages of one pusher, and in each process the producer that takes them.
+
+    Safe to use from several threads. Pickled, it travels without its connection.
+
+    Args:
+        addrs: As the user gave them.
+        topic: As the user gave it.
+        options: As the user gave them.
+
+    Attributes:
+        topic: Where messages go.
+
+    Raises:
+        ConfigError: One of them is not what it must be; the text names it.
+    """
+
+    def __init__(
+        self, addrs: str | Sequence[str], topic: str, options: tuple[PushOption, ...]
+    ) -> None:
+        try:
+            checked = values.addresses(addrs)
+        except ValueError as error:
+            raise ConfigError(f"addrs={addrs!r}: must be {error}") from None
+        if not checked:
+            raise ConfigError(f"addrs={addrs!r}: must be at least one address, host:port")
+        fault = topic_fault(topic)
+        if fault is not None:
+            raise ConfigError(fault)
+        self.topic = topic
+        self._addrs = checked
+        self._options = combined(options)
+        self._lock = threading.Lock()
+        self._producer: PushProducer | None = None
+        self._closed = False
+
+    def __str__(self) -> str:
+        return f"to {self.topic!r} at {','.join(self._addrs)}"
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        # A connection stays in its process; and the functions with_… return cannot travel.
+        return _restored, (self._addrs, self.topic, self._options)
+
+    @property
+    def waits(self) -> bool:
+        """Whether each push waits for its delivery."""
+        return self._options.sync or is_collecting()
+
+    # Messages
+
+    def stamped(self, value: str | bytes) -> Output:
+        """Return a message under the time in nanoseconds, with the headers of the trace."""
+        return self.traced(str(time.time_ns()), value)
+
+    def traced(self, key: str | bytes, value: str | bytes) -> Output:
+        """Return a message under a key, with the headers of the trace that is active."""
+        return self._output(key, value, inject())
+
+    def plain(self, key: str | bytes, value: str | bytes) -> Output:
+        """Return a message under a key, without headers."""
+        return self._output(key, value, ())
+
+    def _output(self, key: str | bytes, value: str | bytes, headers: Headers) -> Output:
+        return Output(self.topic, _bytes("value", value), _bytes("key", key), headers)
+
+    # Their way
+
+    def send(self, output: Output) -> PushDelivery:
+        """Hand a message to the producer; wait until there is one, and room.
+
+        Raises:
+            BrokerError, ConfigError, HandlerError, RuntimeError: As `Pusher.push`.
+        """
+        producer = self._opened() or self._open()
+        producer.complain()
+        delivery = producer.push(output, self._options.buffer_timeout)
+        if delivery is None:
+            raise BrokerError(
+                f"the buffer of the pusher to topic {self.topic!r} has been full for "
+                f"{self._options.buffer_timeout:g} s: "
+                "Kafka takes messages more slowly than they are pushed, or not at all",
+                retriable=True,
+            )
+        return delivery
+
+    def send_at_once(self, output: Output) -> PushDelivery | None:
+        """Hand a message to the producer; return None where that would mean to wait.
+
+        Raises:
+            BrokerError, HandlerError, RuntimeError: As `Pusher.push`.
+        """
+        producer = self._opened()
+        if producer is None or producer.counts:
+            return None
+        producer.complain()
+        return producer.push(output, 0.0)
+
+    def close(self, timeout: float) -> None:
+        """Deliver everything, and end the connections; see `Pusher.close`."""
+        opened = self._opened()
+        if opened is not None and opened.in_callback():
+            raise RuntimeError("a delivery callback cannot close its pusher")
+        with self._lock:
+            self._closed = True
+            producer, self._producer = self._producer, None
+            atexit.unregister(self._at_exit)
+        if producer is not None and producer.pid == os.getpid():
+            producer.close(timeout)
+
+    def close_after(self, error: BaseException | None) -> None:
+        """Close at the end of a `with` block.
+
+        Args:
+            error: What has ended the block. Ctrl-C and a cancellation are answered soon, and
+                not when Kafka has come back.
+
+        Raises:
+            BrokerError, HandlerError: As `Pusher.close`, unless the block raised: then it is
+                a note at the block's own error.
+        """
+        hurried = error is not None and not isinstance(error, Exception)
+        try:
+            self.close(HURRIED_TIMEOUT if hurried else CLOSE_TIMEOUT)
+        except KQWorkerError as failure:
+            if error is None:
+                raise
+            # What ended the block is not hidden by what became of its messages.
+            error.add_note(str(failure))
+
+    def _opened(self) -> PushProducer | None:
+        """Return the producer of this process, if there is one already."""
+        producer = self._producer
+        return producer if producer is not None and producer.pid == os.getpid() else None
+
+    def _open(self) -> PushProducer:
+        from kqworker.kq.pushing import PushProducer, closed
+
+        with self._lock:
+            if self._closed:
+                raise closed(self.topic)
+            if self._producer is not None and self._producer.pid != os.getpid():
+                forks.leave(self._producer)
+                self._producer = None
+            if self._producer is None:
+                self._producer = PushProducer(self._addrs, self.topic, self._options, self.waits)
+                forks.at_exit(self._at_exit)
+            return self._producer
+
+    def _at_exit(self) -> None:
+        try:
+            self.close(EXIT_TIMEOUT)
+        except KQWorkerError as error:
+            # Nobody is left whom an exception could reach.
+            _logger.error("%s", error)
+
+
+def _restored(addrs: tuple[str, ...], topic: str, options: PushOptions) -> Outbox:
+    return Outbox(addrs, topic, (PushOption(lambda _: options),))
+
+
+def _bytes(what: str, given: str | bytes) -> bytes:
+    if isinstance(given, str):
+        return given.encode()
+    if isinstance(given, bytes):
+        return given
+    raise TypeError(f"a pusher takes str or bytes as {what}, not {type(given).__name__}")
