@@ -20,6 +20,7 @@ from types import ModuleType, TracebackType
 
 from kqworker.app import App
 from kqworker.core.retry import Retry
+from kqworker.definitions import definitions
 from kqworker.errors import ConfigError, KQWorkerError
 from kqworker.handler import place
 from kqworker.values import did_you_mean
@@ -32,6 +33,8 @@ SAID: dict[str, tuple[Callable[..., object], str]] = {
     "App.on_worker_stop()": (App.on_worker_stop, "write @app.on_worker_stop, and no ()"),
     "Retry.__init__()": (Retry, "write Retry(attempts=…, first=…, factor=…, cap=…, jitter=…)"),
 }
+# How many of what a file defines are named where none was.
+SUGGESTED = 3
 _OURS = f"{Path(__file__).parent}/"
 # By context, and so by thread: another one may start a run meanwhile.
 _importing: ContextVar[bool] = ContextVar("importing", default=False)
@@ -84,7 +87,7 @@ def importing() -> bool:
 
 
 def _look_up(reference: str, app_dir: str | None, kind: str) -> tuple[ModuleType, str, object]:
-    module_name, attribute = _split(reference, kind)
+    module_name, attribute = _split(reference, kind, app_dir)
     directory = Path(app_dir or ".").resolve()
     if not directory.is_dir():
         raise ConfigError(f"the app directory {str(directory)!r} does not exist")
@@ -95,22 +98,34 @@ def _look_up(reference: str, app_dir: str | None, kind: str) -> tuple[ModuleType
     return module, attribute, _attribute(module, attribute)
 
 
-def _split(reference: str, kind: str) -> tuple[str, str]:
-    module_name, colon, attribute = reference.partition(":")
+def _split(reference: str, kind: str, app_dir: str | None) -> tuple[str, str]:
+    module_name, _, attribute = reference.partition(":")
     path = Path(module_name)
     if module_name.endswith(".py") or len(path.parts) > 1:
-        hint = f"{path.name.removesuffix('.py')}:{attribute or kind}"
+        name, more = path.name.removesuffix(".py"), ""
         if len(path.parts) > 1:
-            hint += f" --app-dir {path.parent}"
-        raise ConfigError(f"{reference!r} is a file, not module:attribute; try: {hint}")
-    if not colon and module_name:
+            more = f" --app-dir {path.parent}"
+        file = Path(app_dir or ".", path).with_suffix(".py")
+        names = [attribute] if attribute else definitions(file, kind) or [kind]
         raise ConfigError(
-            f"{reference!r} names no {kind}: expected module:attribute; try: {reference}:{kind}"
+            f"{reference!r} is a file, not module:attribute; try: {_tries(name, names)}{more}"
+        )
+    if module_name and not attribute:
+        file = Path(app_dir or ".", *module_name.split("."))
+        files = file.with_name(f"{file.name}.py"), file / "__init__.py"
+        names = [name for file in files for name in definitions(file, kind)] or [kind]
+        raise ConfigError(
+            f"{reference!r} names no {kind}: expected module:attribute; "
+            f"try: {_tries(module_name, names)}"
         )
     dotted = f"{module_name}.{attribute}"
     if not all(part.isidentifier() for part in dotted.split(".")):
         raise ConfigError(f"{reference!r} is not module:attribute, such as app:{kind}")
     return module_name, attribute
+
+
+def _tries(module_name: str, names: list[str]) -> str:
+    return " or ".join(f"{module_name}:{name}" for name in names[:SUGGESTED])
 
 
 def _refuse_clashes(name: str, directory: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_factory_is_called(write: Write, tmp_path: Path) -> None:
         ),
         ("", "'' is not module:attribute, such as app:app"),
         (":app", "':app' is not module:attribute, such as app:app"),
-        ("app:", "'app:' is not module:attribute, such as app:app"),
+        ("app:", "'app:' names no app: expected module:attribute; try: app:app"),
         ("app:a:b", "'app:a:b' is not module:attribute, such as app:app"),
         ("my-app:app", "'my-app:app' is not module:attribute, such as app:app"),
         ("..app:app", "'..app:app' is not module:attribute, such as app:app"),
@@ -104,6 +104,29 @@ def test_a_factory_is_called(write: Write, tmp_path: Path) -> None:
 def test_what_is_not_a_reference_is_told_what_one_is(
     reference: str, text: str, tmp_path: Path
 ) -> None:
+    assert refusal(reference, tmp_path) == text
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        ("jobs", "'jobs' names no app: expected module:attribute; try: jobs:orders or jobs:more"),
+        ("shop", "'shop' names no app: expected module:attribute; try: shop:inner"),
+        ("shop.jobs", "'shop.jobs' names no app: expected module:attribute; try: shop.jobs:app"),
+        ("jobs.py", "'jobs.py' is a file, not module:attribute; try: jobs:orders or jobs:more"),
+        (
+            "shop/jobs.py",
+            "'shop/jobs.py' is a file, not module:attribute; try: jobs:app --app-dir shop",
+        ),
+    ],
+)
+def test_what_the_file_defines_is_tried_where_no_attribute_is_given(
+    reference: str, text: str, write: Write, tmp_path: Path
+) -> None:
+    write("jobs.py", "orders = App('orders')\nmore = kqworker.App('more')\n1 / 0\n")
+    write("shop/__init__.py", "inner: App = App('inner')\n")
+    write("shop/jobs.py", APP)
+
     assert refusal(reference, tmp_path) == text
 
 

@@ -145,7 +145,11 @@ def test_it_runs_until_it_is_told_to_end(shop: Path) -> None:
         (("shop:handle",), "missing option '-f' / '--config'"),
         (("-f", "nowhere.yaml", "shop:handle"), "cannot read nowhere.yaml: "),
         (("-f", "config.yaml", "shop:handl"), "no attribute 'handl' (did you mean 'handle'?)"),
-        (("-f", "config.yaml", "shop"), "'shop' names no handler: expected module:attribute"),
+        (("-f", "config.yaml", "shop"), "try: shop:handle or shop:fail or shop:consumer\n"),
+        (
+            ("-f", "config.yaml", "shop.py:handle"),
+            "is a file, not module:attribute; try: shop:hand",
+        ),
         (("-f", "config.yaml", "shop:CONFIG"), "is no handler"),
         (("-f", "bad.yaml", "shop:handle"), "bad.yaml:1: Name is missing"),
     ],
