@@ -23,6 +23,7 @@ from kqworker.kq.queue_options import Adds, ErrorHandler
 from kqworker.kq.trace import handling
 from kqworker.kq.translate import Translation
 from kqworker.loading import load_attribute
+from kqworker.runtime.failures import users_part
 from kqworker.signature import Forms, Signature, plain_function, read_signature
 from kqworker.types import Headers, Message, Segment
 
@@ -283,21 +284,23 @@ class _Failures:
                 if inspect.isawaitable(answer):
                     try:
                         await answer
-                    except BaseException:  # the message's own failure is what counts
-                        self._failed(i)
+                    except BaseException as worse:  # the message's own failure is what counts
+                        self._failed(i, worse)
                 raise
 
         return told
 
     def _tell(self, i: int, error: BaseException) -> object:
+        # Whoever shows it, shows where the handler failed, and not what called it.
+        error.with_traceback(users_part(error.__traceback__))
         try:
             with without_pushes("an error handler"):
                 return self._handler(self._context(i), self._message(i), error)
-        except BaseException:  # the message's own failure is what counts
-            self._failed(i)
+        except BaseException as worse:  # the message's own failure is what counts
+            self._failed(i, worse)
             return None
 
-    def _failed(self, i: int) -> None:
+    def _failed(self, i: int, error: BaseException) -> None:
         context = self._context(i)
         coordinates = {
             "topic": context.topic,
@@ -305,7 +308,8 @@ class _Failures:
             "offset": context.offset,
             "attempt": context.attempt,
         }
-        _logger.exception("the error handler failed", extra=coordinates)
+        told = type(error), error, users_part(error.__traceback__)
+        _logger.error("the error handler failed", exc_info=told, extra=coordinates)
 
     def _message(self, i: int) -> Message[bytes | None]:
         records = self._segment.records

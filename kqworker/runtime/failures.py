@@ -63,8 +63,8 @@ def _text(error: BaseException) -> str:
 
 def _trace(error: BaseException) -> str:
     try:
-        theirs = _users_part(error.__traceback__)
-        chain = any(_users_part(reason.__traceback__) for reason in _reasons(error))
+        theirs = users_part(error.__traceback__)
+        chain = any(users_part(reason.__traceback__) for reason in _reasons(error))
         if theirs is None and not chain:
             return ""  # nothing of it is theirs to mend: a payload, and what parsed it
         lines = traceback.format_exception(type(error), error, theirs, chain=chain)
@@ -85,8 +85,8 @@ def _reasons(error: BaseException) -> Iterator[BaseException]:
         error = reason
 
 
-def _users_part(tb: TracebackType | None) -> TracebackType | None:
-    """Skip the frames before the user's first; None if there are no others."""
+def users_part(tb: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the user's first frame on; None if there is none."""
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_NOT_THEIRS):
         tb = tb.tb_next
     return tb

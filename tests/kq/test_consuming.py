@@ -8,6 +8,7 @@ import io
 import logging
 import pickle
 import sys
+import traceback
 from typing import Any
 
 import cloudpickle
@@ -255,6 +256,19 @@ def test_an_error_handler_hears_of_a_failure_and_the_failure_stays(handler: obje
     assert message == Message(b"value", b"key", "orders", 2, 10, 1.5, TRACED[0])
 
 
+@pytest.mark.parametrize("handler", [fail, fail_later])
+def test_what_an_error_handler_hears_of_begins_in_the_handler(handler: object) -> None:
+    heard: list[str] = []
+
+    def tell(context: Context, message: object, error: BaseException) -> None:
+        heard.extend(frame.name for frame in traceback.extract_tb(error.__traceback__))
+
+    with pytest.raises(KeyError):
+        given(handler, error_handler=tell)
+
+    assert heard == [handler.__name__]  # type: ignore[attr-defined]
+
+
 def test_an_error_handler_hears_of_what_cannot_be_decoded() -> None:
     heard: list[BaseException] = []
 
@@ -315,6 +329,9 @@ def test_an_error_handler_that_raises_hides_nothing(
 
     (record,) = caplog.records
     assert record.getMessage() == "the error handler failed"
+    # Of both errors only what the user has written.
+    assert "in raising" in caplog.text and "in fail" in caplog.text
+    assert "kqworker/kq/consuming.py" not in caplog.text and "binding.py" not in caplog.text
     assert (vars(record)["partition"], vars(record)["offset"]) == (2, 10)
 
 
