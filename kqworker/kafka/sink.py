@@ -190,6 +190,9 @@ class KafkaSink:
     def close(self, timeout: float) -> bool:
         """Wait for what is under way; what is not answered in time is answered as failed.
 
+        To answer them takes another second at most; a delivery that does not return keeps
+        the answers of all others from being told, and nobody waits for it longer.
+
         Args:
             timeout: Seconds, at least 0.
 
@@ -200,9 +203,10 @@ class KafkaSink:
             if self._deadline is None:
                 self._deadline = time.monotonic() + timeout
             self._room.notify_all()
-        self._thread.join()
+        left = max(0.0, self._deadline - time.monotonic())
+        self._thread.join(left + PURGE + 4 * POLL)
         self._mailbox.close()
-        return self._all_answered
+        return self._all_answered and not self._thread.is_alive()
 
     def _connect(self) -> Producer:
         return Producer({**self._properties, "error_cb": client_log.error}, logger=client_log)

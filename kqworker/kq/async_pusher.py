@@ -159,7 +159,8 @@ class AsyncPusher:
 
         Raises:
             BrokerError: Messages were not delivered; the text says how many are left.
-            HandlerError: The callback of `with_on_delivery` raised.
+            HandlerError: The callback of `with_on_delivery` raised, or still runs when the
+                time is over.
         """
         await asyncio.to_thread(self._outbox.close, timeout)
 

@@ -112,7 +112,8 @@ class Pusher:
 
         Raises:
             BrokerError: Messages were not delivered; the text says how many are left.
-            HandlerError: The callback of `with_on_delivery` raised.
+            HandlerError: The callback of `with_on_delivery` raised, or still runs when the
+                time is over.
         """
         self._outbox.close(timeout)
 

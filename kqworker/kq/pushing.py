@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kqworker.delivery import Delivery
-from kqworker.errors import BrokerError, HandlerError
+from kqworker.errors import BrokerError, HandlerError, KQWorkerError
 from kqworker.kq.balancers import LeastBytes, RoundRobin
 from kqworker.kq.push_options import PushOptions
 from kqworker.types import Output
@@ -107,6 +107,8 @@ class PushProducer:
         self._raised: BaseException | None = None
         self._deadline: float | None = None
         self._left = 0
+        self._under_way = 0
+        self._callbacks = 0
         self._calling = threading.local()
         self._choosing = threading.Lock()
         balancer = options.balancer
@@ -172,12 +174,27 @@ class PushProducer:
 
         Raises:
             BrokerError: Something was not delivered in time, or had failed before.
-            HandlerError: The delivery callback raised.
+            HandlerError: The delivery callback raised, or still runs.
         """
         self._deadline = time.monotonic() + timeout
-        self._sink.close(timeout)
+        answered = self._sink.close(timeout)
+        with self._lock:
+            stuck = not answered and self._callbacks > 0
+            unknown = self._under_way
         late = f", {self._left} of them still under way after {timeout:g} s" if self._left else ""
-        self._complain(late=late)
+        if not stuck:
+            self._complain(late=late)
+            return
+        text = (
+            f"the delivery callback of the pusher to {self._topic!r} still runs after {timeout:g} s"
+        )
+        if unknown:
+            text += f", and holds up what became of {_messages(unknown)}"
+        try:
+            self._complain(late=late)
+        except KQWorkerError as error:
+            raise HandlerError(f"{text}; {error}") from error
+        raise HandlerError(text)
 
     def when_settled(self, delivery: PushDelivery, call: Callable[[], None]) -> None:
         """Call a function, which cannot fail, once a message is delivered or has failed."""
@@ -222,6 +239,7 @@ class PushProducer:
     def settled(self, delivery: PushDelivery) -> None:
         """Call what waits for the end of a delivery."""
         with self._lock:
+            self._under_way -= 1
             if delivery._held:
                 return
             then, delivery._then = delivery._then, None
@@ -232,6 +250,8 @@ class PushProducer:
 
     def _released(self, delivery: PushDelivery) -> None:
         with self._lock:
+            # Below 0 before this, where it was answered in the middle of the push.
+            self._under_way += 1
             delivery._held = False
             if not delivery.done:
                 return
@@ -247,12 +267,16 @@ class PushProducer:
 
         def call(delivery: PushDelivery) -> None:
             self._calling.now = True
+            with self._lock:
+                self._callbacks += 1
             try:
                 callback(key, value, delivery)
             except BaseException as error:  # the application's, in a thread that must go on
                 with self._lock:
                     self._raised = self._raised or error
             finally:
+                with self._lock:
+                    self._callbacks -= 1
                 self._calling.now = False
 
         return call
@@ -262,8 +286,7 @@ class PushProducer:
             untold, self._untold = self._untold, {}
             raised, self._raised = self._raised, None
         if untold:
-            count, first = len(untold), next(iter(untold.values()))
-            what = "1 message" if count == 1 else f"{count} messages"
+            what, first = _messages(len(untold)), next(iter(untold.values()))
             retriable = all(isinstance(e, BrokerError) and e.retriable for e in untold.values())
             raise BrokerError(
                 f"{before}{what} to topic {self._topic!r} could not be delivered{late}; "
@@ -297,6 +320,10 @@ class PushProducer:
 def closed(topic: str) -> RuntimeError:
     """Return the error of a push that comes too late."""
     return RuntimeError(f"the pusher to topic {topic!r} is closed")
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
 
 
 def _open(addrs: tuple[str, ...], kafka: dict[str, str]) -> KafkaSink:

@@ -301,6 +301,26 @@ def test_deliveries_that_a_close_cuts_off_have_failed(broker: DevBroker) -> None
     os.kill(broker.pid, signal.SIGCONT)
 
 
+def test_a_delivery_that_does_not_return_holds_up_no_close(broker: DevBroker) -> None:
+    entered, going_on = threading.Event(), threading.Event()
+
+    class Slow(Delivery):
+        def _resolve(self, partition: int | None, offset: int | None) -> None:
+            entered.set()
+            going_on.wait(TIMEOUT)
+            super()._resolve(partition, offset)
+
+    sink = KafkaSink(producer_properties(broker.address))
+    slow = sink.send(Output("out", b"1"), Slow())
+    assert entered.wait(TIMEOUT)
+
+    assert not sink.close(0.0)
+    assert not slow.done
+    going_on.set()
+    sink._thread.join(TIMEOUT)
+    assert slow.done and not sink._thread.is_alive()
+
+
 def test_a_closed_sink_takes_nothing(sink: KafkaSink) -> None:
     assert sink.close(TIMEOUT)
 

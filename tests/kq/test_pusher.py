@@ -179,7 +179,7 @@ def test_a_full_buffer_holds_up_a_push_and_then_raises(broker: DevBroker, topic:
 def test_ctrl_c_in_a_with_does_not_wait_for_kafka_to_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kqworker.kq.pusher.CLOSE_TIMEOUT", 3600.0)
+    monkeypatch.setattr("kqworker.kq.outbox.CLOSE_TIMEOUT", 3600.0)
 
     with pytest.raises(KeyboardInterrupt) as raised, Pusher("127.0.0.1:1", "test") as pusher:
         pusher.push("1")
@@ -223,6 +223,37 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.returncode == 0
     values = {message.value() for message in stored(broker, topic, 3)}
     assert values == {b"before", b"child", b"parent"}
+
+
+def test_a_callback_that_does_not_return_bounds_neither_close_nor_exit(
+    broker: DevBroker, topic: str
+) -> None:
+    program = f"""
+import threading
+from kqworker import HandlerError
+from kqworker.kq import Pusher, with_on_delivery
+entered = threading.Event()
+def callback(*_):
+    entered.set()
+    threading.Event().wait()
+pusher = Pusher({broker.address!r}, {topic!r}, with_on_delivery(callback))
+pusher.push("1")
+entered.wait()
+pusher.push("2")
+try:
+    pusher.close(timeout=0.1)
+except HandlerError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"the delivery callback of the pusher to {topic!r} still runs after 0.1 s, "
+        "and holds up what became of 1 message\n"
+    )
 
 
 def push_and_forget(address: str, topic: str) -> None:

@@ -30,6 +30,7 @@ class Sink:
         self.at_close: Callable[[], None] = lambda: None
         self.full = False
         self.closed = False
+        self.answered = True
         self.counts: list[int | BrokerError] = []
         # Of what may block: whether in the main thread, and for how long at most.
         self.calls: list[tuple[bool, float]] = []
@@ -55,7 +56,7 @@ class Sink:
     def close(self, timeout: float) -> bool:
         self.closed = True
         self.at_close()
-        return True
+        return self.answered
 
 
 @pytest.fixture
@@ -295,6 +296,45 @@ def test_a_callback_neither_pushes_nor_closes(sink: Sink) -> None:
     assert len(refused) == 2
     pusher.push("3")
     pusher.close()
+
+
+def test_a_close_tells_of_a_callback_that_still_runs(sink: Sink) -> None:
+    entered, going_on = threading.Event(), threading.Event()
+
+    def callback(key: bytes, value: bytes, delivery: Delivery) -> None:
+        if delivery is sink.deliveries[1]:
+            entered.set()
+            going_on.wait(TIMEOUT)
+
+    pusher = Pusher("a", "t", with_on_delivery(callback))
+    for _ in range(4):
+        pusher.push("1")
+    fail(sink.deliveries[0], "too large")
+    waits = threading.Thread(target=sink.deliveries[1]._resolve, args=(0, 0))
+    waits.start()
+    assert entered.wait(TIMEOUT)
+    sink.answered = False
+
+    with pytest.raises(
+        HandlerError,
+        match=r"^the delivery callback of the pusher to 't' still runs after 0 s, and holds up "
+        r"what became of 2 messages; 1 message to topic 't' could not be delivered; the first: "
+        r"too large$",
+    ):
+        pusher.close(timeout=0)
+    going_on.set()
+    waits.join()
+
+
+def test_a_close_whose_callbacks_have_all_returned_says_nothing_of_them(sink: Sink) -> None:
+    told: Told = []
+    pusher = Pusher("a", "t", with_on_delivery(telling(told)))
+    pusher.push("1")
+    sink.at_close = lambda: fail(sink.deliveries[0], "purged")
+    sink.answered = False
+
+    with pytest.raises(BrokerError, match=r"1 message .* 1 of them still under way after 0 s"):
+        pusher.close(timeout=0)
 
 
 # -- the count of partitions
