@@ -88,8 +88,8 @@ attributes are the fields in Python's case: `MinBytes` is `conf.min_bytes`, `Log
 - **An optional section** that is absent is off (`None`), and one that is there takes its defaults. `Log` and `Shutdown` always have theirs.
 - **`Kqworker:`** holds what go-queue has no field for; go-zero does not mind it.
 
-A mistake is a `ConfigError` that names the file, the line, the field and what would be right, all mistakes at once; `must_load`
-prints it and ends the program with code 2. What has nothing in the last column is checked as in Go and does nothing here.
+A mistake is a `ConfigError` that names the file, the line, the field and what would be right, all mistakes at once and by line;
+`must_load` prints it and ends the program with code 2. What has nothing in the last column is checked as in Go and does nothing here.
 """
 
 KQ_HEAD = "| field | kind | default | what it does here |\n|---|---|---|---|\n"

@@ -7,7 +7,9 @@ tests/interop/test_conf.py.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,6 +224,16 @@ class KqConf:
         """
         return self.origins.get(name, BY_HAND if not self.origins else self.origins[""])
 
+    def by_line(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """Return texts that begin with an origin as they stand in the file, the others last."""
+        at = re.compile(re.escape(self.origin("")) + r":(\d+): ")
+
+        def line(text: str) -> float:
+            found = at.match(text)
+            return int(found[1]) if found else math.inf
+
+        return tuple(sorted(texts, key=line))
+
 
 CLASSES: Mapping[str, type[object]] = {
     "Log": LogConf,
@@ -338,7 +350,7 @@ def _refused(name: str, what: str, shown: str) -> ConfigError:
 
 
 def _told(path: str, notes: Iterable[Note]) -> list[str]:
-    ordered = sorted(notes, key=lambda note: note.line or 0)
+    ordered = sorted(notes, key=lambda note: math.inf if note.line is None else note.line)
     return list(dict.fromkeys(f"{_at(path, note.line)}: {note.text}" for note in ordered))
 
 

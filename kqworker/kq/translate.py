@@ -162,7 +162,7 @@ class _Translator:
             retry=retry,
             final=final,
             dead_letter=dead_letter,
-            warnings=(*conf.warnings, *self.warnings),
+            warnings=conf.by_line((*conf.warnings, *self.warnings)),
         )
 
     # -- the fields of kq
@@ -347,9 +347,9 @@ class _Translator:
         try:
             resolved = resolve([ours, self.layer])
         except ConfigError as error:
-            self.wrong.append(str(error))
+            self.wrong += str(error).splitlines()
         if self.wrong:
-            raise ConfigError("\n".join(self.wrong))
+            raise ConfigError("\n".join(self.conf.by_line(self.wrong)))
         return resolved.settings
 
     def _field(self, name: str, parse: values.Parse[T], value: object) -> T | None:

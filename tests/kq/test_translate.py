@@ -239,7 +239,7 @@ def test_a_mistake_of_ours_is_named(settings: dict[str, object], said: str) -> N
         own(**settings)
 
 
-def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
+def test_all_mistakes_are_told_in_the_order_of_their_lines(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(
         "Name: queue\nBrokers: [b]\nGroup: g\nTopic: t\nKqworker:\n"
@@ -249,10 +249,25 @@ def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         translate(load(file))
 
-    assert sorted(line.split(": ")[0] for line in str(caught.value).splitlines()) == [
-        f"{file}:10",
+    assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [
         f"{file}:7",
         f"{file}:9",
+        f"{file}:10",
+    ]
+
+
+def test_warnings_are_told_in_the_order_of_their_lines_and_those_without_one_last(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("Name: queue\nBrokers: [b]\nGroup: g\nTopic: t\nConns: 0\nMinByte: 1\n")
+
+    translation = translate(load(file), QueueOptions(max_wait=100))
+
+    assert [warning.split(": ")[0] for warning in translation.warnings] == [
+        f"{file}:5",
+        f"{file}:6",
+        "with_max_wait(100)",
     ]
 
 
