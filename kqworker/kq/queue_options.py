@@ -120,7 +120,7 @@ def with_error_handler(function: ErrorHandler) -> QueueOption:
     """Call a function in the worker after each failed attempt, before anything comes of it.
 
     What it raises is logged, and changes nothing. It cannot push by the context: what a
-    failed attempt pushes is dropped. It does not hear of a worker that died or was killed.
+    failed attempt pushes is dropped. Of a worker that died or was killed the log tells, not it.
 
     Args:
         function: Takes the context, the message with its bytes, and what was raised. Beside

@@ -350,7 +350,9 @@ def test_what_a_former_owner_used_up_goes_to_no_worker() -> None:
 def test_a_crash_on_the_last_attempt_over_a_restart_is_the_last() -> None:
     life = Life(attempts={0: 2})
     life.fetch(0)
-    assert notes(life.settle(life.take(), crashed=(0, BOOM))) == [Note.GAVE_UP]
+    report = the(life.settle(life.take(), crashed=(0, BOOM)), Report)
+    assert (report.note, report.failure) == (Note.GAVE_UP, BOOM)
+    assert (report.partition, report.offset, report.attempt) == (TP, 0, 3)
     assert life.watermark == 1
 
 

@@ -189,6 +189,44 @@ def test_a_killed_worker_loses_nothing(shop: Shop, start: Start) -> None:
     assert shop.committed() == {0: 750, 1: 750}
 
 
+DEADLY = """\
+import os, signal, time
+
+def handle(key, value):
+    if value == "2":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if value == "3":
+        time.sleep(600)
+    print("done", value)
+
+def heard(context, message, error):
+    print("heard", message.value)
+"""
+
+
+def test_a_message_that_workers_die_on_is_told_by_the_log_alone(shop: Shop, start: Start) -> None:
+    shop.configure(Kqworker={**CAUGHT_UP, "time_limit": 0.5})
+    shop.program(DEADLY, ", kq.with_error_handler(heard)")
+    produce(shop.cluster, shop.topic, values(6), partitions=2)
+
+    program = start("main.py")
+
+    # No code of the user's runs where this is known, and no worker will take the message.
+    assert program.wait() == 6, program
+    assert not program.starting("heard ")
+    assert sorted(program.starting("done ")) == ["0", "1", "4", "5"]
+    for partition, kind, death in (
+        (0, "WorkerCrashed", "  worker died"),
+        (1, "TimeLimitExceeded", "  time limit passed"),
+    ):
+        where = f"topic={shop.topic} partition={partition} offset=1 "
+        told = [line for line in program.lines if where in line]
+        (final,) = (line for line in told if "failed for good" in line)
+        assert " ERROR " in final and kind in final and "attempt=3" in final
+        assert sum(" WARNING " in line and death in line for line in told) == 3
+    assert shop.committed() == {0: 3, 1: 3}
+
+
 # -- TLS and the login
 
 
