@@ -90,6 +90,8 @@ attributes are the fields in Python's case: `MinBytes` is `conf.min_bytes`, `Log
 
 A mistake is a `ConfigError` that names the file, the line, the field and what would be right, all mistakes at once and by line;
 `must_load` prints it and ends the program with code 2. What has nothing in the last column is checked as in Go and does nothing here.
+
+Warnings are logged once, at the start of the queue, and whatever `Log.Level` is: of `error` too, which hides all other warnings.
 """
 
 KQ_HEAD = "| field | kind | default | what it does here |\n|---|---|---|---|\n"

@@ -207,10 +207,19 @@ def run_app(
     from kqworker.run import AppReference, run
 
     for warning in translation.warnings:
-        logger.warning("%s", warning, extra={"event": "configuration"})
+        _warn(warning)
     settings = translation.settings
     reference = AppReference(None, settings.app_dir, module=app.module)
     return run(app, settings, reference=reference, watch=watch, stop=stop)
+
+
+def _warn(text: str) -> None:
+    """Log a warning, whatever `Log.Level` is: a misspelt key would stay unseen for good."""
+    extra = {"event": "configuration"}
+    # The function that asks for the level is left out.
+    logger.handle(
+        logger.makeRecord(logger.name, logging.WARNING, __file__, 0, text, (), None, extra=extra)
+    )
 
 
 def _require_ca(conf: KqConf) -> None:

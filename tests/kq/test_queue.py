@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -20,6 +21,7 @@ from kqworker.exits import Exit
 from kqworker.kq import (
     KqConf,
     Queue,
+    load,
     must_new_queue,
     new_queue,
     with_handle,
@@ -122,6 +124,32 @@ def test_a_must_queue_that_abandons_work_does_not_end_the_program_with_0(
 
     assert ended.value.code == 4
     assert new_queue(conf(), handle).start() is Exit.ABANDONED
+
+
+@pytest.mark.parametrize("level", ["info", "severe"])
+def test_warnings_are_logged_whatever_the_level_is(
+    level: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "Name: shop\nBrokers: ['127.0.0.1:1']\nGroup: g\nTopic: test\nProcessor: 100%s\n"
+        f"Log: {{Level: {level}}}\n"
+    )
+    queue = new_queue(load(file), handle)
+    queue.stop()
+    # It is put back when the test is over.
+    caplog.set_level(logging.INFO, logger="kqworker")
+
+    queue.start()
+
+    assert logging.getLogger("kqworker.kq").isEnabledFor(logging.WARNING) is (level == "info")
+    assert [(r.levelname, r.name, r.getMessage()) for r in caplog.records] == [
+        (
+            "WARNING",
+            "kqworker.kq",
+            f"{file}:5: Processor is unknown and ignored (did you mean 'Processors'?)",
+        )
+    ]
 
 
 def test_a_stop_ends_the_wait_for_kafka() -> None:
