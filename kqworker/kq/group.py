@@ -17,7 +17,7 @@ from typing import Self
 
 from kqworker.errors import ConfigError
 from kqworker.exits import Exit
-from kqworker.kq.queue import Queue
+from kqworker.kq.queue import MustQueue, Queue
 from kqworker.runtime.loop import Signals, Wake, ending_signals
 
 logger = logging.getLogger("kqworker.kq")
@@ -75,7 +75,9 @@ class ServiceGroup:
         Raises:
             RuntimeError: It has been started before.
             KQWorkerError: That of the first queue that failed; the others' are logged.
-            SystemExit: That queue is one of `must_new_queue`, and has told why.
+            SystemExit: That queue is one of `must_new_queue`, and has told why; or one of
+                those did not end with 0. It is raised when all have ended, and its code is
+                the worst.
         """
         with self._lock:
             if self._started:
@@ -150,4 +152,8 @@ def _verdict(runs: list[_Run]) -> Exit:
         logger.error("queue %s failed too: %s", run.queue.name, run.error)
     if failed and failed[0].error is not None:
         raise failed[0].error
-    return max((run.exit for run in runs), default=Exit.CLEAN)
+    worst = max((run.exit for run in runs), default=Exit.CLEAN)
+    if any(isinstance(run.queue, MustQueue) and run.exit is not Exit.CLEAN for run in runs):
+        # As the queue's own start: a main that does not look at it must not seem to have done all.
+        raise SystemExit(int(worst))
+    return worst

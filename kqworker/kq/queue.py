@@ -160,12 +160,12 @@ def must_new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queu
             ends with 4 if work was abandoned.
     """
     try:
-        return _MustQueue(conf, handler, *options)
+        return MustQueue(conf, handler, *options)
     except ConfigError as error:
         end(error)
 
 
-class _MustQueue(Queue):
+class MustQueue(Queue):
     """A queue that ends the program where it cannot go on."""
 
     def start(self) -> Exit:

@@ -12,6 +12,7 @@ import pytest
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.exits import Exit
 from kqworker.kq import KqConf, Queue, ServiceGroup, new_queue
+from kqworker.kq.queue import MustQueue
 
 
 class FakeQueue(Queue):
@@ -35,6 +36,10 @@ class FakeQueue(Queue):
     def stop(self, now: bool = False) -> None:
         self.now.append(now)
         self.asked.set()
+
+
+class FakeMustQueue(FakeQueue, MustQueue):
+    """One of `must_new_queue`."""
 
 
 def group_of(*queues: FakeQueue) -> ServiceGroup:
@@ -112,6 +117,22 @@ def test_one_that_ends_by_itself_leaves_the_others_running() -> None:
 
     assert group.start() is Exit.MESSAGES_FAILED
     asking.join()
+
+
+def test_a_must_queue_that_abandons_work_does_not_end_the_program_with_0() -> None:
+    group = group_of(FakeMustQueue("a", Exit.ABANDONED), FakeQueue("b", Exit.MESSAGES_FAILED))
+
+    with pytest.raises(SystemExit) as ended:
+        group.start()
+
+    # The worst, whose ever it is.
+    assert ended.value.code == 6
+
+
+def test_beside_a_must_queue_that_is_done_another_ends_nothing() -> None:
+    assert group_of(FakeMustQueue("a", Exit.CLEAN)).start() is Exit.CLEAN
+    done = group_of(FakeMustQueue("a", Exit.CLEAN), FakeQueue("b", Exit.ABANDONED))
+    assert done.start() is Exit.ABANDONED
 
 
 def test_a_group_that_was_stopped_before_begins_nothing() -> None:
