@@ -8,9 +8,11 @@ Tested by tests/runtime/test_logs.py.
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import os
+import re
 import select
 import sys
 import time
@@ -24,6 +26,10 @@ WAIT_SECONDS: Final = 1.0
 # A pipe that can be written to takes 4,096 bytes without blocking, which these
 # characters are at most.
 PIECE: Final = 1024
+
+_NOT_ASCII = re.compile("[^ -~]")
+# What no stream takes, what ends a line for some reader, and what a terminal would obey.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # What every record has; anything else came as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -115,7 +121,8 @@ def configure(level: str, format: str) -> None:
     if root.handlers:
         return
     handler = _OurHandler()
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    json_format = JsonFormatter(ascii=not _is_utf8(sys.stderr))
+    handler.setFormatter(json_format if format == "json" else TextFormatter())
     root.addHandler(handler)
     # Other libraries' debugging is not what one asks for with ours.
     root.setLevel(max(number, logging.INFO))
@@ -154,7 +161,15 @@ def _shown(value: object) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, and the fields."""
+    """One JSON object a line: time (UTC), level, logger, message, and the fields.
+
+    Args:
+        ascii: Whether all other characters are escaped, as JSON allows.
+    """
+
+    def __init__(self, ascii: bool = True) -> None:
+        super().__init__()
+        self._escape = _NOT_ASCII if ascii else _UNPRINTABLE
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object; a value that JSON does not know becomes text."""
@@ -169,4 +184,14 @@ class JsonFormatter(logging.Formatter):
             line.setdefault(name, value)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        text = json.dumps(line, default=str, ensure_ascii=False)
+        return self._escape.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
+
+
+def _is_utf8(stream: TextIO | None) -> bool:
+    encoding = getattr(stream, "encoding", None)
+    return bool(encoding) and codecs.lookup(encoding).name == "utf-8"

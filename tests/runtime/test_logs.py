@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -61,6 +62,28 @@ def test_a_traceback_stands_below_its_line(
     assert said[0].endswith("failed  offset=7")
     assert said[1:3] == ["Traceback:", "  there"]
     assert said[-1] == "KeyError: 'k'"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("utf-8", "· é 😀"), ("ascii", r"\u00b7 \u00e9 \ud83d\ude00"), ("latin-1", r"\u00b7 \u00e9")],
+)
+def test_a_json_line_escapes_only_what_its_stream_cannot_show(
+    encoding: str, shown: str, root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(root, monkeypatch)
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding=encoding, errors="backslashreplace")
+    monkeypatch.setattr("sys.stderr", stream)
+    said = "· é 😀 \n \x1b \x7f \x85 \x9b \u2028 \udc80"
+
+    logs.configure("info", "json")
+    logger.info(said)
+
+    text = written.getvalue().decode(encoding)
+    assert shown in text
+    assert len(text.splitlines()) == 1 and text.strip("\n").isprintable()
+    assert json.loads(text)["message"] == said
 
 
 def test_a_json_line_is_one_object(
