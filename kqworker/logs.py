@@ -194,4 +194,4 @@ def _escaped(found: re.Match[str]) -> str:
 
 def _is_utf8(stream: TextIO | None) -> bool:
     encoding = getattr(stream, "encoding", None)
-    return bool(encoding) and codecs.lookup(encoding).name == "utf-8"
+    return encoding is not None and codecs.lookup(encoding).name == "utf-8"
