@@ -140,6 +140,7 @@ class _Run:
         self._left: list[str] = []
         self._interrupts = 0
         self._stopping = False
+        self._silenced = False
         self._behind: Behind | None = None
         self._fatal: BrokerError | None = None
 
@@ -157,7 +158,7 @@ class _Run:
             return Exit.CLEAN
         with contextlib.ExitStack() as stack:
             # Before any Kafka client: no worker may inherit what librdkafka has opened.
-            workers = ProcessWorkers(self._spec())
+            workers = ProcessWorkers(self._spec(), silenced=self._on_silence)
             stack.callback(workers.close, CLOSE_SECONDS)
             sink = KafkaSink(plan.producer)
             stack.callback(sink.close, CLOSE_SECONDS)
@@ -320,8 +321,14 @@ class _Run:
         reason = "Ctrl-C" if number is signal.SIGINT else number.name
         return self._drain(reason, at_once=self._interrupts == 2)
 
+    def _on_silence(self) -> None:
+        if not self._silenced:
+            self._silenced = True
+            self._stop.request()
+
     def _on_stop(self, at_once: bool) -> Iterable[e.Event]:
-        return self._drain("told to stop", at_once)
+        reason = "nobody reads standard output any more" if self._silenced else "told to stop"
+        return self._drain(reason, at_once)
 
     def _drain(self, reason: str, at_once: bool) -> Iterable[e.Event]:
         if not self._stopping:

@@ -33,7 +33,7 @@ MAX_BODY: Final = 256 << 20
 MAX_TASK: Final = 2**39
 MAX_INDEX: Final = 2**24
 
-TASK, STOP, READY, BOOT_FAILED, ANSWER = range(1, 6)
+TASK, STOP, READY, BOOT_FAILED, ANSWER, SILENCED = range(1, 7)
 
 
 class WireError(ValueError):
@@ -60,6 +60,10 @@ class BootFailed(msgspec.Struct, array_like=True, frozen=True):
     failure: Failure
 
 
+class Silenced(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """From a worker: nobody reads its standard output; it begins no message from here on."""
+
+
 _TaskId = Annotated[int, msgspec.Meta(ge=1, lt=MAX_TASK)]
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_INDEX)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -84,7 +88,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 ToWorker = Task | Stop
-ToSupervisor = Ready | BootFailed | Answer
+ToSupervisor = Ready | BootFailed | Answer | Silenced
 
 
 # A task's body: its messages as columns.
@@ -180,6 +184,11 @@ def encode_ready(pid: int) -> bytearray:
 def encode_boot_failed(failure: Failure) -> bytearray:
     """Return the frame of a worker that cannot boot."""
     return _frame(BOOT_FAILED, BootFailed(failure))
+
+
+def encode_silenced() -> bytearray:
+    """Return the frame of a worker whose standard output nobody reads."""
+    return _frame(SILENCED, Silenced())
 
 
 def encode_answer(answer: Answer) -> bytearray:
@@ -308,6 +317,7 @@ _to_supervisor: dict[int, Callable[[memoryview], ToSupervisor]] = {
     READY: msgspec.msgpack.Decoder(Ready).decode,
     BOOT_FAILED: msgspec.msgpack.Decoder(BootFailed).decode,
     ANSWER: msgspec.msgpack.Decoder(Answer).decode,
+    SILENCED: msgspec.msgpack.Decoder(Silenced).decode,
 }
 
 

@@ -24,6 +24,7 @@ from kqworker.kq.trace import handling
 from kqworker.kq.translate import Translation
 from kqworker.loading import load_attribute
 from kqworker.runtime.failures import users_part
+from kqworker.runtime.printing import nobody_reads
 from kqworker.signature import Forms, Signature, plain_function, read_signature
 from kqworker.types import Headers, Message, Segment
 
@@ -270,7 +271,8 @@ class _Failures:
             try:
                 return call(i)
             except BaseException as error:  # all that is a failed attempt to the worker
-                self._tell(i, error)
+                if not nobody_reads(error):
+                    self._tell(i, error)
                 raise
 
         return told
@@ -280,6 +282,8 @@ class _Failures:
             try:
                 return await call(i)
             except BaseException as error:  # all that is a failed attempt to the worker
+                if nobody_reads(error):
+                    raise
                 answer = self._tell(i, error)
                 if inspect.isawaitable(answer):
                     try:

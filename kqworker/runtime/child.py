@@ -28,6 +28,7 @@ from kqworker.types import Failure, Task
 from kqworker.wire import Answer, ToSupervisor
 from kqworker.wire import BootFailed as BootFailedFrame
 from kqworker.wire import Ready as ReadyFrame
+from kqworker.wire import Silenced as SilencedFrame
 
 
 class OpenTask:
@@ -54,6 +55,7 @@ class Child:
         stopping, killed, orphaned: Told to stop; killed by us; its forkserver died.
         end_fd: What turns readable at its end; -1 while nothing is watched.
         boot_failure: Why it could not boot, by its own word.
+        silenced: Nobody reads its standard output, by its own word.
     """
 
     def __init__(self, number: int) -> None:
@@ -75,6 +77,7 @@ class Child:
         self.orphaned = False
         self.end_fd = -1
         self.boot_failure: Failure | None = None
+        self.silenced = False
         self._ready = False
         self._tasks: dict[int, OpenTask] = {}
         self._last_task = 0
@@ -123,6 +126,8 @@ class Child:
                     events.append(WorkerReady(self.number, frame.pid))
                 case BootFailedFrame():
                     self.boot_failure = frame.failure
+                case SilencedFrame():
+                    self.silenced = True
         return events
 
     def _finished(self, answer: Answer) -> Finished | None:

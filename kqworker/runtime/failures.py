@@ -64,7 +64,7 @@ def _text(error: BaseException) -> str:
 def _trace(error: BaseException) -> str:
     try:
         theirs = users_part(error.__traceback__)
-        chain = any(users_part(reason.__traceback__) for reason in _reasons(error))
+        chain = any(users_part(reason.__traceback__) for reason in reasons(error))
         if theirs is None and not chain:
             return ""  # nothing of it is theirs to mend: a payload, and what parsed it
         lines = traceback.format_exception(type(error), error, theirs, chain=chain)
@@ -73,7 +73,8 @@ def _trace(error: BaseException) -> str:
     return "".join(lines)
 
 
-def _reasons(error: BaseException) -> Iterator[BaseException]:
+def reasons(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions that an exception comes from, the nearest first."""
     seen = {id(error)}
     while True:
         shown = None if error.__suppress_context__ else error.__context__

@@ -19,9 +19,10 @@ from kqworker.errors import Reject, RetryLater
 from kqworker.handler import Handler
 from kqworker.runtime.channel import SupervisorGone
 from kqworker.runtime.failures import describe
+from kqworker.runtime.printing import nobody_reads, print_nowhere
 from kqworker.runtime.slot import BETWEEN, INDEX_BITS, POSITION, RECALL, STARTED, WorkerSlot
 from kqworker.types import Failure, Ordering, Outcome, Segment, Task, Verdict
-from kqworker.wire import Answer, FrameTooLarge, encode_answer
+from kqworker.wire import Answer, FrameTooLarge, encode_answer, encode_silenced
 
 AnyHandler = Handler[..., Any]  # Any: each has a result of its own
 
@@ -56,6 +57,7 @@ class Invoker:
         self._channel = channel
         self._await = await_
         self._pid = os.getpid()
+        self._silenced = False
 
     def run(self, task: Task) -> None:
         """Run all messages of a task, or up to a recall, and answer for it."""
@@ -86,11 +88,14 @@ class Invoker:
     def _run_segment(
         self, task: Task, handler: AnyHandler, segment: Segment, first: int, skipped: set[int]
     ) -> int:
-        """Run a segment; return the first index that was not begun because of a recall."""
+        """Run a segment; return the first index that is handed back.
+
+        It was not begun because of a recall, or what it printed has nobody to read it.
+        """
         words, seconds = self._slot.words, self._slot.seconds
         number, base = task.id, (task.id << INDEX_BITS) + first
         count = len(segment.records.values)
-        if words[RECALL] >= number:
+        if words[RECALL] >= number or self._silenced:
             return first
         # Should binding end the worker, the first message is the one to blame.
         seconds[STARTED] = monotonic()
@@ -118,6 +123,10 @@ class Invoker:
                         if outputs:
                             self._deliver(task, Outcome(first + i, Verdict.ACCEPT, outputs=outputs))
             except BaseException as error:  # SystemExit and the like are failed attempts, too
+                if nobody_reads(error):
+                    self._fall_silent()
+                    words[POSITION] = BETWEEN | base + i
+                    return first + i
                 self._failed(task, first + i, error, skipped)
             begin = i + 1
         return first + count
@@ -164,6 +173,18 @@ class Invoker:
         unbegun = tuple(i for i in _behind(task, index) if i not in skipped)
         skipped.update(unbegun)
         self._channel.send(encode_answer(Answer(task.id, (outcome,), False, unbegun)))
+
+    def _fall_silent(self) -> None:
+        """Begin nothing more: what is printed from here on would be lost.
+
+        A message that could not print has not failed. It goes back as if it had not begun,
+        and waits for a run whose output is read.
+        """
+        self._must_be_the_worker()
+        take_outputs()
+        print_nowhere()
+        self._channel.send(encode_silenced())
+        self._silenced = True
 
     def _must_be_the_worker(self) -> None:
         if os.getpid() != self._pid:

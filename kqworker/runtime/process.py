@@ -22,7 +22,7 @@ import sys
 import termios
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, assert_never
 
 from kqworker.core import commands as c
@@ -33,7 +33,7 @@ from kqworker.runtime.reap import describe_exit, kill_session
 from kqworker.runtime.spec import WorkerSpec
 from kqworker.runtime.start import WORKER, Descriptor, Starter
 from kqworker.types import Failure, Outcome, Task, Verdict
-from kqworker.wire import FrameTooLarge, encode_stop, encode_task
+from kqworker.wire import FrameTooLarge, ToSupervisor, encode_stop, encode_task
 
 TRIES: Final = 3  # a forkserver that dies while it is asked for a worker is started again
 KILL_SECONDS: Final = 5.0
@@ -51,6 +51,8 @@ class ProcessWorkers:
         spec: What the workers run.
         method: "forkserver" or "spawn"; None for the best that the platform has.
         clock: The loop's clock, in seconds.
+        silenced: Called when a worker says that nobody reads its standard output, once or
+            more; it must be quick.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class ProcessWorkers:
         spec: WorkerSpec,
         method: str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        silenced: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec = spec
         self._clock = clock
+        self._silenced = silenced
         self._starter = Starter(spec, method, self._wake)
         self._children: dict[int, Child] = {}
         self._waiting: deque[Child] = deque()  # for a forkserver that is coming up
@@ -247,13 +251,18 @@ class ProcessWorkers:
 
     def _read(self, child: Child, to_the_end: bool = False) -> None:
         channel = child.channel
-        self._events += child.said(channel.rest() if to_the_end else channel.receive())
+        self._hear(child, channel.rest() if to_the_end else channel.receive())
         if child.channel.ended:
             self._selector.unregister(child.channel)
         mute = child.channel.ended and not child.stopping
         if (mute or child.boot_failure is not None) and child.handle is not None:
             # It can do nothing more for us. One that is just ending keeps its exit code.
             child.handle.send(signal.SIGKILL)
+
+    def _hear(self, child: Child, frames: Iterable[ToSupervisor]) -> None:
+        self._events += child.said(frames)
+        if child.silenced:
+            self._silenced()
 
     def _ended(self, child: Child) -> None:
         assert child.process is not None and child.handle is not None
@@ -273,7 +282,7 @@ class ProcessWorkers:
         self._selector.unregister(child.end_fd)
         if not child.channel.ended:
             self._selector.unregister(child.channel)
-        self._events += child.said(child.channel.rest())
+        self._hear(child, child.channel.rest())
         self._events += child.death(describe_exit(code))
         kill_session(child.handle.pid)
         self._forget(child)

@@ -30,7 +30,7 @@ from kqworker.runtime.channel import SupervisorGone, WorkerChannel
 from kqworker.runtime.failures import TRACEBACK_SIZE, cut, describe
 from kqworker.runtime.invoke import AnyHandler, Invoker
 from kqworker.runtime.orphans import die_with_parent, supervisor_lives, watch_supervisor
-from kqworker.runtime.printing import print_above
+from kqworker.runtime.printing import print_above, print_nowhere_unless_read
 from kqworker.runtime.slot import WorkerSlot
 from kqworker.runtime.spec import WorkerSpec, arranged, changes, load
 from kqworker.types import Failure
@@ -63,10 +63,12 @@ def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:
         app, handlers = booted
         with contextlib.suppress(SupervisorGone):
             _serve(handlers, channel, slot, coroutines)
+        print_nowhere_unless_read()
         _run_stop_hooks(app.stop_hooks, coroutines)
     coroutines.close()
     # multiprocessing leaves them out, before Python 3.13: they are the app's own clean-up.
     atexit._run_exitfuncs()
+    print_nowhere_unless_read()
 
 
 def _serve(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -330,3 +331,107 @@ def test_what_a_drain_leaves_is_named_and_ends_it_with_4(
 
     assert "SIGTERM: draining" in run.err
     assert "abandoned, to be delivered again: test[" in run.err
+
+
+PRINTING = """\
+from kqworker import App, Retry
+app = App("shop")
+
+@app.handler(topic="test", retry=Retry(attempts=1), dead_letter="dead")
+def on_test(text: str) -> None:
+    # More than a pipe takes: not all is printed before the reader goes.
+    print(text.ljust(1000), flush=True)
+    with open("handled", "a") as file:
+        file.write(text + "\\n")
+
+@app.on_worker_stop
+def stop() -> None:
+    print("the end", flush=True)
+"""
+
+
+def test_a_run_whose_output_is_read_no_more_drains_and_leaves_the_rest_to_the_next(
+    here: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    (here / "app.py").write_text(PRINTING)
+    texts = [str(number) for number in range(500)]
+    kqworker("push", "test", stdin="\n".join(texts))
+
+    with started("run", "app:app", "-w", "2") as run:
+        # As `| head -1`.
+        assert run.process.stdout is not None
+        assert run.process.stdout.readline().strip().decode() in texts
+        run.process.stdout.close()
+        run.wait_for("0 failed")
+        assert run.process.wait(20) == 0
+        run.process.stdout = None
+
+    assert run.err.count("nobody reads standard output any more: draining") == 1
+    assert "WARNING" not in run.err and "ERROR" not in run.err and "Traceback" not in run.err
+    first = (here / "handled").read_text().split()
+    assert len(first) < len(texts)
+
+    ended = kqworker("run", "app:app", "-w", "2", "--until-caught-up")
+
+    assert ended.code == 0, ended.err  # 6, had a message failed
+    assert f"{500 - len(first)} handled · 0 failed" in ended.err
+    both = (here / "handled").read_text().split()
+    assert sorted(both) == sorted(texts)
+
+
+def test_a_caught_up_run_whose_output_is_read_no_more_has_not_finished(
+    here: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    (here / "app.py").write_text(PRINTING)
+    kqworker("push", "test", stdin="\n".join("abc"))
+
+    with started("run", "app:app", "-w", "1", "--until-caught-up") as run:
+        assert run.process.stdout is not None
+        run.process.stdout.close()
+        run.wait_for("3 to go")
+        assert run.process.wait(20) == 4
+        run.process.stdout = None
+
+
+QUEUE = """\
+import sys
+from pathlib import Path
+from kqworker import kq
+
+conf = kq.KqConf(
+    name="shop", brokers=(sys.argv[1],), group="shop", topic="test", offset="first", processors=2,
+    kqworker={"dead_letter": "dead", "until_caught_up": len(sys.argv) > 2},
+)
+
+def consume(key: str, value: str) -> None:
+    print(value.ljust(1000))
+    with open("handled", "a") as file:
+        file.write(value + "\\n")
+
+def told(*_: object) -> None:
+    Path("told").touch()
+
+kq.must_new_queue(conf, consume, kq.with_error_handler(told)).start()
+"""
+
+
+def test_a_queue_whose_output_is_read_no_more_gives_up_no_message(
+    here: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    (here / "main.py").write_text(QUEUE)
+    texts = [str(number) for number in range(500)]
+    kqworker("push", "test", stdin="\n".join(texts))
+    command = [sys.executable, "main.py", broker.address]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as queue:
+        assert queue.stdout is not None and queue.stderr is not None
+        assert queue.stdout.readline().strip().decode() in texts
+        queue.stdout.close()
+        err = queue.stderr.read().decode()
+        assert queue.wait(20) == 0, err
+
+    assert err.count("nobody reads standard output any more: draining") == 1
+    done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted((here / "handled").read_text().split()) == sorted(texts)
+    assert not (here / "told").exists()

@@ -342,6 +342,19 @@ def test_an_error_handler_cannot_push_by_the_context(caplog: pytest.LogCaptureFi
     assert "an error handler cannot push" in caplog.text
 
 
+@pytest.mark.parametrize("handler", [fail, fail_later])
+def test_what_could_not_be_printed_is_no_failure_to_tell_of(
+    handler: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kqworker.kq.consuming.nobody_reads", lambda error: True)
+    told: list[object] = []
+
+    with pytest.raises(KeyError):
+        given(handler, error_handler=lambda *arguments: told.append(arguments))
+
+    assert told == []
+
+
 # -- the way to the workers
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from kqworker import App, Context, Reject, RetryLater, wire
 from kqworker.context import collecting
+from kqworker.runtime import invoke
 from kqworker.runtime.channel import SupervisorGone
 from kqworker.runtime.invoke import Invoker
 from kqworker.runtime.slot import POSITION, RECALL, Position, Slot, WorkerSlot
@@ -26,6 +27,7 @@ class Desk:
         self.shared = Slot()
         self.slot = WorkerSlot(os.dup(self.shared.fd))
         self.said: list[Said] = []
+        self.silenced = 0
         self.gone = False
         self.invoker = Invoker(app.handlers, self.slot, self, self.finish)
 
@@ -33,6 +35,9 @@ class Desk:
         if self.gone:
             raise SupervisorGone
         (answer,) = wire.supervisor_parser().feed(frame)
+        if isinstance(answer, wire.Silenced):
+            self.silenced += 1
+            return
         assert isinstance(answer, wire.Answer)
         self.said.append((answer, self.shared.read()))
 
@@ -288,3 +293,39 @@ def test_what_a_final_handler_raises_is_final_unless_it_asks_for_another_attempt
     assert outcome.verdict is verdict
     assert outcome.failure is not None
     assert outcome.failure.type.endswith(error.__name__)
+
+
+@pytest.mark.parametrize("handler", [0, 1, 2], ids=["sync", "async", "final"])
+def test_a_worker_that_nobody_reads_hands_back_what_it_could_not_print_and_begins_no_more(
+    desk: Desk, handler: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invoke, "nobody_reads", lambda error: isinstance(error, BrokenPipeError))
+    monkeypatch.setattr(invoke, "print_nowhere", lambda: None)
+    begun: list[str] = []
+
+    def act(value: str) -> object:
+        begun.append(value)
+        if value == "fail":
+            raise ValueError
+        if value == "print":
+            app.push("lost", b"dropped with the message")
+            raise BrokenPipeError
+        return None
+
+    on_message[0] = act
+    said = desk.run(
+        segment(["ok", "fail", "print", "d"]), segment(["e"], partition=1), handler=handler
+    )
+
+    (failed, _), (answer, position) = said
+    assert begun == ["ok", "fail", "print"]
+    assert [outcome.index for outcome in failed.outcomes] == [1]
+    assert answer == wire.Answer(3, (), True, (2, 3, 4), answer.seconds)
+    assert places([position]) == [(2, True)]
+    assert desk.silenced == 1
+
+    said.clear()
+    desk.run(segment(["later"]), handler=handler)
+    ((answer, _),) = said
+    assert (answer.outcomes, answer.unbegun, begun[3:]) == ((), (0,), [])
+    assert desk.silenced == 1

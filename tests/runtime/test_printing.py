@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from kqworker import logs
 from kqworker.cli.terminal import StatusLine
-from kqworker.runtime.printing import Above, print_above
+from kqworker.runtime.printing import (
+    Above,
+    nobody_reads,
+    print_above,
+    print_nowhere,
+    print_nowhere_unless_read,
+)
 
 STATUS = "1,234 handled · 99/s · 2 in flight · 2/2 workers busy"
 
@@ -130,3 +139,92 @@ def test_json_lines_on_a_terminal_are_json_alone(monkeypatch: pytest.MonkeyPatch
     log("two", format="json")
 
     assert terminal.getvalue().startswith(b'{"time"')
+
+
+# -- when nobody reads it
+
+
+@contextmanager
+def piped() -> Iterator[int]:
+    """Standard output is a pipe; this is the end to read from, for the test to close."""
+    before, kept = sys.stdout, os.dup(1)
+    reader, writer = os.pipe()
+    os.dup2(writer, 1)
+    os.close(writer)
+    try:
+        with open(1, "w", closefd=False) as sys.stdout:
+            yield reader
+            print_nowhere_unless_read()
+    finally:
+        sys.stdout = before
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def failed_print() -> BaseException:
+    with pytest.raises(BrokenPipeError) as raised:
+        print("x", flush=True)
+    return raised.value
+
+
+def caused(by: BaseException) -> BaseException:
+    with pytest.raises(RuntimeError) as raised:
+        try:
+            raise by
+        except OSError as error:
+            raise RuntimeError("cannot tell") from error
+    return raised.value
+
+
+class Liar(Exception):
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        raise ValueError("no class")
+
+
+def test_a_print_that_fails_says_that_nobody_reads() -> None:
+    with piped() as reader:
+        os.close(reader)
+        error = failed_print()
+
+        assert nobody_reads(error)
+        assert nobody_reads(caused(error))
+        assert not nobody_reads(ValueError())
+        assert not nobody_reads(Liar())
+
+
+def test_a_connection_that_breaks_is_no_closed_output() -> None:
+    with piped() as reader:
+        assert not nobody_reads(BrokenPipeError())
+        assert not nobody_reads(caused(BrokenPipeError()))
+        os.close(reader)
+
+
+def test_what_is_printed_to_nowhere_fails_no_more() -> None:
+    with piped() as reader:
+        os.close(reader)
+        failed_print()
+
+        print_nowhere()
+
+        print("y", flush=True)
+        assert not nobody_reads(BrokenPipeError())
+
+
+def test_what_nobody_reads_is_dropped_at_the_end() -> None:
+    with piped() as reader:
+        print("x", end="")
+        os.close(reader)
+
+        print_nowhere_unless_read()
+
+        sys.stdout.flush()
+
+
+def test_what_is_read_is_printed_to_the_end() -> None:
+    with piped() as reader:
+        print_nowhere_unless_read()
+
+        print("x", end="", flush=True)
+        assert os.read(reader, 100) == b"x"
+        os.close(reader)

@@ -111,8 +111,9 @@ def test_words_of_booting_come_out_as_they_went_in(failure: Failure, pid: int) -
     assert from_worker(said) == [wire.Ready(pid), wire.BootFailed(failure)]
 
 
-def test_a_stop_comes_out_as_it_went_in() -> None:
+def test_a_stop_and_a_silence_come_out_as_they_went_in() -> None:
     assert from_supervisor(wire.encode_stop()) == [wire.Stop()]
+    assert from_worker(wire.encode_silenced()) == [wire.Silenced()]
 
 
 def a_task(**columns: Any) -> Task:
