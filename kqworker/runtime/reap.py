@@ -9,6 +9,7 @@ Knows nothing of tasks. Tested by tests/runtime/test_kill.py and test_adopted.py
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -17,6 +18,8 @@ import time
 from typing import Final
 
 import psutil
+
+logger = logging.getLogger("kqworker.run")
 
 STOP_SECONDS: Final = 0.05
 ROUNDS: Final = 10
@@ -38,12 +41,13 @@ class Handle:
         pid: A process that multiprocessing has just started.
     """
 
-    __slots__ = ("_pidfd", "_process", "pid")
+    __slots__ = ("_pidfd", "_process", "_refused", "pid")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._pidfd = -1
         self._process: psutil.Process | None = None
+        self._refused = False
         with contextlib.suppress(psutil.Error):  # it has died already
             self._process = psutil.Process(pid)
         # Kernels before 5.3 and builds of Python for them have no pidfds, and a container's
@@ -67,7 +71,7 @@ class Handle:
         return self._process is None or not self._process.is_running()
 
     def send(self, number: signal.Signals) -> bool:
-        """Send a signal; return whether the process was there to get it."""
+        """Send a signal; return whether the process was there to get it, and did."""
         try:
             if sys.platform == "linux" and self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, number)
@@ -77,7 +81,22 @@ class Handle:
                 return False
         except (ProcessLookupError, psutil.NoSuchProcess):
             return False
+        except (PermissionError, psutil.AccessDenied):
+            self._tell_of_refusal(number)
+            return False
         return True
+
+    def _tell_of_refusal(self, number: signal.Signals) -> None:
+        """Log, once, that the process is out of reach; everybody else's work goes on."""
+        if self._refused:
+            return
+        self._refused = True
+        text = (
+            "worker process %s may not be sent %s: it has changed its user, and can neither be "
+            "stopped nor killed; end it as root, and run kqworker as that user instead"
+        )
+        told = {"event": "signal_refused", "pid": self.pid}
+        logger.error(text, self.pid, number.name, extra=told)
 
     def stop(self) -> bool:
         """Stop the process where it is; return whether it lives."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kqworker.core.events import Cause, WorkerDied
@@ -37,7 +39,7 @@ def test_a_hang_in_c_with_the_gil_held_is_killed_for_its_message_alone(method: s
         assert (found.accepted, found.charged, found.unbegun) == ([0], 1, [2])
 
 
-def _refused(_pid: int) -> int:
+def _refused(*_: object) -> int:
     raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
@@ -155,3 +157,36 @@ def test_a_clean_stop_leaves_nothing_behind_either(bench: Bench, tmp_path: Path)
     assert bench.stop(worker).cause is Cause.STOPPED
 
     wait_for_end(pid)
+
+
+def _denied(*_: object) -> None:
+    raise psutil.AccessDenied
+
+
+@pytest.mark.parametrize("pidfds", [True, False])
+def test_a_worker_that_has_changed_its_user_is_told_of_once_and_ends_nothing(
+    pidfds: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, Bench(method="spawn") as bench:
+        if not pidfds:
+            patch.setattr(os, "pidfd_open", _refused, raising=False)
+        worker, other = bench.start(), bench.start()
+        pid = bench.pid(worker)
+        task = bench.send(worker, [f"until {tmp_path / 'go'}"])
+        bench.until_on(worker, task, 0)
+        patch.setattr(signal, "pidfd_send_signal", _refused, raising=False)
+        patch.setattr(psutil.Process, "send_signal", _denied)
+        patch.setattr(os, "killpg", _refused)
+
+        bench.kill(worker, task.id, 0)
+        bench.kill(worker)
+        assert bench.done(bench.send(other, ["ok"])).accepted == [0]
+        (tmp_path / "go").touch()
+        assert bench.done(task).accepted == [0]
+        patch.undo()
+
+    (told,) = [r for r in caplog.records if getattr(r, "event", None) == "signal_refused"]
+    assert told.levelname == "ERROR"
+    assert f"worker process {pid} may not be sent SIGSTOP: it has changed its user" in (
+        told.getMessage()
+    )
