@@ -109,7 +109,7 @@ class ShutdownConf:
     """`Shutdown`: the times of an end, in seconds; 0 and less stand for the defaults.
 
     An absent section is one with the defaults: go-zero has zeros then, and takes these for
-    them.
+    them. `wrap_up_time` is accepted: a stop begins to drain at once.
     """
 
     wrap_up_time: float = 1.0
@@ -222,7 +222,7 @@ class KqConf:
             name: As go-zero has it ("MinBytes", "Log.Level"), and for our own settings as
                 it stands in the file, after "Kqworker." ("Kqworker.retry.attempts").
         """
-        return self.origins.get(name, BY_HAND if not self.origins else self.origins[""])
+        return self.origins.get(name, self.origins.get("", BY_HAND))
 
     def by_line(self, texts: Iterable[str]) -> tuple[str, ...]:
         """Return texts that begin with an origin as they stand in the file, the others last."""

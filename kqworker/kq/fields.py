@@ -168,7 +168,7 @@ DEV_SERVER = _section(
 
 SHUTDOWN = _section(
     "Shutdown",
-    _duration("WrapUpTime", "1s", "go-zero's wait before it calls its shutdown listeners"),
+    _duration("WrapUpTime", "1s", "accepted; a stop begins to drain at once"),
     _duration("WaitTime", "5.5s", "how long a stop waits for the messages that are being handled"),
     here="the end",
 )
