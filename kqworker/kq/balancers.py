@@ -123,4 +123,7 @@ class LeastBytes:
         return choose
 
 
-Balancer = Murmur2Balancer | Hash | CRC32Balancer | RoundRobin | LeastBytes
+# Those that librdkafka has a partitioner for, and those that count here.
+Hashing = Murmur2Balancer | Hash | CRC32Balancer
+Counting = RoundRobin | LeastBytes
+Balancer = Hashing | Counting

@@ -14,7 +14,7 @@ from typing import TypeVar, get_args
 from kqworker import certificates, values
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
-from kqworker.kq.balancers import Balancer, Murmur2Balancer
+from kqworker.kq.balancers import Balancer, Hashing, Murmur2Balancer
 
 T = TypeVar("T")
 
@@ -56,8 +56,8 @@ class PushOptions:
             "queue.buffering.max.kbytes": str(self.buffer_bytes // 1024),
             "queue.buffering.max.messages": str(self.buffer_messages),
         }
-        if isinstance(partitioner := getattr(self.balancer, "partitioner", None), str):
-            found["partitioner"] = partitioner
+        if isinstance(self.balancer, Hashing):
+            found["partitioner"] = self.balancer.partitioner
         if self.auto_create:
             found["allow.auto.create.topics"] = "true"
         if self.chunk_size is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError, HandlerError, KQWorkerError
-from kqworker.kq.balancers import LeastBytes, RoundRobin
+from kqworker.kq.balancers import Counting
 from kqworker.kq.push_options import PushOptions
 from kqworker.types import Output
 
@@ -112,8 +112,7 @@ class PushProducer:
         self._calling = threading.local()
         self._choosing = threading.Lock()
         balancer = options.balancer
-        counting = isinstance(balancer, RoundRobin | LeastBytes)
-        self._choose = balancer.chooser() if counting else None  # type: ignore[union-attr]
+        self._choose = balancer.chooser() if isinstance(balancer, Counting) else None
         self._partitions = 0
         self._count_at = 0.0
 
