@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
@@ -46,11 +46,18 @@ class Faults:
 
     Args:
         mailbox: Told of the first one after which going on makes no sense.
+        properties: librdkafka's, of the member.
         clock: Seconds that never go back.
     """
 
-    def __init__(self, mailbox: Mailbox, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        properties: Mapping[str, object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._mailbox = mailbox
+        self._assignor = properties.get("partition.assignment.strategy")
         self._clock = clock
         self._assigned: set[str] = set()
         # Topics that a broker does not know, and when to believe it.
@@ -79,6 +86,10 @@ class Faults:
                 self._fail(f"{topic}: {error.str()}" if topic else error.str())
             elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and topic not in self._assigned:
                 self._unknown.setdefault(topic or "", self._clock() + UNKNOWN_TOPIC_SECONDS)
+            elif error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
+                # It may join yet, when the others have ended or been changed, too: so it is
+                # tried on, several times a second.
+                client_log.say(logging.ERROR, "JOIN", "", _excluded(self._assignor))
             else:
                 logger.warning("%s: %s", topic or "consumer", error.str())
 
@@ -101,3 +112,11 @@ class Faults:
         if any(words in text for words in _SAME_NAME):
             text = f"{text.removeprefix('Fatal error: ')} ({_OWN_NAME})"
         self._mailbox.fail(BrokerError(text))
+
+
+def _excluded(assignor: object) -> str:
+    return (
+        f"cannot join the group: its members do not assign partitions by {assignor}, as this one "
+        "does; trying on. Set partition.assignment.strategy to theirs; in a file of go-queue, "
+        "beside Go's members, `Kqworker: {assignor: range}`"
+    )

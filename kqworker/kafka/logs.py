@@ -54,15 +54,23 @@ class ClientLog:
         if facility == "GETPID" and text.endswith(_RETRYING):
             # The first idempotent producer of a new cluster comes before its coordinator.
             level = logging.INFO
-        self._say(level, facility, client, plain(text))
+        self.say(level, facility, client, plain(text))
 
     def error(self, error: KafkaError) -> None:
         """Take an error of a client: what has no log line of its own."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             # "2/2 brokers are down"; which ones, and why, are lines of their own.
-            self._say(logging.WARNING, "DOWN", "", "no broker can be reached")
+            self.say(logging.WARNING, "DOWN", "", "no broker can be reached")
 
-    def _say(self, level: int, facility: str, client: str, text: str) -> None:
+    def say(self, level: int, facility: str, client: str, text: str) -> None:
+        """Log a line, unless one of its kind was logged a moment ago, by whichever client.
+
+        Args:
+            level: As `logging` counts.
+            facility: What librdkafka calls a kind of lines, or a name like that.
+            client: Which client, or nothing.
+            text: `broker: what`, or what; lines that differ in numbers are of one kind.
+        """
         broker, _, rest = text.partition(": ")
         kind = (facility, f"{broker}: {_NUMBER.sub('#', rest)}")
         now = self._clock()

@@ -81,7 +81,7 @@ class Member:
         self.number = number
         self.owned: frozenset[TopicPartition] = frozenset()
         self._mailbox = mailbox
-        self._faults = Faults(mailbox)
+        self._faults = Faults(mailbox, properties)
         self._cooperative = is_cooperative(properties)
         self._from_end = properties.get("auto.offset.reset") == "latest"
         interval = float(str(properties.get("max.poll.interval.ms", 300_000))) / 1000

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from kqworker.kafka.faults import UNKNOWN_TOPIC_SECONDS, Faults
+from kqworker.kafka.logs import ClientLog
 from kqworker.kafka.mailbox import Mailbox
 
 UNKNOWN = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
@@ -48,7 +49,7 @@ class Brokers:
     ],
 )
 def test_what_only_people_can_mend_is_fatal(mailbox: Mailbox, code: int) -> None:
-    faults = Faults(mailbox)
+    faults = Faults(mailbox, {})
     faults.on_messages([Message("t", 0, error=KafkaError(code, "the reason"))])
 
     assert str(mailbox.fatal) == "t: the reason"
@@ -62,7 +63,7 @@ def test_what_only_people_can_mend_is_fatal(mailbox: Mailbox, code: int) -> None
     ],
 )
 def test_two_members_of_one_name_are_told_what_to_do(mailbox: Mailbox, said: str) -> None:
-    Faults(mailbox).on_error(KafkaError(KafkaError._FATAL, said, True))
+    Faults(mailbox, {}).on_error(KafkaError(KafkaError._FATAL, said, True))
 
     assert str(mailbox.fatal) == (
         said.removeprefix("Fatal error: ")
@@ -71,26 +72,26 @@ def test_two_members_of_one_name_are_told_what_to_do(mailbox: Mailbox, said: str
 
 
 def test_a_fatal_error_is_fatal(mailbox: Mailbox) -> None:
-    Faults(mailbox).on_error(KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", True))
+    Faults(mailbox, {}).on_error(KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", True))
 
     assert str(mailbox.fatal) == "fenced"
 
 
 def test_a_refusal_is_fatal_only_before_the_first_partition(mailbox: Mailbox) -> None:
     refused = KafkaError(KafkaError._AUTHENTICATION, "no")
-    faults = Faults(mailbox)
+    faults = Faults(mailbox, {})
     faults.assigned(["t"])
     faults.on_error(refused)
     assert mailbox.fatal is None
 
-    Faults(mailbox).on_error(refused)
+    Faults(mailbox, {}).on_error(refused)
     assert str(mailbox.fatal) == "no"
 
 
 def test_what_passes_is_said_and_not_fatal(
     mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    faults = Faults(mailbox)
+    faults = Faults(mailbox, {})
     end = Message("t", 0, error=KafkaError(KafkaError._PARTITION_EOF))
     late = Message("t", 0, error=KafkaError(KafkaError._MAX_POLL_EXCEEDED, "too slow"))
     with caplog.at_level(logging.WARNING, "kqworker.kafka"):
@@ -100,8 +101,30 @@ def test_what_passes_is_said_and_not_fatal(
     assert mailbox.fatal is None
 
 
+def test_a_group_of_another_assignor_is_told_with_the_remedy_and_tried_on(
+    mailbox: Mailbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "kqworker.kafka.faults.client_log", ClientLog(logging.getLogger("kqworker"))
+    )
+    refused = KafkaError(KafkaError.INCONSISTENT_GROUP_PROTOCOL, "JoinGroup failed")
+    # Two members of one process.
+    members = [Faults(mailbox, {"partition.assignment.strategy": "sticky"}) for _ in range(2)]
+
+    for _ in range(3):
+        for faults in members:
+            faults.on_messages([Message(error=refused)])
+
+    assert mailbox.fatal is None
+    ((_, level, text),) = caplog.record_tuples
+    assert level == logging.ERROR
+    assert "do not assign partitions by sticky, as this one does" in text
+    assert "Set partition.assignment.strategy to theirs" in text
+    assert "`Kqworker: {assignor: range}`" in text
+
+
 def unknown(mailbox: Mailbox, clock: list[float]) -> Faults:
-    faults = Faults(mailbox, lambda: clock[0])
+    faults = Faults(mailbox, {}, lambda: clock[0])
     faults.on_messages([Message("t", error=UNKNOWN)])
     return faults
 
