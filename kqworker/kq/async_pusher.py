@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
-from kqworker.kq.push_options import PushOption
+from kqworker.kq.push_options import PushOption, combined
 from kqworker.types import Output
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class AsyncPusher:
     """
 
     def __init__(self, addrs: str | Sequence[str], topic: str, *options: PushOption) -> None:
-        self._outbox = Outbox(addrs, topic, options)
+        self._outbox = Outbox(addrs, topic, combined(options))
 
     def __repr__(self) -> str:
         return f"<AsyncPusher {self._outbox}>"

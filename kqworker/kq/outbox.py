@@ -13,13 +13,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kqworker import forks, values
 from kqworker.context import is_collecting
 from kqworker.errors import BrokerError, ConfigError, KQWorkerError
-from kqworker.kq.push_options import PushOption, PushOptions, combined
+from kqworker.kq.push_options import PushOptions
 from kqworker.kq.trace import inject
 from kqworker.payload import topic_fault
 from kqworker.types import Headers, Output
@@ -43,18 +43,16 @@ class Outbox:
     Args:
         addrs: As the user gave them.
         topic: As the user gave it.
-        options: As the user gave them.
+        options: What the user's say together.
 
     Attributes:
         topic: Where messages go.
 
     Raises:
-        ConfigError: One of them is not what it must be; the text names it.
+        ConfigError: Addresses or topic are not what they must be; the text names them.
     """
 
-    def __init__(
-        self, addrs: str | Sequence[str], topic: str, options: tuple[PushOption, ...]
-    ) -> None:
+    def __init__(self, addrs: str | Sequence[str], topic: str, options: PushOptions) -> None:
         try:
             checked = values.addresses(addrs)
         except ValueError as error:
@@ -66,7 +64,7 @@ class Outbox:
             raise ConfigError(fault)
         self.topic = topic
         self._addrs = checked
-        self._options = combined(options)
+        self._options = options
         self._lock = threading.Lock()
         self._producer: PushProducer | None = None
         self._closed = False
@@ -74,9 +72,9 @@ class Outbox:
     def __str__(self) -> str:
         return f"to {self.topic!r} at {','.join(self._addrs)}"
 
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        # A connection stays in its process; and the functions with_… return cannot travel.
-        return _restored, (self._addrs, self.topic, self._options)
+    def __reduce__(self) -> tuple[type[Outbox], tuple[object, ...]]:
+        # A connection stays in its process.
+        return Outbox, (self._addrs, self.topic, self._options)
 
     @property
     def waits(self) -> bool:
@@ -189,10 +187,6 @@ class Outbox:
         except KQWorkerError as error:
             # Nobody is left whom an exception could reach.
             _logger.error("%s", error)
-
-
-def _restored(addrs: tuple[str, ...], topic: str, options: PushOptions) -> Outbox:
-    return Outbox(addrs, topic, (PushOption(lambda _: options),))
 
 
 def _bytes(what: str, given: str | bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import Self
 
 from kqworker.delivery import Delivery
 from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
-from kqworker.kq.push_options import PushOption
+from kqworker.kq.push_options import PushOption, combined
 from kqworker.types import Output
 
 
@@ -41,7 +41,7 @@ class Pusher:
     """
 
     def __init__(self, addrs: str | Sequence[str], topic: str, *options: PushOption) -> None:
-        self._outbox = Outbox(addrs, topic, options)
+        self._outbox = Outbox(addrs, topic, combined(options))
 
     def __repr__(self) -> str:
         return f"<Pusher {self._outbox}>"
