@@ -20,7 +20,7 @@ from kqworker import forks, values
 from kqworker.context import is_collecting
 from kqworker.errors import BrokerError, ConfigError, KQWorkerError
 from kqworker.kq.push_options import PushOptions
-from kqworker.kq.trace import inject
+from kqworker.kq.trace import trace_headers
 from kqworker.payload import topic_fault
 from kqworker.types import Headers, Output
 
@@ -89,7 +89,7 @@ class Outbox:
 
     def traced(self, key: str | bytes, value: str | bytes) -> Output:
         """Return a message under a key, with the headers of the trace that is active."""
-        return self._output(key, value, inject())
+        return self._output(key, value, trace_headers())
 
     def plain(self, key: str | bytes, value: str | bytes) -> Output:
         """Return a message under a key, without headers."""

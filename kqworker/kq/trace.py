@@ -59,22 +59,16 @@ class handling:
         _handled.reset(self._token)
 
 
-def inject(headers: Headers = ()) -> Headers:
-    """Return headers with those of the active trace, in go-queue's order.
+def trace_headers() -> Headers:
+    """Return the headers of the active trace, in go-queue's order; none without a trace.
 
     The trace is the active span of OpenTelemetry, or else that of the message that is being
-    handled. A header of the same name is replaced. Without a trace nothing is added.
-
-    Args:
-        headers: Those that the message has already.
+    handled.
     """
     found = _of_the_message(_handled.get())
     if "opentelemetry.trace" in sys.modules:
         found = _of_open_telemetry(found)
-    if not found:
-        return headers
-    kept = [(name, value) for name, value in headers if name not in found]
-    return (*kept, *((name, value.encode()) for name, value in found.items()))
+    return tuple((name, value.encode()) for name, value in found.items())
 
 
 def normal(traceparent: str) -> str | None:

@@ -18,7 +18,7 @@ from kqworker import App, Context, DecodeError, Message
 from kqworker.errors import ConfigError
 from kqworker.kq import KqConf, Metrics, with_handle
 from kqworker.kq.consuming import KqHandler, QueueApp, _print_at_once, function_of
-from kqworker.kq.trace import inject
+from kqworker.kq.trace import trace_headers
 from kqworker.kq.translate import translate
 from kqworker.types import Segment
 from tests.app.segments import segment
@@ -191,16 +191,18 @@ def test_a_lambda_is_called_as_the_queue() -> None:
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_what_a_handler_pushes_is_in_the_trace_of_its_message(asynchronous: bool) -> None:
     async def later(key: str, value: str) -> object:
-        return inject()
+        return trace_headers()
 
-    found = given(later if asynchronous else lambda k, v: inject(), segment(b"v", headers=TRACED))
+    found = given(
+        later if asynchronous else lambda k, v: trace_headers(), segment(b"v", headers=TRACED)
+    )
 
     assert found == (("traceparent", TRACE.encode()),)
-    assert inject() == ()
+    assert trace_headers() == ()
 
 
 def test_a_message_without_headers_beside_one_with_some_has_no_trace() -> None:
-    handler = handler_of(lambda k, v: inject())
+    handler = handler_of(lambda k, v: trace_headers())
 
     assert call(handler, segment(b"a", b"b", headers=[*TRACED, None]), 1) == ()
 
@@ -289,7 +291,7 @@ def test_an_error_handler_is_in_the_trace_of_the_message() -> None:
         given(
             fail,
             segment(b"v", headers=TRACED),
-            error_handler=lambda context, message, error: heard.append(inject()),
+            error_handler=lambda context, message, error: heard.append(trace_headers()),
         )
 
     assert heard == [(("traceparent", TRACE.encode()),)]
