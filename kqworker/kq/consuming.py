@@ -47,10 +47,6 @@ class Handle:
 
     function: Function
 
-    def consume(self, *arguments: object) -> object:
-        """Call the function."""
-        return self.function(*arguments)
-
 
 def with_handle(function: Function) -> Handle:
     """Make a function a handler, as go-queue's WithHandle does; a queue checks it."""
@@ -61,10 +57,11 @@ def function_of(handler: object) -> Function:
     """Return the function that handles messages.
 
     Args:
-        handler: A function, or an object with the method `consume`.
+        handler: A function, what `with_handle` returned, a handler of an app, or an object
+            with the method `consume`.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: It is none of these.
     """
     if isinstance(handler, Handle):
         if not callable(handler.function):
@@ -239,10 +236,7 @@ def _counted_async(call: Call, metrics: Adds) -> Call:
 
 def _traced(call: Call, headers: Sequence[Headers | None]) -> Call:
     def traced(i: int) -> object:
-        own = headers[i]
-        if not own:
-            return call(i)
-        with handling(own):
+        with handling(headers[i]):
             return call(i)
 
     return traced
