@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from kqworker import values
+from kqworker import certificates, values
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kq.conf import KqConf
@@ -77,10 +77,10 @@ RETRY: Mapping[str, values.Parse[object]] = {
     "jitter": values.flag,
 }
 TLS = {
-    "ca_file": "ssl.ca.location",
-    "cert_file": "ssl.certificate.location",
-    "key_file": "ssl.key.location",
-    "key_password": "ssl.key.password",
+    "ca_file": certificates.CA,
+    "cert_file": certificates.CERTIFICATE,
+    "key_file": certificates.KEY,
+    "key_password": certificates.PASSWORD,
 }
 ASSIGNORS = ("range", "roundrobin", "cooperative-sticky", "consumer")
 MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
@@ -231,7 +231,7 @@ class _Translator:
         conf = self.conf
         tls = self._tls()
         if conf.ca_file:
-            self._set("kafka.ssl.ca.location", conf.ca_file, "CaFile")
+            self._set(KAFKA + certificates.CA, conf.ca_file, "CaFile")
             if "ca_file" in tls:
                 self._refuse("tls.ca_file", "set CaFile")
         mechanism = self._word("sasl_mechanism", MECHANISMS)
