@@ -66,7 +66,7 @@ class Pusher:
                 cannot be delivered.
             ConfigError: At the first push: librdkafka refuses an option.
             HandlerError: The callback of `with_on_delivery` raised.
-            RuntimeError: The pusher is closed.
+            RuntimeError: The pusher is closed, or this is a delivery callback.
             TypeError: The value is neither str nor bytes.
         """
         return self._push(self._outbox.stamped(value))
@@ -114,6 +114,7 @@ class Pusher:
             BrokerError: Messages were not delivered; the text says how many are left.
             HandlerError: The callback of `with_on_delivery` raised, or still runs when the
                 time is over.
+            RuntimeError: This is a delivery callback.
         """
         self._outbox.close(timeout)
 
