@@ -33,11 +33,13 @@ def _handlers(tree: ast.Module) -> Iterator[str]:
     for node in tree.body:
         if isinstance(node, Function) and len([*node.args.posonlyargs, *node.args.args]) in (2, 3):
             yield node.name
-    consumers = {node.name for node in tree.body if isinstance(node, ast.ClassDef) if _eats(node)}
+    consumers = {
+        node.name for node in tree.body if isinstance(node, ast.ClassDef) if _consumes(node)
+    }
     yield from _made(tree, consumers)
 
 
-def _eats(node: ast.ClassDef) -> bool:
+def _consumes(node: ast.ClassDef) -> bool:
     return any(isinstance(item, Function) and item.name == "consume" for item in node.body)
 
 

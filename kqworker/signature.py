@@ -44,7 +44,7 @@ class Forms:
     """Which signatures handlers of one kind may have.
 
     Attributes:
-        text: As they are told to whom it must.
+        text: What they are, for the errors.
         context_first: The first of three parameters is the context, as in go-queue's
             `(ctx, key, value)`.
     """
@@ -130,7 +130,7 @@ def _resolve(function: Callable[..., object], parameter: inspect.Parameter) -> o
 
     alone.__annotations__ = {parameter.name: annotation}
     try:
-        hints = typing.get_type_hints(alone, globals_of(function), include_extras=True)
+        hints = typing.get_type_hints(alone, _globals_of(function), include_extras=True)
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise TypeError(
             f"the annotation {annotation!r} of {parameter.name!r} cannot be resolved ({error}): "
@@ -140,7 +140,7 @@ def _resolve(function: Callable[..., object], parameter: inspect.Parameter) -> o
     return hints[parameter.name]
 
 
-def globals_of(function: Callable[..., object]) -> dict[str, object]:
+def _globals_of(function: Callable[..., object]) -> dict[str, object]:
     """Return the namespace in which a handler's annotations were written."""
     plain = plain_function(function)
     return plain.__globals__ if plain is not None else {}

@@ -20,7 +20,7 @@ from kqworker.exits import Exit
 from kqworker.kq.queue import MustQueue, Queue
 from kqworker.runtime.loop import Signals, Wake, ending_signals
 
-logger = logging.getLogger("kqworker.kq")
+_logger = logging.getLogger("kqworker.kq")
 
 
 class ServiceGroup:
@@ -149,7 +149,7 @@ def _verdict(runs: list[_Run]) -> Exit:
     for run in failed[1:]:
         if isinstance(run.error, SystemExit):
             continue  # it has told why
-        logger.error("queue %s failed too: %s", run.queue.name, run.error)
+        _logger.error("queue %s failed too: %s", run.queue.name, run.error)
     if failed and failed[0].error is not None:
         raise failed[0].error
     worst = max((run.exit for run in runs), default=Exit.CLEAN)

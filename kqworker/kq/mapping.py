@@ -322,8 +322,6 @@ def allowed(each: Field) -> str:
     match each.kind:
         case Kind.WHOLE if each.bounds:
             return f"a whole number of at least {each.bounds[0]:g} and below {each.bounds[1]:g}"
-        case Kind.UNSIGNED:
-            return f"a {each.kind.value}"
         case Kind.TEXT:
             return "text"
         case Kind.FLAG:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-SECONDS = 60.0
+INTERVAL = 60.0
 STEP = 1.02
 _LOG_STEP = math.log(STEP)
 _LEAST = 1e-9
@@ -54,7 +54,7 @@ class Metrics:
             self._began = now
             self._reset(now)
             atexit.register(self.log)
-        elif now - self._since >= SECONDS:
+        elif now - self._since >= INTERVAL:
             self.log()
         self._steps[math.ceil(math.log(max(seconds, _LEAST)) / _LOG_STEP)] += 1
         self._seconds += seconds

@@ -28,7 +28,7 @@ from kqworker.settings import Settings
 if TYPE_CHECKING:
     from kqworker.watch import Watch
 
-logger = logging.getLogger("kqworker.kq")
+_logger = logging.getLogger("kqworker.kq")
 
 
 class Queue:
@@ -40,7 +40,7 @@ class Queue:
             object with such a method `consume`, or what `with_handle` returned. Keys and
             values are text unless annotated otherwise; a function of one parameter that is
             a `Message` gets that.
-        options: What the functions with_… returned.
+        *options: What the functions `with_…` return.
 
     Attributes:
         name: Of the service.
@@ -217,8 +217,8 @@ def _warn(text: str) -> None:
     """Log a warning, whatever `Log.Level` is: a misspelt key would stay unseen for good."""
     extra = {"event": "configuration"}
     # The function that asks for the level is left out.
-    logger.handle(
-        logger.makeRecord(logger.name, logging.WARNING, __file__, 0, text, (), None, extra=extra)
+    _logger.handle(
+        _logger.makeRecord(_logger.name, logging.WARNING, __file__, 0, text, (), None, extra=extra)
     )
 
 
