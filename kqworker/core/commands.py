@@ -115,7 +115,8 @@ class KillWorker:
     Attributes:
         worker: Whom.
         task: Only if it is still on this task (and index): when its slot has moved on,
-            it lives and nothing is answered. None kills it whatever it does.
+            it lives and nothing is answered. 0 is only if it is on no message. None kills it
+            whatever it does.
         index: See `task`.
     """
 

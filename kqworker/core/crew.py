@@ -1,4 +1,4 @@
-"""The workers at work: who gets what next, who has run too long, who must be replaced.
+"""The workers at work: who gets what next, who must be killed, who must be replaced.
 
 Composes the pool (states, and the budget of restarts) with the messages. Knows nothing of
 partitions or commits; what ends the run is said by returning why.
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
+from kqworker.core import overtime
 from kqworker.core.epochs import Epoch
 from kqworker.core.flight import Flight
 from kqworker.core.messages import Messages
@@ -143,12 +144,16 @@ class Crew:
         flight = next((f for f in worker.flights if f.task.id == event.task), None)
         if flight is None:
             return
+        if event.complete:
+            worker.flights.remove(flight)
+        worker.quiet_at = None
+        if worker.check_at is not None:
+            overtime.look_later(worker, self._policies, now)
         for outcome in event.outcomes:
             flight.outcomes[outcome.index] = outcome
         flight.unbegun.update(event.unbegun)
         if not event.complete:
             return
-        worker.flights.remove(flight)
         begun = len(flight.task) - len(flight.unbegun)
         if begun:
             self._messages.paces[flight.task.handler].observe(begun, event.seconds)
@@ -157,7 +162,6 @@ class Crew:
         worker.since = now
         worker.late_at = now + LATE_SECONDS if worker.open > 1 else None
         if not worker.flights:
-            worker.check_at = None
             retiring = worker.state is State.RETIRING
             self.pool.signal(worker, Signal.DONE)
             if retiring:
@@ -183,7 +187,9 @@ class Crew:
             worker = self.pool.get(number)
             if worker is None or not worker.flights:
                 continue
-            self._check_limit(worker, running, now)
+            kill = overtime.judge(worker, running, self._policies, now)
+            if kill is not None:
+                self._out.append(kill)
             # Of who has begun nothing, nothing is asked back: where workers get no processor
             # for long, all would only go to and fro.
             if running is not None and worker.late_at is not None:
@@ -191,20 +197,6 @@ class Crew:
                     self._take_back(worker, running, now)
                 elif now >= worker.since + LATE_SECONDS:
                     self._ask_back(worker, now)
-
-    def _check_limit(self, worker: Worker, running: e.Running | None, now: float) -> None:
-        """Kill whoever has run one message too long."""
-        limits = {f.task.id: self._policies[f.task.handler].time_limit for f in worker.flights}
-        limit = limits.get(running.task) if running is not None else None
-        if running is None or limit is None:
-            # Between two messages, or on one without a limit: look again in a while.
-            known = [seconds for seconds in limits.values() if seconds is not None]
-            worker.check_at = now + min(known) if known else None
-        elif now < running.started + limit:
-            worker.check_at = running.started + limit
-        else:
-            self._out.append(c.KillWorker(worker.id, running.task, running.index))
-            worker.check_at = now + limit  # it may have moved on just before
 
     def _take_back(self, worker: Worker, running: e.Running, now: float) -> None:
         """Settle what a worker has done, and will not begin, beside the message it is on."""
@@ -254,6 +246,8 @@ class Crew:
                 self._out.append(c.Report(c.Note.BROKEN, failure=event.failure))
             self._broken += 1
             return None
+        if not self._closing:
+            self._out.append(c.Report(c.Note.WORKER_DIED, worker=worker.id, failure=event.failure))
         return self._replace_dead(worker, event.failure, now)
 
     def died(self, event: e.WorkerDied, now: float) -> Doom | None:
@@ -268,18 +262,23 @@ class Crew:
             charge = Failure("TimeLimitExceeded", "it ran longer than its time limit")
         else:
             charge = Failure("WorkerCrashed", f"the worker died on it: {event.text}")
+        on_none = all(flight.task.id != event.task for flight in worker.flights)
         for flight in worker.flights:
             self._settle_dead(flight, event, charge, now)
         text = event.text
         if worker.state is State.CONDEMNED and not worker.ready:
             text = f"it was not ready within {self._boot_seconds:g} s (startup_timeout)"
         self.pool.signal(worker, Signal.DIED)
+        if limited and on_none:
+            text = "for longer than a time limit it had messages, and was on none"
+        failure = Failure("WorkerDied", text)
+        if on_none and not worker.expected and not self._closing:
+            self._out.append(c.Report(c.Note.WORKER_DIED, worker=worker.id, failure=failure))
         if limited or worker.expected:
             if not self._closing:
                 self.pool.restarts += 1
                 self._starts.append(now)
             return None
-        failure = Failure("WorkerDied", text)
         # All die with the forkserver: that is one misfortune and no row of crashes.
         return self._replace_dead(worker, failure, now, wait=event.cause is not e.Cause.STOPPED)
 
@@ -325,8 +324,6 @@ class Crew:
     ) -> Doom | None:
         if self._closing:
             return None
-        if not worker.flights:
-            self._out.append(c.Report(c.Note.WORKER_DIED, worker=worker.id, failure=failure))
         delay = self.pool.died(worker.ready)
         if delay is None:
             return c.End.CRASH_LOOP, failure

@@ -72,6 +72,7 @@ class Worker:
         "id",
         "kill_at",
         "late_at",
+        "quiet_at",
         "ready",
         "recalled",
         "since",
@@ -84,6 +85,7 @@ class Worker:
         self.kill_at: float | None = None  # when its start or its stop hooks take too long
         self.flights: deque[Flight] = deque()
         self.check_at: float | None = None  # when its slot is to be read for a time limit
+        self.quiet_at: float | None = None  # on no message then, and nothing heard since
         self.since = 0.0  # when its first task became the first
         self.late_at: float | None = None  # when what that holds up is asked back, then taken
         self.recalled = 0  # up to this task it was asked back

@@ -173,10 +173,15 @@ class Child:
         )
 
     def still_on(self, task: int, index: int) -> bool:
-        """Return whether it is on this message, begun when the last `observe` said."""
+        """Return whether it is on this message, begun when the last `observe` said.
+
+        Args:
+            task: The task's id; 0 asks whether it is on no message.
+            index: The message.
+        """
         position = self._position()
         if position is None or position.between:
-            return False
+            return task == 0
         if (position.task, position.index) != (task, index):
             return False
         seen = self._observed

@@ -5,8 +5,9 @@ from __future__ import annotations
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.retry import Retry
-from kqworker.types import Ordering, Task, TopicPartition
+from kqworker.types import Ordering, Outcome, Task, TopicPartition, Verdict
 from tests.core.supervised import (
+    BOOM,
     OTHER,
     Supervised,
     notes,
@@ -56,13 +57,117 @@ def test_a_message_that_has_time_left_is_read_again_when_it_has_none() -> None:
     assert supervisor.tick(10.5) == [c.Observe((1,))]
 
 
-def test_a_worker_between_two_messages_is_read_after_the_shortest_limit() -> None:
+def on_none(supervisor: Supervised) -> list[c.Command]:
+    """Worker 1's slot says that it is on no message."""
+    return supervisor.on(e.Observed({1: None}))
+
+
+def test_a_worker_that_stays_on_no_message_is_killed_there() -> None:
     supervisor = running(LIMITED)
     supervisor.fetch(0)
     supervisor.tick(10.0)
-    assert supervisor.on(e.Observed({1: None})) == []
-    assert supervisor.tick(19.9) == []
-    assert supervisor.tick(20.0) == [c.Observe((1,))]
+    assert on_none(supervisor) == []
+    assert those(supervisor.tick(14.9), c.Observe) == []
+    assert those(supervisor.tick(15.0), c.Observe) == [c.Observe((1,))]
+    assert on_none(supervisor) == [c.KillWorker(1, 0)]
+    # It may have moved on just before, as one on a message may.
+    assert those(supervisor.tick(19.9), c.Observe) == []
+    assert those(supervisor.tick(20.0), c.Observe) == [c.Observe((1,))]
+    assert on_none(supervisor) == [c.KillWorker(1, 0)]
+
+
+def test_a_worker_has_its_limit_and_a_while_on_no_message() -> None:
+    supervisor = running(policy(time_limit=10.0, ordering=Ordering.PARTITION))
+    supervisor.assign(OTHER)
+    supervisor.fetch(0)
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    supervisor.fetch(1)
+    assert tasks(supervisor.fetch(2, partition=OTHER))
+    # It is looked at again and again for what the first task might hold up.
+    for now in (0.25, 6.0, 9.9):
+        supervisor.at(now)
+        assert those(on_none(supervisor), c.KillWorker) == []
+    assert those(supervisor.tick(10.0), c.Observe) == [c.Observe((1,))]
+    assert on_none(supervisor) == [c.KillWorker(1, 0)]
+
+
+def test_whoever_tells_anything_gets_on() -> None:
+    supervisor = running(LIMITED)
+    supervisor.fetch(0)
+    supervisor.accept(supervisor.seen_task(), seconds=0.001)
+    supervisor.fetch(1, 2)
+    task = supervisor.seen_task()
+    assert len(task) == 2
+    supervisor.at(10.0)
+    on_none(supervisor)
+    supervisor.at(14.0).on(e.Finished(1, task.id, (Outcome(0, Verdict.RELEASE, BOOM),)))
+    for now in (15.0, 19.9):
+        supervisor.at(now)
+        assert those(on_none(supervisor), c.KillWorker) == []
+    supervisor.at(20.0)
+    assert those(on_none(supervisor), c.KillWorker) == [c.KillWorker(1, 0)]
+
+
+def test_whoever_is_seen_on_a_message_gets_on() -> None:
+    supervisor = running(LIMITED)
+    supervisor.fetch(0)
+    supervisor.tick(10.0)
+    on_none(supervisor)
+    supervisor.tick(15.0)
+    assert observed(supervisor, supervisor.seen_task(), 0, started=14.0) == []
+    supervisor.tick(24.0)
+    assert on_none(supervisor) == []
+
+
+def test_who_has_no_limit_may_stay_on_no_message() -> None:
+    supervisor = running()
+    supervisor.fetch(0)
+    for now in (10.0, 1e4):
+        supervisor.at(now)
+        assert those(on_none(supervisor), c.KillWorker) == []
+    assert those(supervisor.tick(2e4), c.Observe) == []
+
+
+def test_a_second_task_is_looked_at_by_its_own_limit_when_it_is_the_first() -> None:
+    long, short = TopicPartition("long", 0), TopicPartition("short", 0)
+    supervisor = Supervised(
+        policy(topic="long", time_limit=100.0), policy(topic="short", time_limit=1.0)
+    )
+    supervisor.boot(1)
+    supervisor.assign(long, short)
+    for partition in (long, short):
+        supervisor.fetch(0, partition=partition)
+        supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    supervisor.fetch(1, partition=long)
+    first = supervisor.seen_task()
+    supervisor.fetch(1, partition=short)
+    second = supervisor.seen_task()
+    supervisor.at(0.1).accept(first, seconds=0.1)
+    assert those(supervisor.tick(1.0), c.Observe) == []
+    assert those(supervisor.tick(1.1), c.Observe) == [c.Observe((1,))]
+    assert observed(supervisor, second, 0, started=0.1) == [c.KillWorker(1, second.id, 0)]
+
+
+def test_a_worker_killed_on_no_message_has_cost_none_an_attempt_and_is_no_crash() -> None:
+    supervisor = running(policy(time_limit=10.0, retry=Retry(attempts=1)))
+    supervisor.fetch(0)
+    for worker in range(1, 40):
+        commands = supervisor.die(worker, cause=e.Cause.KILLED)
+        report = the(commands, c.Report)
+        assert (report.note, report.worker) == (c.Note.WORKER_DIED, worker)
+        assert report.failure is not None
+        assert (
+            report.failure.text == "for longer than a time limit it had messages, and was on none"
+        )
+        supervisor.boot(worker + 1)
+        assert supervisor.seen_task().segments[0].attempt == 1
+    assert c.Fetching(False) not in supervisor.seen  # with which a stop begins
+
+
+def test_a_crash_between_two_messages_is_told_too() -> None:
+    supervisor = running()
+    supervisor.fetch(0)
+    assert notes(supervisor.die(1)) == [c.Note.WORKER_DIED]
 
 
 def test_a_second_task_does_not_put_off_the_look_at_the_first() -> None:

@@ -72,6 +72,7 @@ class Invariants(WorkChecks):
             self._check_held()
             self.check_idle(now)
             self.check_held_up(now)
+            self.check_quiet(now)
             self._check_timely(now)
 
     # -- commits

@@ -6,7 +6,8 @@ carried out. The numbers in the failures are those of the invariants:
 only for owned partitions, (4) one runner per lane, its order kept, (5) what is held is
 bounded, (6) everything ends handled, dead-lettered or given up, after its attempts, (7) a
 stop ends within its time, (8) and leaves no process, (9) a clean stop redelivers nothing,
-(10) a slow message holds up no other that needs not wait for it.
+(10) a slow message holds up no other that needs not wait for it, (11) with a time limit, a
+worker that is stopped between messages keeps none of them for long.
 """
 
 from __future__ import annotations

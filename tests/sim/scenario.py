@@ -131,6 +131,7 @@ class Faults:
     undead: float = 0.0  # who is killed is not seen to end, for long
     garbage: float = 0.0  # somebody else has written metadata
     unknown: float = 0.0  # the committed offset was not to be had
+    stop: float = 0.0  # a worker is stopped, or hangs, at the end or before the beginning of a task
 
 
 @dataclass(slots=True)
@@ -222,6 +223,11 @@ def draw(seed: int) -> Scenario:
                 arrivals.append((random.random() * spread, message, gap))
     arrivals.sort(key=lambda arrival: arrival[0])
     lives = [_plan(random) for _ in range(random.choice((0, 1, 1, 2, 3)))]
+    # By a generator of its own: what older faults have found stays where it was found.
+    other = Random(~seed)
+    for plan in lives:
+        if other.random() < 0.1:
+            plan.faults.stop = other.choice((0.05, 0.3))
     lives.append(Plan(0.0, [], random.choice(("stop", "catch up")), [(0.0, 60.0)], Faults()))
     return Scenario(
         random=random,

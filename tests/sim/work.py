@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.ending import DISMISS_SECONDS
+from kqworker.core.overtime import QUIET_SECONDS
 from kqworker.types import Ordering, TopicPartition
 from tests.sim.judge import must
 from tests.sim.oracle import Flight, Oracle, entries_of
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SLACK = 1.5
 # So long a slow message may hold up others: until it is found to be slow and looked at.
 HELD_UP = 0.5
+# What a worker does may be that long ago when a command that comes of it is checked.
+UNSEEN = 0.1
 ABOUT_MESSAGES = (c.Note.RETRYING, c.Note.GAVE_UP, c.Note.DEAD_LETTERED, c.Note.STALLED)
 
 
@@ -184,6 +187,11 @@ class WorkChecks:
             return
         worker = self.life.workers[command.worker]
         must(command.worker in status, "killed who is dead", command)
+        if command.task == 0:
+            # It may have got on since it was looked at.
+            quiet = not QUIET_SECONDS > now - worker.told_at > UNSEEN
+            must(quiet and self._limits(command.worker), "(11) killed though it gets on", command)
+            return
         if worker.running is not None and worker.observed() == e.Running(
             command.task, command.index, worker.started
         ):
@@ -217,6 +225,20 @@ class WorkChecks:
                 must(
                     left <= 1 or worker.doomed, "(10) a slow message holds up others", number, left
                 )
+
+    def check_quiet(self, now: float) -> None:
+        """Who is on no message, and tells nothing, keeps none for long where there are limits."""
+        for number, worker in self.life.workers.items():
+            limits = self._limits(number)
+            if limits and worker.tasks and worker.running is None and not worker.doomed:
+                by = worker.quiet_since + max(limits) + QUIET_SECONDS + SLACK
+                must(now <= by, "(11) a stopped worker keeps its messages", number, now, by)
+
+    def _limits(self, worker: int) -> list[float]:
+        """The time limits of the handlers whose messages a worker has."""
+        flights = self.oracle.flights.get(worker, {}).values()
+        limits = (entry.message.policy.time_limit for f in flights for entry in f.entries)
+        return [limit for limit in limits if limit is not None]
 
     def check_idle(self, now: float) -> None:
         """Nobody idles while something could run."""

@@ -7,6 +7,7 @@ before its slot moves on, and its death comes after all that it has told.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kqworker.core import commands as c
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # So long after a recall it is certain that a worker heeds it.
 HEEDED_SECONDS = 0.01
+# So long a worker is stopped between two messages, or hangs there.
+STOPS = (0.5, 3.0, 20.0, 400.0)
 # Where in a message's life a SIGKILL may strike.
 POINTS = ("running", "running", "returned", "told", "told", "answering", "answered")
 
@@ -29,7 +32,9 @@ class Worker:
     Attributes:
         alive: It has not ended, though it may be about to.
         index: The message of `task` that its slot names.
-        told_until: When the last of what it has told is heard.
+        tasks: How many it has not answered.
+        told_at: When it told something last, and `told_until` when that is heard.
+        quiet_since: Since when it has tasks, and is on no message and has told nothing.
     """
 
     def __init__(self, life: Life, number: int) -> None:
@@ -50,7 +55,10 @@ class Worker:
         self._recalled_at = 0.0
         self._strike: str | None = None
         self._queue: deque[Task] = deque()
-        self.told_until = 0.0
+        self.told_at = self.told_until = 0.0
+        self.quiet_since = 0.0
+        self.tasks = 0
+        self._stopped_until = 0.0
         self._boot()
 
     # -- life and death
@@ -109,6 +117,7 @@ class Worker:
         self._put(e.WorkerDied(self.number, cause, number, index, text))
 
     def _put(self, event: e.Event) -> None:
+        self.told_at = self.life.now
         self.told_until = max(self.told_until, self.life.soon())
         self.life.post_at(self.told_until, event)
 
@@ -116,6 +125,9 @@ class Worker:
 
     def send(self, task: Task) -> None:
         self._queue.append(task)
+        if not self.tasks:
+            self.quiet_since = self.life.now
+        self.tasks += 1
         if self.running is None:
             self._take_up()
 
@@ -124,10 +136,10 @@ class Worker:
         self._recalled_at = self.life.now
 
     def kill(self, command: c.KillWorker) -> None:
-        on = self.task is not None and self.running is not None
-        if command.task is not None and not (
-            on and self.task and (self.task.id, self.index) == (command.task, command.index)
-        ):
+        on = (0, 0)
+        if self.task is not None and self.running is not None:
+            on = (self.task.id, self.index)
+        if command.task is not None and on != (command.task, command.index):
             return  # it has moved on just before
         life = self.life
         seconds = life.random.uniform(0.0, 0.05)
@@ -139,7 +151,7 @@ class Worker:
             # Nobody stops it first: it may get something done before it is hit.
             life.later(seconds, self.die, e.Cause.KILLED, 0.0, False)
             return
-        self.die(e.Cause.KILLED, seconds, charged=command.task is not None)
+        self.die(e.Cause.KILLED, seconds, charged=bool(command.task))
 
     def stop(self) -> None:
         life = self.life
@@ -147,7 +159,8 @@ class Worker:
             if life.random.random() < 0.5:
                 self.die(e.Cause.CRASHED, 0.01)
             return  # or it hangs
-        self.life.later(self.life.random.uniform(0.0, 0.1), self.die, e.Cause.STOPPED)
+        seconds = max(0.0, self._stopped_until - life.now) + life.random.uniform(0.0, 0.1)
+        life.later(seconds, self.die, e.Cause.STOPPED)
 
     def observed(self) -> e.Running | None:
         if self.task is None or self.running is None:
@@ -158,13 +171,28 @@ class Worker:
     # -- work
 
     def _take_up(self) -> None:
-        if self.life.lag:
-            self.life.later(self.life.lag, self._next_task)
-        else:
-            self._next_task()
+        if not self._stops(self._take_up):
+            if self.life.lag:
+                self.life.later(self.life.lag, self._next_task)
+            else:
+                self._next_task()
+
+    def _stops(self, then: Callable[[], None]) -> bool:
+        """Whether it is stopped here, or still is; then it goes on later."""
+        life = self.life
+        if life.now < self._stopped_until:
+            return True
+        if not life.faults.stop or life.random.random() >= life.faults.stop:
+            return False
+        seconds = life.random.choice(STOPS)
+        self._stopped_until = life.now + seconds
+        life.later(seconds, then)
+        return True
 
     def _next_task(self) -> None:
         if self.doomed or not self._queue or self.running is not None:
+            return
+        if self.life.now < self._stopped_until:
             return
         self.task = self._queue.popleft()
         self._messages, self._attempts = self.life.world.messages_of(self.task)
@@ -249,7 +277,14 @@ class Worker:
         self._begin()
 
     def _finish(self) -> None:
+        self.quiet_since = self.life.now
+        if not self._stops(self._answer):
+            self._answer()
+
+    def _answer(self) -> None:
         assert self.task is not None
+        if self.doomed:
+            return
         task = self.task
         rest = range(self.index, len(self._messages))
         unbegun = tuple(i for i in rest if i not in self._skipped)
@@ -259,6 +294,8 @@ class Worker:
         seconds = self.life.now - self._began
         self._put(e.Finished(self.number, task.id, (), True, unbegun, seconds))
         self.index = len(self._messages)
+        self.quiet_since = self.life.now
+        self.tasks -= 1
         if self._strike == "answered":
             self.die(e.Cause.CRASHED)
             return

@@ -112,19 +112,20 @@ FAULTS = (
     ),
     Fault(
         "the-idle-are-observed", "Observe", "crew",
-        "worker.check_at = None\n            retiring", "retiring",
+        "if worker.check_at is not None:\n            overtime.",
+        "if worker.flights:\n            overtime.",
     ),
     Fault(
         "observed-without-end", "Observe", "crew",
         "worker.check_at = now + 1.0  # until the answer sets it", "pass",
     ),
     Fault(
-        "killed-whatever-it-does", "KillWorker", "crew",
-        "c.KillWorker(worker.id, running.task, running.index)", "c.KillWorker(worker.id)",
+        "killed-whatever-it-does", "KillWorker", "overtime",
+        "KillWorker(worker.id, running.task, running.index)", "KillWorker(worker.id)",
     ),
     Fault(
-        "killed-too-early", "KillWorker", "crew",
-        "elif now < running.started + limit:", "elif now < running.started + limit / 2:",
+        "killed-too-early", "KillWorker", "overtime",
+        "due = running.started + limit", "due = running.started + limit / 2",
     ),
     Fault(
         "killed-twice", "KillWorker", "crew",

@@ -272,4 +272,17 @@ FAULTS = (
         "settled-twice", 5, "messages",
         "if base + i == running or base + i in settled:", "if base + i == running:",
     ),
+    # 11: a stopped worker keeps no messages for long where there is a time limit
+    Fault(
+        "stopped-is-waited-for", 11, "overtime",
+        "if worker.quiet_at is None:", "if True:",
+    ),
+    Fault(
+        "stopped-is-looked-at-too-late", 11, "overtime",
+        "worker.check_at = due", "worker.check_at = due + 5.0",
+    ),
+    Fault(
+        "quiet-in-spite-of-an-answer", 11, "crew",
+        "worker.quiet_at = None\n", "pass\n",
+    ),
 )  # fmt: skip
