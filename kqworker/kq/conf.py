@@ -275,7 +275,7 @@ def load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
         root = reader(expand(content, os.environb) if use_env else content)
         mapped = decode(root, fields.KQ, read_json_value)
     except FormatError as error:
-        raise ConfigError(f"{_at(shown, error.line)}: {error.text}") from None
+        raise ConfigError(f"{_at(shown, error.line)}: {error}") from None
     except RecursionError:
         raise ConfigError(f"{shown}: nested too deeply") from None
     if mapped.problems:

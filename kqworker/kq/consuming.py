@@ -92,6 +92,10 @@ class KqHandler(Handler[..., Any]):
         error_handler: Hears of each failed one.
         reference: Where workers import the handler from, `module:attribute` in the
             translation's app_dir; None lets it travel with all that it refers to.
+
+    Raises:
+        ConfigError: The handler asks for what cannot be served, or the error handler does not
+            go with it; the text names file and line.
     """
 
     def __init__(
@@ -165,6 +169,9 @@ class QueueApp(App):
 
     Attributes:
         module: That a forkserver may import beforehand; empty for none.
+
+    Raises:
+        ConfigError: As `KqHandler`.
     """
 
     def __init__(

@@ -30,7 +30,11 @@ _TOML_KEY = re.compile(r"\s*([\w\"'. -]+?)\s*=")
 
 
 def read_json(content: bytes) -> Entry:
-    """Read the first JSON value; as in Go, what follows it does not matter."""
+    """Read the first JSON value; as in Go, what follows it does not matter.
+
+    Raises:
+        FormatError: There is none.
+    """
     # Go puts one U+FFFD for each byte that is not UTF-8, where Python puts fewer.
     text = _mend(content.decode("utf-8", "surrogateescape"))
     return _Json(text).read()
@@ -46,7 +50,11 @@ def read_json_value(text: str) -> Value:
 
 
 def read_toml(content: bytes) -> Entry:
-    """Read TOML 1.1."""
+    """Read TOML 1.1.
+
+    Raises:
+        FormatError: It is not valid.
+    """
     try:
         text = content.decode("utf-8")
         tree = tomllib.loads(as_toml10(text))
@@ -60,7 +68,11 @@ def read_toml(content: bytes) -> Entry:
 
 
 def read_json5(content: bytes) -> Entry:
-    """Read JSON5, by the package of the extra `json5`; lines are not known."""
+    """Read JSON5, by the package of the extra `json5`; lines are not known.
+
+    Raises:
+        ConfigError, FormatError: As `kqworker.kq.json5.parse`.
+    """
     tree = json5.parse(_mend(content.decode("utf-8", "surrogateescape")))
     return _from_python(tree, {}, (), _json5_scalar)
 

@@ -60,7 +60,6 @@ class FormatError(ValueError):  # becomes a ConfigError where the file's name is
     def __init__(self, line: int | None, text: str) -> None:
         super().__init__(text)
         self.line = line
-        self.text = text
 
 
 def fixed(value: float) -> str:
