@@ -22,7 +22,7 @@ from kqworker.core.flow import Flow
 from kqworker.core.lanes import Lane, Span, queue_for, segments_of
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Random
-from kqworker.types import Failure, Outcome, Records, Segment, Task, Verdict
+from kqworker.types import Failure, Ordering, Outcome, Records, Segment, Task, Verdict
 
 Timer = Span | Lane | Ticket
 
@@ -197,6 +197,8 @@ class Messages:
         unbegun, settled = flight.unbegun, flight.settled
         queue = self._queues[flight.task.handler]
         back: list[Span] = []
+        # A span is of one lane: by key, neighbours are joined when they are taken again.
+        whole = flight.task.ordering is not Ordering.KEY
         base = 0
         for epoch, segment in flight.parts:
             records = segment.records
@@ -211,7 +213,11 @@ class Messages:
                     continue
                 elif outcome is None:
                     epoch.busy -= 1
-                    if not epoch.draining:
+                    if epoch.draining:
+                        continue
+                    if back and back[-1].records is records and back[-1].stop == i and whole:
+                        back[-1] = back[-1]._replace(stop=i + 1)
+                    else:
                         back.append(Span(epoch, records, i, i + 1, segment.attempt))
                 else:
                     again = self._follow(epoch, segment, i, outcome)

@@ -8,6 +8,7 @@ from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.crew import LATE_SECONDS, LOOK_SECONDS
 from kqworker.types import Ordering, Outcome, Task, Verdict
+from tests.core.lived import Life, keyed, told
 from tests.core.supervised import (
     BOOM,
     OTHER,
@@ -308,3 +309,27 @@ def test_what_is_left_to_a_worker_that_does_not_end_is_named_alone() -> None:
 
     named = [r.offset for r in those(commands, c.Report) if r.note is c.Note.ABANDONED]
     assert named == [2]
+
+
+# -- what goes back travels on as it came
+
+
+@pytest.mark.parametrize("ordering", list(Ordering))
+def test_neighbours_that_go_back_travel_in_one_segment_again(ordering: Ordering) -> None:
+    life = keyed(None, None, None, None, ordering=ordering)
+    flight = life.take()
+    flight.unbegun.update((1, 2, 3))
+    life.messages.settle_but(flight, 0, 0.0)
+    life.settle(flight)
+    again = life.take()
+    assert len(again.task.segments) == 1
+    assert told(again) == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_what_goes_back_beside_a_failure_or_of_another_batch_stays_apart() -> None:
+    life = Life()
+    life.fetch(0, 1, 2, 3)
+    life.fetch(4)
+    life.settle(life.take(), Outcome(2, Verdict.RELEASE, BOOM), unbegun=(0, 1, 3, 4))
+    again = life.take()
+    assert [list(s.records.offsets) for s in again.task.segments] == [[0, 1], [3], [4]]

@@ -79,6 +79,10 @@ FAULTS = (
         "for span in reversed(spans):", "for span in spans:",
     ),
     Fault(
+        "lanes-are-joined", 4, "messages",
+        "back[-1].stop == i and whole:", "back[-1].stop == i:",
+    ),
+    Fault(
         "given-back-behind-the-others", 4, "lanes",
         "lane.spans.appendleft(span)", "lane.spans.append(span)",
     ),
