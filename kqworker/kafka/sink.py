@@ -66,6 +66,8 @@ IN_WORDS = {
     KafkaError._PURGE_INFLIGHT: "Kafka had not confirmed it before the close",
     KafkaError._MSG_TIMED_OUT: "Kafka did not confirm it in time",
 }
+# Of librdkafka, where it is not set.
+BATCH_SIZE = 1_000_000
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 Answered = Callable[[KafkaError | None, Message | None], None]
@@ -112,7 +114,7 @@ class KafkaSink:
 
     def produce(self, command: Produce) -> None:
         """Produce a record; answered by one `Delivered`; never block."""
-        job = _Job(command.output, partial(self._note, command.ticket))
+        job = _Job(command.output, partial(self._note, command.ticket, command.output.topic))
         with self._lock:
             if self._deadline is not None:
                 raise RuntimeError("the sink is closed")
@@ -140,7 +142,7 @@ class KafkaSink:
             RuntimeError: The sink is closed.
         """
         delivery = Delivery() if delivery is None else delivery
-        job = _Job(output, partial(_settle, delivery, output.topic))
+        job = _Job(output, partial(self._settle, delivery, output.topic))
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._room:
             while True:
@@ -251,13 +253,38 @@ class KafkaSink:
 
     # In the thread, but for what produce() answers at once
 
-    def _note(self, ticket: int, error: KafkaError | None, _: Message | None) -> None:
+    def _note(
+        self, ticket: int, topic: str, error: KafkaError | None, message: Message | None
+    ) -> None:
         if error is None:
             self._delivered.append(Delivered(ticket))
             return
-        failure = Failure(f"KafkaError.{error.name()}", error.str())
+        failure = Failure(f"KafkaError.{error.name()}", self._why(error, topic, message))
         code = error.code()
         self._delivered.append(Delivered(ticket, failure, code not in FINAL, code in TOO_LARGE))
+
+    def _settle(
+        self, delivery: Delivery, topic: str, error: KafkaError | None, message: Message | None
+    ) -> None:
+        if error is not None:
+            text = f"the record cannot be delivered: {self._why(error, topic, message)}"
+            delivery._fail(BrokerError(text, retriable=error.code() not in FINAL))
+            return
+        assert message is not None
+        # The offset is None if the broker found that it has the record already.
+        delivery._resolve(message.partition(), message.offset())
+
+    def _why(self, error: KafkaError, topic: str, message: Message | None) -> str:
+        # What librdkafka itself refuses as too large comes without the message.
+        if error.code() not in TOO_LARGE or message is None:
+            return _reason(error, topic)
+        size = len(message.value() or b"") + len(message.key() or b"")
+        what = f"its {size:,} bytes (before compression) are"
+        remedy = "raise the topic's max.message.bytes, or the brokers' message.max.bytes"
+        if size < int(self._properties.get("batch.size", BATCH_SIZE)):
+            what = f"the batch with its {size:,} bytes (before compression) is"
+            remedy += ", or lower batch.size (with_chunk_size)"
+        return f"{what} more than topic {topic!r} takes: {remedy}"
 
     def _post(self) -> None:
         if self._delivered:
@@ -327,15 +354,3 @@ def _reason(error: KafkaError | None, topic: str) -> str:
     if error is None or error.code() in UNKNOWN_TOPIC:
         return f"topic {topic!r} does not exist"
     return IN_WORDS.get(error.code()) or str(error.str())
-
-
-def _settle(
-    delivery: Delivery, topic: str, error: KafkaError | None, message: Message | None
-) -> None:
-    if error is not None:
-        text = f"the record cannot be delivered: {_reason(error, topic)}"
-        delivery._fail(BrokerError(text, retriable=error.code() not in FINAL))
-        return
-    assert message is not None
-    # The offset is None if the broker found that it has the record already.
-    delivery._resolve(message.partition(), message.offset())

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as ClientMessage
 
 from kqworker import App
 from kqworker.core.commands import Produce
@@ -213,6 +214,25 @@ def test_what_no_attempt_can_help_is_answered_as_final(sink: KafkaSink, output: 
     with pytest.raises(BrokerError, match=r"^the record cannot be delivered: \S") as raised:
         sink.send(output).wait(TIMEOUT)
     assert not raised.value.retriable
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (5000, r"the batch with its 5,001 bytes .* lower batch\.size \(with_chunk_size\)$"),
+        (3_000_000, r"its 3,000,001 bytes \(before compression\) are .* message\.max\.bytes$"),
+    ],
+)
+def test_what_a_broker_refuses_for_its_size_is_told_with_the_size_and_the_remedy(
+    sink: KafkaSink, size: int, said: str
+) -> None:
+    delivery = Delivery()
+    refused = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+
+    sink._settle(delivery, "out", refused, ClientMessage("out", 0, value=bytes(size), key=b"k"))
+
+    with pytest.raises(BrokerError, match=f"^the record cannot be delivered: {said}"):
+        delivery.wait(0)
 
 
 def test_a_broker_that_is_away_is_worth_another_attempt(broker: DevBroker) -> None:
