@@ -23,7 +23,6 @@ from kqworker.kq.translate import Translation, translate
 from kqworker.lines import PlainWatch
 from kqworker.runtime.loop import Stop
 from kqworker.runtime.start import refuse_on_import
-from kqworker.settings import Settings
 
 if TYPE_CHECKING:
     from kqworker.watch import Watch
@@ -45,7 +44,6 @@ class Queue:
     Attributes:
         name: Of the service.
         settings: What the configuration and the options mean.
-        warnings: What is not as the configuration says; logged at the start.
 
     Raises:
         ConfigError: Something of this cannot be served.
@@ -58,8 +56,7 @@ class Queue:
         function = function_of(handler)
         self._translation = understood(conf, chosen)
         self.name = self._translation.name
-        self.settings: Settings = self._translation.settings
-        self.warnings = self._translation.warnings
+        self.settings = self._translation.settings
         self._app = QueueApp(self._translation, function, chosen.metrics, chosen.error_handler)
         self._stop = Stop()
         self._lock = threading.Lock()

@@ -90,7 +90,8 @@ def with_max_wait(seconds: float) -> QueueOption:
     A message that comes alone waits so long too, unless `MinBytes` is 1.
 
     Args:
-        seconds: From 0.001 to 59; 0 stands for the default, 1.
+        seconds: At least 0.001; more than 59 is taken for 59, with a warning, and 0 stands for
+            the default, 1.
     """
     bound = values.seconds(0.001)
     return QueueOption(

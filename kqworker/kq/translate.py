@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from kqworker import certificates, values
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
-from kqworker.kq.conf import KqConf
+from kqworker.kq.conf import KqConf, ShutdownConf
 from kqworker.kq.queue_options import DEFAULTS, QueueOptions
 from kqworker.kq.sizes import fetch_sizes
 from kqworker.payload import topic_fault
@@ -179,8 +179,8 @@ class _Translator:
         if fault:
             self.wrong.append(f"{conf.origin('Topic')}: Topic: {fault}")
         # As go-zero: nothing, and less than nothing, is the default.
-        wait = conf.shutdown.wait_time if conf.shutdown.wait_time > 0 else 5.5
-        self._set("shutdown_timeout", wait, "Shutdown.WaitTime")
+        shutdown = conf.shutdown if conf.shutdown.wait_time > 0 else ShutdownConf()
+        self._set("shutdown_timeout", shutdown.wait_time, "Shutdown.WaitTime")
 
     def _consumers(self, conns: int) -> None:
         conf = self.conf

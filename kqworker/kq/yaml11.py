@@ -100,8 +100,7 @@ class _Conversion:
                 case yaml.MappingNode():
                     return self._mapping(node, top)
                 case yaml.SequenceNode():
-                    found = [Entry(self.value(n), n.start_mark.line + 1) for n in node.value]
-                    return found
+                    return [Entry(self.value(n), n.start_mark.line + 1) for n in node.value]
             return self._scalar(node)
         finally:
             self.inside.discard(key)
