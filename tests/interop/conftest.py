@@ -6,6 +6,7 @@ because there a skipped test is a test nobody runs.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -37,14 +38,18 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.fail("Go is missing, and the tests against go-queue are required here")
         pytest.skip("Go is missing: the tests against go-queue are not run")
     program = tmp_path_factory.mktemp("original") / "original"
-    built = subprocess.run(
-        ["go", "build", "-o", str(program), "."],
-        cwd=GO,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
+    # Two that compile from nothing at once do all of it twice; who comes second finds it done.
+    # Not by a lock on go.mod: Go waits for one itself.
+    with Path(__file__).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = subprocess.run(
+            ["go", "build", "-o", str(program), "."],
+            cwd=GO,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_SECONDS,
+            check=False,
+        )
     assert built.returncode == 0, f"go build: {built.stdout}{built.stderr}"
     return program
 
