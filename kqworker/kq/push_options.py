@@ -15,6 +15,7 @@ from kqworker import certificates, values
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
 from kqworker.kq.balancers import Balancer, Hashing, Murmur2Balancer
+from kqworker.kq.security import MECHANISMS, TLS, protocol
 
 T = TypeVar("T")
 
@@ -69,9 +70,9 @@ class PushOptions:
             # It begins with the push, and what waits for its batch is not yet being tried.
             found["delivery.timeout.ms"] = f"{(self.flush_interval + _DELIVERY) * 1000:.0f}"
         if self.tls is not None or self.sasl is not None:
-            first = "SASL_" if self.sasl is not None else ""
-            last = "SSL" if self.tls is not None else "PLAINTEXT"
-            found["security.protocol"] = first + last
+            found["security.protocol"] = protocol(
+                login=self.sasl is not None, tls=self.tls is not None
+            )
         return {**found, **(self.tls or {}), **(self.sasl or {})}
 
 
@@ -211,17 +212,17 @@ def with_tls(
     def apply(options: PushOptions) -> PushOptions:
         if (cert_file is None) != (key_file is None):
             raise ConfigError("with_tls: cert_file and key_file belong together: give both or none")
-        named = {
-            "ca_file": (certificates.CA, ca_file),
-            "cert_file": (certificates.CERTIFICATE, cert_file),
-            "key_file": (certificates.KEY, key_file),
-            "key_password": (certificates.PASSWORD, key_password),
+        given = {
+            "ca_file": ca_file,
+            "cert_file": cert_file,
+            "key_file": key_file,
+            "key_password": key_password,
         }
-        found = {name: str(value) for name, value in named.values() if value is not None}
+        found = {TLS[name]: str(value) for name, value in given.items() if value is not None}
         fault = certificates.fault(found)
         if fault is not None:
-            (given,) = (given for given, (name, _) in named.items() if name == fault[0])
-            raise ConfigError(f"with_tls({given}={found[fault[0]]!r}): {fault[1]}")
+            (name,) = (name for name, named in TLS.items() if named == fault[0])
+            raise ConfigError(f"with_tls({name}={found[fault[0]]!r}): {fault[1]}")
         return replace(options, tls=found)
 
     return PushOption(apply)
@@ -237,7 +238,7 @@ def with_sasl(mechanism: str, username: str, password: str) -> PushOption:
     """
 
     def apply(options: PushOptions) -> PushOptions:
-        kinds = values.one_of("plain", "scram-sha-256", "scram-sha-512")
+        kinds = values.one_of(*MECHANISMS)
         found = {
             "sasl.mechanism": _bounded("with_sasl", "mechanism", kinds, mechanism).upper(),
             "sasl.username": _bounded("with_sasl", "username", values.text, username),

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from kqworker import certificates, values
+from kqworker import values
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kq.conf import KqConf, ShutdownConf
 from kqworker.kq.queue_options import DEFAULTS, QueueOptions
+from kqworker.kq.security import MECHANISMS, TLS, protocol
 from kqworker.kq.sizes import fetch_sizes
 from kqworker.payload import topic_fault
 from kqworker.settings import KAFKA, SETTINGS, Given, Settings, flatten, resolve
@@ -76,14 +77,7 @@ RETRY: Mapping[str, values.Parse[object]] = {
     "cap": values.seconds(0),
     "jitter": values.flag,
 }
-TLS = {
-    "ca_file": certificates.CA,
-    "cert_file": certificates.CERTIFICATE,
-    "key_file": certificates.KEY,
-    "key_password": certificates.PASSWORD,
-}
 ASSIGNORS = ("range", "roundrobin", "cooperative-sticky", "consumer")
-MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +225,7 @@ class _Translator:
         conf = self.conf
         tls = self._tls()
         if conf.ca_file:
-            self._set(KAFKA + certificates.CA, conf.ca_file, "CaFile")
+            self._set(KAFKA + TLS["ca_file"], conf.ca_file, "CaFile")
             if "ca_file" in tls:
                 self._refuse("tls.ca_file", "set CaFile")
         mechanism = self._word("sasl_mechanism", MECHANISMS)
@@ -247,9 +241,9 @@ class _Translator:
             self._refuse("sasl_mechanism", "it needs Username and Password")
         encrypted = bool(conf.ca_file) or "tls" in self.own
         if login or encrypted:
-            protocol = ("sasl_" if login else "") + ("ssl" if encrypted else "plaintext")
             where = "CaFile" if conf.ca_file else "Username"
-            self._set("kafka.security.protocol", protocol, where)
+            spoken = protocol(login=login, tls=encrypted)
+            self._set("kafka.security.protocol", spoken, where)
 
     def _at_least_one(self, name: str, count: int) -> int:
         if count < 1:

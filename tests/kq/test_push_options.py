@@ -74,10 +74,10 @@ def test_without_options_it_compresses_as_go_queue_and_hashes_as_java() -> None:
         (with_buffer(size=1024), {"queue.buffering.max.kbytes": "1"}),
         (with_buffer(size="2MiB", messages=1), {"queue.buffering.max.kbytes": "2048"}
          | {"queue.buffering.max.messages": "1"}),
-        (with_tls(), {"security.protocol": "SSL"}),
-        (with_sasl("plain", "me", "pass word "), {"security.protocol": "SASL_PLAINTEXT",
+        (with_tls(), {"security.protocol": "ssl"}),
+        (with_sasl("plain", "me", "pass word "), {"security.protocol": "sasl_plaintext",
          "sasl.mechanism": "PLAIN", "sasl.username": "me", "sasl.password": "pass word "}),
-        (with_sasl("SCRAM-SHA-512", "me", "x"), {"security.protocol": "SASL_PLAINTEXT",
+        (with_sasl("SCRAM-SHA-512", "me", "x"), {"security.protocol": "sasl_plaintext",
          "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "me", "sasl.password": "x"}),
     ],
 )  # fmt: skip
@@ -92,7 +92,7 @@ def test_what_is_counted_here_is_no_property(balancer: RoundRobin | LeastBytes) 
 
 def test_tls_and_a_login_go_together() -> None:
     found = properties(with_sasl("PLAIN", "me", "x"), with_tls())
-    assert found["security.protocol"] == "SASL_SSL"
+    assert found["security.protocol"] == "sasl_ssl"
 
 
 def test_of_two_options_the_later_counts() -> None:
@@ -108,7 +108,7 @@ def test_files_of_tls_are_properties() -> None:
         with_tls(ca_file=CERTIFICATE, cert_file=CERTIFICATE, key_file=KEY, key_password="throwaway")
     )
     assert found == {
-        "security.protocol": "SSL",
+        "security.protocol": "ssl",
         "ssl.ca.location": str(CERTIFICATE),
         "ssl.certificate.location": str(CERTIFICATE),
         "ssl.key.location": str(KEY),
