@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -19,6 +20,7 @@ from kqworker.kq.conf import KqConf
 from kqworker.kq.consuming import QueueApp, function_of
 from kqworker.kq.must import end
 from kqworker.kq.queue_options import DEFAULTS, QueueOption, QueueOptions, combined
+from kqworker.kq.security import TLS
 from kqworker.kq.translate import Translation, translate
 from kqworker.lines import PlainWatch
 from kqworker.runtime.loop import Stop
@@ -188,7 +190,7 @@ def understood(conf: KqConf, options: QueueOptions = DEFAULTS) -> Translation:
         ConfigError: Something of this cannot be served.
     """
     translation = translate(conf, options)
-    _require_ca(conf)
+    _require_files(conf)
     return translation
 
 
@@ -219,10 +221,15 @@ def _warn(text: str) -> None:
     )
 
 
-def _require_ca(conf: KqConf) -> None:
-    """Refuse a CaFile without certificates, by its name; librdkafka has another for it."""
-    if not conf.ca_file:
-        return
-    fault = certificates.fault({certificates.CA: conf.ca_file})
+def _require_files(conf: KqConf) -> None:
+    """Refuse what holds no certificates or key, by its name here; librdkafka has others."""
+    names = {property: f"Kqworker.tls.{key}" for key, property in TLS.items()}
+    tls = conf.kqworker.get("tls")
+    given = {TLS[key]: str(value) for key, value in tls.items()} if isinstance(tls, Mapping) else {}
+    if conf.ca_file:
+        names[certificates.CA], given[certificates.CA] = "CaFile", conf.ca_file
+    fault = certificates.fault(given)
     if fault is not None:
-        raise ConfigError(f"{conf.origin('CaFile')}: CaFile: {conf.ca_file} {fault[1]}")
+        property, why = fault
+        name = names[property]
+        raise ConfigError(f"{conf.origin(name)}: {name}: {given[property]} {why}")

@@ -42,6 +42,9 @@ def conf(**fields: Any) -> KqConf:
 def handle(key: str, value: str) -> None: ...
 
 
+CERTIFICATE, KEY = (Path(__file__).parent / name for name in ("throwaway.pem", "throwaway-key.pem"))
+
+
 def test_options_and_configuration_become_settings() -> None:
     queue = new_queue(conf(conns=2), handle, with_queue_capacity(5))
 
@@ -92,6 +95,21 @@ def test_a_ca_file_without_certificates_is_named_as_in_kq(tmp_path: Path) -> Non
 
     with pytest.raises(ConfigError, match=r"CaFile: .*ca\.pem holds no certificates"):
         new_queue(conf(ca_file=str(tmp_path / "ca.pem")), handle)
+
+
+def test_the_files_of_tls_are_named_as_in_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        f"Name: shop\nBrokers: ['127.0.0.1:1']\nGroup: g\nTopic: test\nCaFile: {CERTIFICATE}\n"
+        f"Kqworker:\n  tls:\n    cert_file: {CERTIFICATE}\n    key_file: {KEY}\n"
+        "    key_password: another\n"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        new_queue(load(file), handle)
+
+    said = f"holds no key in PEM's form to {CERTIFICATE}, or its password is another"
+    assert str(caught.value) == f"{file}:9: Kqworker.tls.key_file: {KEY} {said}"
 
 
 def test_what_is_no_configuration_is_refused() -> None:
