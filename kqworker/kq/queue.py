@@ -105,29 +105,19 @@ class Queue:
         Raises:
             RuntimeError, ConfigError, BrokerError, WorkerLost: As `start`.
         """
-        settings = self.settings
-        logs.configure(settings.log_level, settings.log_format)
-        try:
-            return self.run(PlainWatch(fields=settings.log_format == "json"))
-        except KeyboardInterrupt:
-            return Exit.ABANDONED
-
-    def run(self, watch: Watch) -> Exit:
-        """Do as `start`, the log being set up.
-
-        Args:
-            watch: Whom to tell how it goes.
-
-        Raises:
-            RuntimeError, ConfigError, BrokerError, WorkerLost: As `start`.
-        """
         # Before the warnings, which each worker would repeat.
         refuse_on_import()
         with self._lock:
             if self._started:
                 raise RuntimeError(f"{self!r} has been started before: make a new one")
             self._started = True
-        return run_app(self._app, self._translation, watch, self._stop)
+        settings = self.settings
+        logs.configure(settings.log_level, settings.log_format)
+        watch = PlainWatch(fields=settings.log_format == "json")
+        try:
+            return run_app(self._app, self._translation, watch, self._stop)
+        except KeyboardInterrupt:
+            return Exit.ABANDONED
 
     def stop(self, now: bool = False) -> None:
         """Ask for the end, and return: `start` returns when what runs has been handled.
@@ -223,13 +213,13 @@ def _warn(text: str) -> None:
 
 def _require_files(conf: KqConf) -> None:
     """Refuse what holds no certificates or key, by its name here; librdkafka has others."""
-    names = {property: f"Kqworker.tls.{key}" for key, property in TLS.items()}
+    names = {named: f"Kqworker.tls.{key}" for key, named in TLS.items()}
     tls = conf.kqworker.get("tls")
     given = {TLS[key]: str(value) for key, value in tls.items()} if isinstance(tls, Mapping) else {}
     if conf.ca_file:
         names[certificates.CA], given[certificates.CA] = "CaFile", conf.ca_file
     fault = certificates.fault(given)
     if fault is not None:
-        property, why = fault
-        name = names[property]
-        raise ConfigError(f"{conf.origin(name)}: {name}: {given[property]} {why}")
+        named, why = fault
+        name = names[named]
+        raise ConfigError(f"{conf.origin(name)}: {name}: {given[named]} {why}")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,15 @@ def conf(**fields: Any) -> KqConf:
 def handle(key: str, value: str) -> None: ...
 
 
+@pytest.fixture(autouse=True)
+def level() -> Iterator[None]:
+    """A start sets the level of the package's logs; it is put back."""
+    logger = logging.getLogger("kqworker")
+    before = logger.level
+    yield
+    logger.setLevel(before)
+
+
 CERTIFICATE, KEY = (Path(__file__).parent / name for name in ("throwaway.pem", "throwaway-key.pem"))
 
 
@@ -59,13 +68,13 @@ def test_a_queue_that_was_stopped_before_ends_at_once() -> None:
     queue.stop()
 
     # Kafka is not even asked.
-    assert queue.run(Quiet()) is Exit.CLEAN
+    assert queue.start() is Exit.CLEAN
 
 
 def test_a_queue_runs_once() -> None:
     with new_queue(conf(), handle) as queue:
         queue.stop()
-        queue.run(Quiet())
+        queue.start()
 
         with pytest.raises(RuntimeError, match="'shop'> has been started before: make a new one"):
             queue.start()
@@ -75,14 +84,14 @@ def test_a_context_that_is_left_stops_the_queue() -> None:
     with new_queue(conf(), handle) as queue:
         pass
 
-    assert queue.run(Quiet()) is Exit.CLEAN
+    assert queue.start() is Exit.CLEAN
 
 
 def test_a_failure_is_raised() -> None:
     queue = new_queue(conf(kqworker={"startup_timeout": 0.2}), handle)
 
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1"):
-        queue.run(Quiet())
+        queue.start()
 
 
 def test_a_ca_file_that_cannot_be_read_is_named_as_in_kq() -> None:
@@ -120,9 +129,8 @@ def test_what_is_no_configuration_is_refused() -> None:
 
 
 def test_the_start_of_a_must_queue_ends_the_program_as_the_command_does(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("kqworker.logs.configure", lambda *_: None)
     queue = must_new_queue(conf(kqworker={"startup_timeout": 0.2}), handle)
 
     with pytest.raises(SystemExit) as ended:
@@ -155,8 +163,6 @@ def test_warnings_are_logged_whatever_the_level_is(
     )
     queue = new_queue(load(file), handle)
     queue.stop()
-    # It is put back when the test is over.
-    caplog.set_level(logging.INFO, logger="kqworker")
 
     queue.start()
 
@@ -176,12 +182,11 @@ def test_a_stop_ends_the_wait_for_kafka() -> None:
     asking.start()
 
     # Kafka would be waited for for 30 s.
-    assert queue.run(Quiet()) is Exit.CLEAN
+    assert queue.start() is Exit.CLEAN
     asking.join()
 
 
-def test_ctrl_c_ends_the_wait_for_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kqworker.logs.configure", lambda *_: None)
+def test_ctrl_c_ends_the_wait_for_kafka() -> None:
     asking = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
     asking.start()
 
@@ -275,7 +280,7 @@ def test_a_queue_that_a_worker_starts_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("kqworker.runtime.preload.server", os.getpid())
 
     with pytest.raises(ConfigError, match='under `if __name__ == "__main__":`'):
-        Queue(conf(), handle).run(Quiet())
+        Queue(conf(), handle).start()
 
 
 def handler_of_the_program(module: str) -> object:
@@ -295,7 +300,7 @@ def test_workers_share_what_the_handlers_module_loads(
     given: list[AppReference] = []
     monkeypatch.setattr(kqworker.run, "run", lambda *_, reference, **__: given.append(reference))
 
-    Queue(conf(kqworker={"app_dir": "src"}), handler).run(Quiet())
+    Queue(conf(kqworker={"app_dir": "src"}), handler).start()
 
     assert given == [AppReference(None, "src", module=module)]
 
@@ -316,7 +321,7 @@ def test_warnings_are_logged_at_the_start_and_once(
     queue = new_queue(conf(consumers=4), handle)
     assert not caplog.records
 
-    queue.run(Quiet())
+    queue.start()
 
     (record,) = caplog.records
     assert record.levelname == "WARNING"
