@@ -56,7 +56,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on fetching partitions that `Pause` stopped."""
+    """Go on fetching partitions that `Pause` stopped; they may be lost, or come back, by now."""
 
     partitions: tuple[TopicPartition, ...]
 

@@ -225,6 +225,10 @@ class Supervisor:
     def _lost(self, partitions: Iterable[TopicPartition], now: float) -> None:
         ended = self._epochs.end(partitions)
         self._messages.ended(ended)
+        paused = tuple(epoch.partition for epoch in ended if epoch.paused)
+        if paused:
+            # The pause may have come to its member behind the assignment that follows.
+            self._out.append(c.Resume(paused))
         # What runs for nothing may end; what is not begun is not begun for nothing.
         self._crew.recall(now, ended)
         if self._ending.phase in (Phase.DRAINING, Phase.COMMITTING) and any(

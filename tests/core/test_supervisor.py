@@ -312,6 +312,25 @@ def test_a_death_is_no_occasion_to_find_that_a_partition_stands_still() -> None:
     assert the(supervisor.tick(2.0), c.Pause) == c.Pause((TP,))
 
 
+def test_a_pause_does_not_outlive_a_partition_that_is_lost() -> None:
+    supervisor = running(messages=10)
+    supervisor.assign(OTHER)
+    supervisor.fetch(*range(8))
+    the(supervisor.tick(2.0), c.Pause)
+
+    # Its member may have lost it before the pause came, and have it again by now.
+    assert the(supervisor.on(e.Lost(0, (TP, OTHER))), c.Resume) == c.Resume((TP,))
+    assert those(supervisor.assign(), c.Resume) == []
+
+
+def test_a_pause_does_not_outlive_a_partition_that_comes_back_unheard() -> None:
+    supervisor = running(messages=10)
+    supervisor.assign(OTHER)
+    supervisor.fetch(*range(8))
+    the(supervisor.tick(2.0), c.Pause)
+    assert the(supervisor.assign(), c.Resume) == c.Resume((TP,))
+
+
 def test_a_second_request_to_stop_leaves_the_last_commits_their_time() -> None:
     supervisor = running()
     supervisor.fetch(0)

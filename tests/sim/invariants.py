@@ -38,6 +38,7 @@ class Invariants(WorkChecks):
         self._verified = life.world.verified
         self._reports: list[c.Report] = []
         self._paused: set[TopicPartition] = set()
+        self._outlived: set[TopicPartition] = set()  # paused when they were lost, by this event
         self._left = self._left_bytes = 0  # held when a pause ended, and not yet done since
         self._fetching = True
         self._events = 0
@@ -49,6 +50,7 @@ class Invariants(WorkChecks):
         self._reports = [command for command in commands if isinstance(command, c.Report)]
         for command in commands:
             getattr(self, "_on_" + type(command).__name__.lower())(command, now)
+        must(not self._outlived, "a pause outlives its epoch", self._outlived)
         oracle = self.oracle
         must(not any(x.unissued for x in oracle.issuing), "(6) a record was not produced", event)
         oracle.issuing.clear()
@@ -174,6 +176,9 @@ class Invariants(WorkChecks):
 
     def _on_resume(self, command: c.Resume, now: float) -> None:
         for partition in command.partitions:
+            if partition in self._outlived:
+                self._outlived.discard(partition)
+                continue
             must(partition in self._paused, "resumed what is not paused", partition)
             self._paused.discard(partition)
             view = self.owned(partition)
@@ -184,6 +189,7 @@ class Invariants(WorkChecks):
         """The source ends pauses with the assignment."""
         owned = self.oracle.views
         gone = [view for view in views if owned.get(view.partition) is not view]
+        self._outlived = self._paused.intersection(view.partition for view in gone)
         self._forget_pauses(view.partition for view in gone)
         # What was done of them last cannot be committed any more: that is no clean end.
         self.excused = self.excused or (self.oracle.stopping and bool(gone))

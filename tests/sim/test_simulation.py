@@ -18,6 +18,8 @@ from tests.sim.runner import Result, replay, run_many, run_one
 # Seeds beyond the first few thousand that have found something: run with each of them.
 FOUND = {
     7330487: "what a paused partition had held left room for others when it had ended",
+    26001610: "a pause came to its member behind the next assignment, and stayed for ever",
+    26002720: "the same, where another member had been given the partition",
 }
 SEEDS = int(os.environ.get("KQWORKER_SIM_SEEDS", "500"))
 

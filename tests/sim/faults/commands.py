@@ -45,6 +45,10 @@ FAULTS = (
         "epoch.paused = True\n", "pass\n",
     ),
     Fault(
+        "not-resumed-at-a-loss", "Resume", "supervisor",
+        "self._out.append(c.Resume(paused))", "pass",
+    ),
+    Fault(
         "never-resumed", "Resume", "flow",
         "commands.append(Resume(tuple(resume)))", "pass",
     ),
