@@ -17,6 +17,7 @@ from typing import Any
 from kqworker.core import commands as c
 from kqworker.core.events import Event, Observed
 from kqworker.types import Task, TopicPartition
+from tests.sim.scenario import Faults
 from tests.sim.workers import Worker
 
 STEP = 0.05
@@ -70,7 +71,7 @@ class Stage:
     now: float = 0.0
     lag: float = 0.0
     random: random.Random = field(default_factory=lambda: random.Random(1))
-    faults: Any = field(default_factory=lambda: SimpleNamespace(boot=0, kill=0, hooks=0, undead=0))
+    faults: Faults = field(default_factory=Faults)
     world: Any = field(default_factory=lambda: SimpleNamespace(messages_of=messages_of))
     posted: list[Event] = field(default_factory=list)
     _due: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = field(

@@ -145,6 +145,7 @@ def test_a_kill_hits_the_message_that_it_names(bench: Bench) -> None:
 
     bench.kill(worker, task.id, 0)
     bench.kill(worker, task.id + 1, 1)
+    bench.kill(worker, 0)  # who is on no message
     assert bench.until_on(worker, task, 1)
     assert not bench.all(WorkerDied)
     bench.kill(worker, task.id, 1)

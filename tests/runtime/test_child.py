@@ -169,3 +169,15 @@ def test_a_recall_is_certain_when_the_worker_must_have_seen_it(
 
     stand.child.sent(Task(3, 0, Ordering.UNORDERED, (segment(["ok"]),)))
     assert stand.child.observe(0.0) == Running(1, 2, 1.0, 2)
+
+
+def test_it_is_on_no_message_when_idle_between_two_or_done_with_the_last(stand: Stand) -> None:
+    assert stand.child.still_on(0, 0)
+    stand.on(1, 2)
+    assert not stand.child.still_on(0, 0)
+    stand.on(1, 2, between=True)
+    assert stand.child.still_on(0, 0)
+    assert not stand.child.still_on(1, 2)
+    stand.on(1, 1)
+    stand.child.said([wire.Answer(1, (FAILED,))])
+    assert stand.child.still_on(0, 0)
