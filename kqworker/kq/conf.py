@@ -19,7 +19,7 @@ from kqworker.errors import ConfigError
 from kqworker.kq import fields
 from kqworker.kq.environment import expand
 from kqworker.kq.fields import Kind
-from kqworker.kq.formats import READERS, read_json_value
+from kqworker.kq.formats import READERS
 from kqworker.kq.mapping import ZEROS, Mapped, Note, allowed, decode
 from kqworker.kq.must import end
 from kqworker.kq.trees import FormatError
@@ -273,7 +273,7 @@ def load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
         raise ConfigError(f"{shown}: its extension must be one of {', '.join(READERS)}")
     try:
         root = reader(expand(content, os.environb) if use_env else content)
-        mapped = decode(root, fields.KQ, read_json_value)
+        mapped = decode(root, fields.KQ)
     except FormatError as error:
         raise ConfigError(f"{_at(shown, error.line)}: {error}") from None
     except RecursionError:

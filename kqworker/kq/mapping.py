@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from kqworker.kq.durations import parse_duration
 from kqworker.kq.fields import OWN, Field, Kind, Section
+from kqworker.kq.formats import read_json_value
 from kqworker.kq.trees import Entry, Number, Value
 from kqworker.values import MASK, did_you_mean
-
-# A list or a mapping that is given as a text is read as JSON.
-ReadJson = Callable[[str], Value]
 
 INT64 = range(-(2**63), 2**63)
 UINT32 = range(2**32)
@@ -74,16 +72,15 @@ class Refused(Exception):  # caught below, where the field's line is known
         self.line = line
 
 
-def decode(root: Entry, section: Section, read_json: ReadJson) -> Mapped:
+def decode(root: Entry, section: Section) -> Mapped:
     """Read a whole file as a section, and tell all that is wrong.
 
     Args:
         root: The file's content; null counts as empty.
         section: The fields to look for.
-        read_json: Parses a JSON value, the first of a text; raises ValueError.
     """
     mapped = Mapped()
-    reading = _Reading(mapped, read_json)
+    reading = _Reading(mapped)
     if root.value is None:
         mapped.values = reading.section(Entry({}, root.line), section, "", ())
     elif isinstance(root.value, dict):
@@ -97,9 +94,8 @@ def decode(root: Entry, section: Section, read_json: ReadJson) -> Mapped:
 class _Reading:
     """Walks a tree along the fields."""
 
-    def __init__(self, mapped: Mapped, read_json: ReadJson) -> None:
+    def __init__(self, mapped: Mapped) -> None:
         self.mapped = mapped
-        self.read_json = read_json
 
     def section(
         self, here: Entry, section: Section, prefix: str, around: tuple[dict[str, Entry], ...]
@@ -226,19 +222,14 @@ class _Reading:
         raise Refused(self._refusal(each, name, value))
 
     def _list(self, each: Field, value: Value, name: str) -> tuple[str, ...]:
-        given, quoted = value, isinstance(value, str)
-        if isinstance(value, str):
-            try:
-                value = self.read_json(value)
-            except ValueError:
-                raise Refused(self._refusal(each, name, given)) from None
-            if value is None:
-                return ()
-        if not isinstance(value, list):
+        quoted, items = isinstance(value, str), self._in_json(each, value, name)
+        if items is None:
+            return ()
+        if not isinstance(items, list):
             # As it stands in the file: JSON's reader takes 127.0.0.1:9092 for a number.
-            raise Refused(self._refusal(each, name, given))
+            raise Refused(self._refusal(each, name, value))
         found: list[str | None] = []
-        for index, item in enumerate(value):
+        for index, item in enumerate(items):
             match item.value:
                 case str(text) | Number(text):
                     found.append(text)
@@ -252,18 +243,13 @@ class _Reading:
         return tuple(text or "" for text in found)
 
     def _map(self, each: Field, value: Value, name: str) -> dict[str, str]:
-        quoted = isinstance(value, str)
-        if isinstance(value, str):
-            try:
-                value = self.read_json(value)
-            except ValueError:
-                raise Refused(self._refusal(each, name, value)) from None
-            if value is None:
-                return {}
-        if not isinstance(value, dict):
+        quoted, items = isinstance(value, str), self._in_json(each, value, name)
+        if items is None:
+            return {}
+        if not isinstance(items, dict):
             raise Refused(self._refusal(each, name, value))
         found = {}
-        for key, item in value.items():
+        for key, item in items.items():
             match item.value:
                 case str(text):
                     found[key] = text
@@ -276,6 +262,15 @@ class _Reading:
                         f"{name}[{key}] must be text, not {_shown(each, wrong)}", item.line
                     )
         return found
+
+    def _in_json(self, each: Field, value: Value, name: str) -> Value:
+        """Return what a text holds that stands for a list or a mapping."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return read_json_value(value)
+        except ValueError:
+            raise Refused(self._refusal(each, name, value)) from None
 
     def _refusal(self, each: Field, name: str, value: Value) -> str:
         hint = ""

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kqworker.kq.fields import KQ
-from kqworker.kq.formats import read_json, read_json_value
+from kqworker.kq.formats import read_json
 from kqworker.kq.mapping import Mapped, decode
 
 GOOD = {"Name": "orders", "Brokers": ["a:1"], "Group": "g", "Topic": "t"}
@@ -15,7 +15,7 @@ GOOD = {"Name": "orders", "Brokers": ["a:1"], "Group": "g", "Topic": "t"}
 
 def mapped(**more: object) -> Mapped:
     text = json.dumps({**GOOD, **more})
-    return decode(read_json(text.encode()), KQ, read_json_value)
+    return decode(read_json(text.encode()), KQ)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_range_has_an_end_that_belongs_to_it_and_one_that_does_not(
 
 
 def test_all_that_is_missing_is_told_at_once() -> None:
-    found = decode(read_json(b'{"Profiling": {}}'), KQ, read_json_value)
+    found = decode(read_json(b'{"Profiling": {}}'), KQ)
 
     assert [note.text.split(" is missing")[0] for note in found.problems] == [
         "Name",
