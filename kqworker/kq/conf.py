@@ -279,7 +279,8 @@ def load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
     except RecursionError:
         raise ConfigError(f"{shown}: nested too deeply") from None
     if mapped.problems:
-        raise ConfigError("\n".join(_told(shown, mapped.problems)))
+        # A key that is misspelt is why another one is missing.
+        raise ConfigError("\n".join(_told(shown, [*mapped.problems, *mapped.notes])))
     return _conf(shown, mapped)
 
 

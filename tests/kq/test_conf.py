@@ -69,6 +69,18 @@ def test_every_mistake_is_told_with_file_line_and_field(tmp_path: Path) -> None:
     ]
 
 
+def test_a_key_that_is_unknown_is_told_with_the_one_that_is_missing(tmp_path: Path) -> None:
+    path = write(tmp_path, PLAIN.replace("Topic: t", "Topc: t"))
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    assert str(caught.value).splitlines() == [
+        f"{path}:1: Topic is missing: it must be text",
+        f"{path}:6: Topc is unknown and ignored (did you mean 'Topic'?)",
+    ]
+
+
 def test_an_element_of_a_list_has_its_own_line(tmp_path: Path) -> None:
     path = write(tmp_path, PLAIN.replace("b:9092", "yes"))
 
