@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterable
 
 import pytest
+from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from tests.kafka import checker
@@ -79,6 +82,38 @@ def test_supervisors_that_join_and_leave_lose_and_repeat_nothing(
         assert second.stop() == 0, second
 
     all_is_well(kafka3, supervise, topic, feed.placed.values())
+
+
+def test_a_group_of_another_assignor_is_joined_when_its_members_have_gone(
+    kafka: Cluster, topic: NewTopic, supervise: Supervise
+) -> None:
+    name = topic()
+    produce(kafka, name, [b"ok"] * 3)
+    given = threading.Event()
+    other = Consumer(
+        {
+            **kafka.client,
+            "group.id": supervise.group,
+            "partition.assignment.strategy": "range",
+            "enable.auto.commit": False,
+        }
+    )
+    other.subscribe([name], on_assign=lambda *_: given.set())
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not given.is_set():
+            assert time.monotonic() < deadline
+            other.poll(0.1)
+        supervisor = supervise(kafka, name)
+        supervisor.until(lambda: "trying on. Set partition" in supervisor.output, "it is told")
+    finally:
+        other.close()
+    supervisor.handled(3)
+
+    assert supervisor.stop() == 0, supervisor
+    assert "do not assign partitions by cooperative-sticky" in supervisor.output
+    assert supervisor.output.count("cannot join the group") == 1
+    assert "nconsistent group protocol" not in supervisor.output
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ def test_a_record_of_1_mib_and_more_is_the_broker_s_to_refuse(
 
     assert refused.failure is not None and not refused.retriable
     assert refused.failure.type == "KafkaError.MSG_SIZE_TOO_LARGE"
+    assert refused.failure.text == (
+        f"its 7,000,000 bytes (before compression) are more than topic {small!r} takes: "
+        "raise the topic's max.message.bytes, or the brokers' message.max.bytes"
+    )
     assert sink.close(TIMEOUT)
 
 
