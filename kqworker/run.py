@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cloudpickle
-
 import kqworker
 from kqworker import config, preflight
 from kqworker.core import commands as c
@@ -36,6 +34,7 @@ from kqworker.kafka.source import KafkaSource
 from kqworker.reload import FileWatch
 from kqworker.runtime.garbage import collections
 from kqworker.runtime.loop import Loop, Signals, Stop, ending_signals
+from kqworker.runtime.packing import pack
 from kqworker.runtime.process import ProcessWorkers
 from kqworker.runtime.reap import reap_adopted
 from kqworker.runtime.spec import WorkerSpec
@@ -202,7 +201,7 @@ class _Run:
         settings, reference = self._settings, self._reference
         return WorkerSpec(
             reference=reference.reference,
-            pickled=None if reference.reference is not None else self._pickled(),
+            pickled=None if reference.reference is not None else pack(self._app),
             app_dir=reference.app_dir,
             factory=reference.factory,
             log_level=settings.log_level,
@@ -212,16 +211,6 @@ class _Run:
             declared=self._app.policies(),
             imports=reference.module,
         )
-
-    def _pickled(self) -> bytes:
-        try:
-            data: bytes = cloudpickle.dumps(self._app)
-        except Exception as error:  # what a user's object raises when it is pickled may be anything
-            raise ConfigError(
-                f"the handler cannot be sent to the worker processes: {error}; define it in a "
-                "module, and open what it needs there or at its first message"
-            ) from error
-        return data
 
     def _limits(self) -> Limits:
         settings = self._settings
