@@ -1,10 +1,10 @@
-"""The names of librdkafka's properties: which clients each is for, and what else it is called.
+"""The names of librdkafka's properties: whom each is for, which are ours, and other names.
 
 Decides where a property of the user goes, so that no client is given what it would only
-warn about, and what a misspelt name may have been. Whether a name exists and a value is
-right is librdkafka's own to judge: a newer property that is missing here goes to every
-client. Made from the table that librdkafka 2.16 prints of itself, without what is set by
-functions. Tested by tests/kafka_unit/test_properties.py.
+warn about, what a misspelt name may have been, and which are kqworker's own to set. Whether
+a name exists and a value is right is librdkafka's own to judge: a newer property that is
+missing here goes to every client. Made from the table that librdkafka 2.16 prints of itself,
+without what is set by functions. Tested by tests/kafka_unit/test_properties.py.
 """
 
 # ruff: noqa: SIM905 - a list literal would be a line a name
@@ -87,3 +87,43 @@ ALIASES = {
     "sasl.oauthbearer.client.credentials.client.id": "sasl.oauthbearer.client.id",
     "sasl.oauthbearer.client.credentials.client.secret": "sasl.oauthbearer.client.secret",
 }
+
+_BY_ITSELF = "kqworker commits what is finished by itself, every commit_interval"
+_CALLBACK = "it takes a Python function"
+# What the user cannot set, and why or what to set instead.
+RESERVED = {
+    "bootstrap.servers": "set brokers",
+    "metadata.broker.list": "set brokers",
+    "group.id": "set group",
+    "auto.offset.reset": "set offset",
+    "enable.auto.commit": _BY_ITSELF,
+    "auto.commit.enable": _BY_ITSELF,
+    "auto.commit.interval.ms": "set commit_interval",
+    "enable.auto.offset.store": _BY_ITSELF,
+    "offset.store.method": _BY_ITSELF,
+    "offset.store.path": _BY_ITSELF,
+    "offset.store.sync.interval.ms": _BY_ITSELF,
+    "enable.partition.eof": "kqworker has no use for it",
+    "acks": "what is produced is always confirmed by all in-sync replicas",
+    "request.required.acks": "what is produced is always confirmed by all in-sync replicas",
+    "delivery.report.only.error": "every delivery is awaited",
+    "transactional.id": "kqworker has no transactions",
+    "transaction.timeout.ms": "kqworker has no transactions",
+    "max.poll.records": "it is for share consumers only; prefetch bounds what is held",
+    "share.acknowledgement.mode": "it is for share consumers only",
+    "log.queue": "set log_level",
+    "test.mock.num.brokers": "`kqworker broker` starts the built-in broker",
+    "logger": _CALLBACK,
+    "default.topic.config": "set its properties directly",
+    "on_commit": _CALLBACK,
+    "on_delivery": _CALLBACK,
+}
+
+
+def reserved(name: str) -> str | None:
+    """Return why the user cannot set a property, or what to set instead; None if they can.
+
+    >>> reserved("group.id"), reserved("error_cb"), reserved("fetch.min.bytes")
+    ('set group', 'it takes a Python function', None)
+    """
+    return RESERVED.get(name, _CALLBACK if name.endswith("_cb") else None)

@@ -1,8 +1,8 @@
 """From plain settings to librdkafka's properties, for each kind of client.
 
-Decides our defaults, which properties are kqworker's own, and how a mistake in the user's
-is told. Whether a name exists and a value is right is asked of librdkafka itself, with a
-client that is thrown away. Opens no connection. Tested by tests/kafka_unit/test_properties.py.
+Decides our defaults and how a mistake in the user's properties is told. Whether a name
+exists and a value is right is asked of librdkafka itself, with a client that is thrown away.
+Opens no connection. Tested by tests/kafka_unit/test_properties.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from kqworker import certificates
 from kqworker.errors import ConfigError
-from kqworker.kafka.names import ALIASES, CONSUMER, EVERY_CLIENT, PRODUCER
+from kqworker.kafka.names import ALIASES, CONSUMER, EVERY_CLIENT, PRODUCER, RESERVED, reserved
 from kqworker.values import did_you_mean, is_secret
 
 # What all members together may hold fetched but not yet handed over.
@@ -70,37 +70,6 @@ _PRODUCER = {
 
 # A listener that wants TLS, or none, closes the connection and says nothing else.
 _ADMIN = {"log.connection.close": "true"}
-
-_BY_ITSELF = "kqworker commits what is finished by itself, every commit_interval"
-_CALLBACK = "it takes a Python function"
-# What the user cannot set, and why or what to set instead.
-_OWN = {
-    "bootstrap.servers": "set brokers",
-    "metadata.broker.list": "set brokers",
-    "group.id": "set group",
-    "auto.offset.reset": "set offset",
-    "enable.auto.commit": _BY_ITSELF,
-    "auto.commit.enable": _BY_ITSELF,
-    "auto.commit.interval.ms": "set commit_interval",
-    "enable.auto.offset.store": _BY_ITSELF,
-    "offset.store.method": _BY_ITSELF,
-    "offset.store.path": _BY_ITSELF,
-    "offset.store.sync.interval.ms": _BY_ITSELF,
-    "enable.partition.eof": "kqworker has no use for it",
-    "acks": "what is produced is always confirmed by all in-sync replicas",
-    "request.required.acks": "what is produced is always confirmed by all in-sync replicas",
-    "delivery.report.only.error": "every delivery is awaited",
-    "transactional.id": "kqworker has no transactions",
-    "transaction.timeout.ms": "kqworker has no transactions",
-    "max.poll.records": "it is for share consumers only; prefetch bounds what is held",
-    "share.acknowledgement.mode": "it is for share consumers only",
-    "log.queue": "set log_level",
-    "test.mock.num.brokers": "`kqworker broker` starts the built-in broker",
-    "logger": _CALLBACK,
-    "default.topic.config": "set its properties directly",
-    "on_commit": _CALLBACK,
-    "on_delivery": _CALLBACK,
-}
 
 _QUOTED = re.compile(r"[\"`]([\w.]+)[\"`]")
 _FILE_FAILED = re.compile(r"^(ssl\.[\w.]+\.location) failed: (.*)", re.DOTALL)
@@ -188,7 +157,7 @@ def _without(others: frozenset[str], extra: Mapping[str, str]) -> dict[str, str]
 
 def _refuse_own(extra: Mapping[str, str]) -> None:
     for name in extra:
-        reason = _OWN.get(name, _CALLBACK if name.endswith("_cb") else None)
+        reason = reserved(name)
         if reason is not None:
             raise ConfigError(f"Kafka property {name!r} cannot be set: {reason}")
 
@@ -223,7 +192,7 @@ def _explained(reason: str, extra: Mapping[str, str]) -> str:
     """Return what is wrong with the user's properties, from what librdkafka says."""
     if unknown := _UNKNOWN.search(reason):
         name = unknown[1]
-        known = (CONSUMER | PRODUCER | EVERY_CLIENT) - _OWN.keys()
+        known = (CONSUMER | PRODUCER | EVERY_CLIENT) - RESERVED.keys()
         return f"unknown Kafka property {name!r}{did_you_mean(name, known)}"
     reason = re.sub(r"^Failed to create [\w ]+: ", "", reason.strip())
     failed = _FILE_FAILED.match(reason)

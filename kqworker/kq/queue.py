@@ -19,6 +19,7 @@ from kqworker.exits import Exit
 from kqworker.kq.conf import KqConf
 from kqworker.kq.consuming import QueueApp, function_of
 from kqworker.kq.must import end
+from kqworker.kq.properties import refuse_wrong
 from kqworker.kq.queue_options import DEFAULTS, QueueOption, QueueOptions, combined
 from kqworker.kq.security import TLS
 from kqworker.kq.translate import Translation, translate
@@ -195,6 +196,7 @@ def run_app(
     # librdkafka, which a program that only makes a queue need not load.
     from kqworker.run import AppReference, run
 
+    refuse_wrong(translation.settings, translation.origins)
     for warning in translation.warnings:
         _warn(warning)
     settings = translation.settings

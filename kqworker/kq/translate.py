@@ -15,11 +15,12 @@ from kqworker import values
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kq.conf import KqConf, ShutdownConf
+from kqworker.kq.properties import reserved
 from kqworker.kq.queue_options import DEFAULTS, QueueOptions
 from kqworker.kq.security import MECHANISMS, TLS, protocol
 from kqworker.kq.sizes import fetch_sizes
 from kqworker.payload import topic_fault
-from kqworker.settings import KAFKA, SETTINGS, Given, Settings, flatten, resolve
+from kqworker.settings import KAFKA, SETTINGS, Given, Resolved, Settings, flatten, resolve
 from kqworker.types import Ordering
 from kqworker.values import did_you_mean
 
@@ -93,6 +94,7 @@ class Translation:
         final: What the handler raises fails the message for good.
         dead_letter: The topic for messages that have failed for good, or None.
         warnings: What is not as the configuration says, to be told once.
+        origins: Where each of librdkafka's properties was given, for a message.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Translation:
     final: bool
     dead_letter: str | None
     warnings: tuple[str, ...]
+    origins: Mapping[str, str]
 
 
 def translate(conf: KqConf, options: QueueOptions = DEFAULTS) -> Translation:
@@ -147,16 +150,21 @@ class _Translator:
         final = conf.force_commit and "retry" not in self.own
         retry = self._retry(AFTER_A_DEATH if conf.force_commit else UNTIL_IT_SUCCEEDS)
         dead_letter = self._dead_letter()
-        settings = self._settings()
+        resolved = self._resolved()
         return Translation(
             name=conf.name.strip() or conf.group,
             topic=conf.topic,
-            settings=settings,
+            settings=resolved.settings,
             ordering=Ordering(ordering),
             retry=retry,
             final=final,
             dead_letter=dead_letter,
             warnings=conf.by_line((*conf.warnings, *self.warnings)),
+            origins={
+                name.removeprefix(KAFKA): origin
+                for name, origin in resolved.origins.items()
+                if name.startswith(KAFKA)
+            },
         )
 
     # -- the fields of kq
@@ -331,20 +339,23 @@ class _Translator:
 
     # -- all together
 
-    def _settings(self) -> Settings:
+    def _resolved(self) -> Resolved:
         ours = {
             name: Given(value, f"{self._origin(name)}: Kqworker")
             for name, value in flatten(
                 {k: g.value for k, g in self.own.items() if k not in QUEUE_KEYS}
             )
         }
+        for name in ours:
+            if name.startswith(KAFKA) and (reason := reserved(name.removeprefix(KAFKA))):
+                self._refuse(name, reason)
         try:
             resolved = resolve([ours, self.layer])
         except ConfigError as error:
             self.wrong += str(error).splitlines()
         if self.wrong:
             raise ConfigError("\n".join(self.conf.by_line(self.wrong)))
-        return resolved.settings
+        return resolved
 
     def _field(self, name: str, parse: values.Parse[T], value: object) -> T | None:
         try:
