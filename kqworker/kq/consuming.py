@@ -19,7 +19,8 @@ from kqworker.app import App
 from kqworker.context import Context, Push, without_pushes
 from kqworker.errors import ConfigError
 from kqworker.handler import Handler
-from kqworker.kq.queue_options import Adds, ErrorHandler
+from kqworker.kq.metrics import Adds, Harmless
+from kqworker.kq.queue_options import ErrorHandler
 from kqworker.kq.trace import handling
 from kqworker.kq.translate import Translation
 from kqworker.loading import load_attribute
@@ -109,7 +110,7 @@ class KqHandler(Handler[..., Any]):
     ) -> None:
         self._reference = reference
         self._app_dir = translation.settings.app_dir
-        self._metrics = metrics
+        self._metrics = None if metrics is None else Harmless(metrics)
         self._error_handler = error_handler
         self.final = translation.final
         super().__init__(

@@ -1,7 +1,8 @@
 """How many messages a worker handled, and how long they took, logged about once a minute.
 
-Decides what stands for go-zero's `stat.Metrics`; of its drops a queue has none. Times are
-counted in steps of 2 %, so that no message is kept. Tested by tests/kq/test_metrics.py.
+Decides what stands for go-zero's `stat.Metrics` (of its drops a queue has none), and what comes
+of metrics that fail. Times are counted in steps of 2 %, so that no message is kept.
+Tested by tests/kq/test_metrics.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
+
+from kqworker.runtime.failures import users_part
 
 INTERVAL = 60.0
 STEP = 1.02
@@ -20,6 +24,14 @@ _LEAST = 1e-9
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "p99_9": 0.999}
 
 _logger = logging.getLogger("kqworker.metrics")
+
+
+class Adds(Protocol):
+    """What counts messages; `kqworker.kq.Metrics` does."""
+
+    def add(self, seconds: float) -> object:
+        """Count one message, whose handler took so many seconds."""
+        ...
 
 
 class Metrics:
@@ -87,3 +99,31 @@ class Metrics:
             if wanted <= 0:
                 return STEP**step
         return 0.0
+
+
+class Harmless:
+    """Metrics whose failures are logged, and are no message's.
+
+    A failure that comes with every message is logged once a minute, so that the log still has
+    room for others.
+
+    Args:
+        metrics: What counts.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, metrics: Adds, clock: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._told = -math.inf
+
+    def add(self, seconds: float) -> None:
+        """Count one message, or log why that could not be done."""
+        try:
+            self._metrics.add(seconds)
+        except BaseException as error:  # what became of the message is what counts
+            now = self._clock()
+            if now - self._told >= INTERVAL:
+                self._told = now
+                told = type(error), error, users_part(error.__traceback__)
+                _logger.error("the metrics failed", exc_info=told, extra={"event": "metrics"})

@@ -8,24 +8,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from kqworker import values
 from kqworker.context import Context
 from kqworker.errors import ConfigError
+from kqworker.kq.metrics import Adds
 from kqworker.types import Message
 
 T = TypeVar("T")
 
 ErrorHandler = Callable[[Context, Message[bytes | None], BaseException], object]
-
-
-class Adds(Protocol):
-    """What counts messages; `kqworker.kq.Metrics` does."""
-
-    def add(self, seconds: float) -> object:
-        """Count one message, whose handler took so many seconds."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +99,14 @@ def with_metrics(metrics: Adds) -> QueueOption:
 
     Args:
         metrics: Its `add(seconds)` is called after each attempt, failed or not. Each worker
-            has a copy of its own.
+            has a copy of its own. What it raises is logged, at most once a minute, and
+            changes nothing.
     """
 
     def apply(options: QueueOptions) -> QueueOptions:
+        if isinstance(metrics, type):
+            name = metrics.__name__
+            raise ConfigError(f"with_metrics({name}): {name} is a class: give an object of it")
         if not callable(getattr(metrics, "add", None)):
             raise ConfigError(f"with_metrics({metrics!r}): it has no method add(seconds)")
         return replace(options, metrics=metrics)

@@ -238,6 +238,20 @@ def test_each_attempt_is_counted_failed_or_not(handler: object) -> None:
     assert len(counts.seconds) == 3 and all(seconds >= 0 for seconds in counts.seconds)
 
 
+class Broken:
+    def add(self, seconds: float) -> None:
+        raise SystemExit("no metrics")
+
+
+@pytest.mark.parametrize("handler", [lambda k, v: v, coroutine])
+def test_metrics_that_fail_change_nothing(
+    handler: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    given(handler, metrics=Broken())
+
+    assert "no metrics" in caplog.text
+
+
 # -- the error handler
 
 

@@ -9,6 +9,7 @@ import pickle
 import pytest
 
 from kqworker.kq import Metrics
+from kqworker.kq.metrics import Harmless
 
 
 class Clock:
@@ -77,3 +78,34 @@ def test_a_handler_that_takes_no_time_has_quantiles_too(
 
     assert 0 <= vars(caplog.records[0])["median"] < 1e-8
     atexit.unregister(metrics.log)
+
+
+class Failing:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def add(self, seconds: float) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyError("no such label"), SystemExit(1)])
+def test_metrics_that_fail_are_told_with_their_own_code(
+    error: BaseException, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    Harmless(Failing(error), clock).add(1.0)
+
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == ("ERROR", "the metrics failed")
+    assert "in add" in caplog.text and "kqworker/kq/metrics.py" not in caplog.text
+
+
+def test_metrics_that_fail_for_each_message_are_told_once_a_minute(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Harmless(Failing(KeyError()), clock)
+
+    for _ in range(121):
+        metrics.add(1.0)
+        clock.now += 1.0
+
+    assert len(caplog.records) == 3

@@ -9,6 +9,7 @@ import pytest
 
 from kqworker.errors import ConfigError
 from kqworker.kq import (
+    Metrics,
     with_commit_interval,
     with_error_handler,
     with_max_wait,
@@ -45,6 +46,13 @@ def test_an_error_handler_takes_three_arguments() -> None:
     given = with_error_handler(lambda context: None)  # type: ignore[arg-type,misc]
 
     with pytest.raises(ConfigError, match="it is called with context, message and error"):
+        combined((given,))
+
+
+def test_metrics_are_an_object_and_no_class() -> None:
+    given = with_metrics(Metrics)  # type: ignore[arg-type]
+
+    with pytest.raises(ConfigError, match=r"with_metrics\(Metrics\): Metrics is a class: give an"):
         combined((given,))
 
 
