@@ -10,19 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kqworker.kq.async_pusher import AsyncDelivery, AsyncPusher, new_async_pusher
     from kqworker.kq.balancers import CRC32Balancer, Hash, LeastBytes, Murmur2Balancer, RoundRobin
-    from kqworker.kq.conf import (
-        DevServerConf,
-        FieldKeysConf,
-        KqConf,
-        LogConf,
-        ProfileTypeConf,
-        ProfilingConf,
-        PrometheusConf,
-        ShutdownConf,
-        TelemetryConf,
-        load,
-        must_load,
-    )
+    from kqworker.kq.conf import KqConf, load, must_load
     from kqworker.kq.consuming import with_handle
     from kqworker.kq.group import ServiceGroup
     from kqworker.kq.metrics import Metrics
@@ -46,6 +34,16 @@ if TYPE_CHECKING:
         with_max_wait,
         with_metrics,
         with_queue_capacity,
+    )
+    from kqworker.kq.sections import (
+        DevServerConf,
+        FieldKeysConf,
+        LogConf,
+        ProfileTypeConf,
+        ProfilingConf,
+        PrometheusConf,
+        ShutdownConf,
+        TelemetryConf,
     )
 
 __all__ = [
@@ -96,8 +94,7 @@ __all__ = [
 _MODULES = {
     "async_pusher": "AsyncDelivery AsyncPusher new_async_pusher",
     "balancers": "CRC32Balancer Hash LeastBytes Murmur2Balancer RoundRobin",
-    "conf": "DevServerConf FieldKeysConf KqConf LogConf ProfileTypeConf ProfilingConf "
-    "PrometheusConf ShutdownConf TelemetryConf load must_load",
+    "conf": "KqConf load must_load",
     "consuming": "with_handle",
     "group": "ServiceGroup",
     "metrics": "Metrics",
@@ -107,6 +104,8 @@ _MODULES = {
     "queue": "Queue must_new_queue new_queue",
     "queue_options": "with_commit_interval with_error_handler with_max_wait with_metrics "
     "with_queue_capacity",
+    "sections": "DevServerConf FieldKeysConf LogConf ProfileTypeConf ProfilingConf PrometheusConf "
+    "ShutdownConf TelemetryConf",
 }
 _ROOMS = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -14,9 +14,10 @@ from typing import Final, TypeVar
 from kqworker import values
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
-from kqworker.kq.conf import KqConf, ShutdownConf
+from kqworker.kq.conf import KqConf
 from kqworker.kq.properties import reserved
 from kqworker.kq.queue_options import DEFAULTS, QueueOptions
+from kqworker.kq.sections import ShutdownConf
 from kqworker.kq.security import MECHANISMS, TLS, protocol
 from kqworker.kq.sizes import fetch_sizes
 from kqworker.payload import topic_fault

@@ -18,7 +18,8 @@ import pytest
 
 from kqworker.errors import ConfigError
 from kqworker.kq import fields
-from kqworker.kq.conf import KqConf, ShutdownConf, load
+from kqworker.kq.conf import KqConf, load
+from kqworker.kq.sections import ShutdownConf
 
 HERE = Path(__file__).parent
 FILES = sorted(path.name for path in (HERE / "conf").iterdir())

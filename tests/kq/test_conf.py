@@ -15,8 +15,9 @@ import pytest
 
 from kqworker.errors import ConfigError
 from kqworker.kq import fields
-from kqworker.kq.conf import CLASSES, KqConf, LogConf, ShutdownConf, load, must_load
+from kqworker.kq.conf import KqConf, load, must_load
 from kqworker.kq.mapping import ZEROS, from_default
+from kqworker.kq.sections import CLASSES, LogConf, ShutdownConf
 
 PLAIN = """\
 Name: orders

@@ -11,8 +11,8 @@ from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kafka.properties import consumer_properties
 from kqworker.kq import KqConf, load
-from kqworker.kq.conf import LogConf, ShutdownConf
 from kqworker.kq.queue_options import QueueOptions
+from kqworker.kq.sections import LogConf, ShutdownConf
 from kqworker.kq.translate import Translation, translate
 from kqworker.settings import SETTINGS
 from kqworker.types import Ordering
