@@ -14,6 +14,8 @@ from tests.kafka.distribution import java
 
 # It protects nothing: both stores live as long as one test cluster.
 PASSWORD = "throwaway"
+STORE = "authority.p12"
+KEY = ("-keyalg", "EC", "-groupname", "secp256r1", "-validity", "2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,21 @@ class Certificates:
     authority: Path
 
 
+def make_authority(folder: Path) -> Path:
+    """Makes an authority alone, and returns its PEM: to some cluster that of a stranger."""
+    authority, pem = folder / STORE, folder / "authority.pem"
+    _keytool(authority, "-genkeypair", "-alias", "ca", "-dname", "CN=test", *KEY, "-ext", "bc:c")
+    _keytool(authority, "-exportcert", "-alias", "ca", "-rfc", "-file", str(pem))
+    return pem
+
+
 def make(folder: Path) -> Certificates:
     """Makes an authority and a certificate for 127.0.0.1 and localhost, signed by it."""
-    authority, keystore = folder / "authority.p12", folder / "broker.p12"
-    pem, request, signed = folder / "authority.pem", folder / "broker.csr", folder / "broker.pem"
-    key = ["-keyalg", "EC", "-groupname", "secp256r1", "-validity", "2"]
+    pem = make_authority(folder)
+    authority, keystore = folder / STORE, folder / "broker.p12"
+    request, signed = folder / "broker.csr", folder / "broker.pem"
     names = "san=ip:127.0.0.1,dns:localhost"
-    _keytool(authority, "-genkeypair", "-alias", "ca", "-dname", "CN=test", *key, "-ext", "bc:c")
-    _keytool(authority, "-exportcert", "-alias", "ca", "-rfc", "-file", str(pem))
-    _keytool(keystore, "-genkeypair", "-alias", "broker", "-dname", "CN=broker", *key)
+    _keytool(keystore, "-genkeypair", "-alias", "broker", "-dname", "CN=broker", *KEY)
     _keytool(keystore, "-certreq", "-alias", "broker", "-file", str(request))
     _keytool(
         authority,

@@ -255,7 +255,7 @@ def test_a_ca_file_and_a_login_are_enough_for_tls_and_scram(secured: Shop, start
 
 def test_a_ca_file_without_a_user_is_tls_and_no_crash(secured: Shop, start: Start) -> None:
     secured.configure(
-        CaFile=secured.cluster.client["ssl.ca.location"], Kqworker={"startup_timeout": 10}
+        CaFile=secured.cluster.client["ssl.ca.location"], Kqworker={"startup_timeout": 4}
     )
 
     program = start("main.py")
@@ -269,7 +269,7 @@ def test_a_ca_file_without_a_user_is_tls_and_no_crash(secured: Shop, start: Star
 def test_the_brokers_certificate_is_verified(
     secured: Shop, start: Start, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    stranger = certificates.make(tmp_path_factory.mktemp("stranger")).authority
+    stranger = certificates.make_authority(tmp_path_factory.mktemp("stranger"))
     secured.configure(CaFile=str(stranger), Username=USER, Password=PASSWORD)
 
     program = start("main.py")

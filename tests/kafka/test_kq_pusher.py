@@ -35,13 +35,19 @@ def values(cluster: Cluster, topic: str) -> Counter[bytes]:
     return Counter(message.value() or b"" for message in consume(cluster, topic))
 
 
+@pytest.fixture(scope="module")
+def by_partitions(kafka: Cluster) -> dict[int, str]:
+    """A topic of each number of partitions, for what looks at the deliveries alone."""
+    return {count: kafka.new_topic(count) for count in range(1, 13)}
+
+
 @pytest.mark.parametrize("name", HASHES)
 def test_keys_go_where_kafka_go_puts_them_on_1_to_12_partitions(
-    kafka: Cluster, topic: NewTopic, name: str
+    kafka: Cluster, by_partitions: dict[int, str], name: str
 ) -> None:
     expected = hashed(name)
-    for count in range(1, 13):
-        with Pusher(kafka.bootstrap, topic(count), with_balancer(HASHES[name])) as pusher:
+    for count, topic in by_partitions.items():
+        with Pusher(kafka.bootstrap, topic, with_balancer(HASHES[name])) as pusher:
             pushed = {key: pusher.push_with_key(key, b"") for key in expected}
         found = {key: delivery.partition for key, delivery in pushed.items()}
         assert found == {key: chosen[count - 1] for key, chosen in expected.items()}

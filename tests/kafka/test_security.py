@@ -71,7 +71,7 @@ class Secured:
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The certificate of an authority that the broker does not have its own from."""
-    return certificates.make(tmp_path_factory.mktemp("stranger")).authority
+    return certificates.make_authority(tmp_path_factory.mktemp("stranger"))
 
 
 def test_plain_settings_are_enough_for_tls_and_scram(kafka_tls: Cluster, kqworker: Command) -> None:
