@@ -27,7 +27,7 @@ from kqworker.loading import load_attribute
 from kqworker.runtime.failures import users_part
 from kqworker.runtime.printing import nobody_reads
 from kqworker.signature import Forms, Signature, plain_function, read_signature
-from kqworker.types import Headers, Message, Segment
+from kqworker.types import Headers, Message, Output, Segment
 
 _logger = logging.getLogger("kqworker.handler")
 
@@ -159,6 +159,18 @@ class KqHandler(Handler[..., Any]):
             call = (_traced_async if asynchronous else _traced)(call, headers)
         return call
 
+    def encode_result(self, result: object) -> Output | None:
+        """Do as other handlers; but an exception that was returned is raised, as Go's is.
+
+        It is asked only of what is not None, so that no other message pays for it.
+
+        Raises:
+            BaseException: What the handler returned.
+        """
+        if isinstance(result, BaseException):
+            raise result
+        return super().encode_result(result)
+
 
 class QueueApp(App):
     """The app of a queue: its one handler.
@@ -271,7 +283,10 @@ class _Failures:
     def told(self, call: Call) -> Call:
         def told(i: int) -> object:
             try:
-                return call(i)
+                result = call(i)
+                if isinstance(result, BaseException):
+                    raise result
+                return result
             except BaseException as error:  # all that is a failed attempt to the worker
                 if not nobody_reads(error):
                     self._tell(i, error)
@@ -282,7 +297,10 @@ class _Failures:
     def told_async(self, call: Call) -> Call:
         async def told(i: int) -> object:
             try:
-                return await call(i)
+                result = await call(i)
+                if isinstance(result, BaseException):
+                    raise result
+                return result
             except BaseException as error:  # all that is a failed attempt to the worker
                 if nobody_reads(error):
                     raise

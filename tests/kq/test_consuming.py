@@ -325,6 +325,48 @@ def test_beside_an_async_handler_an_error_handler_may_be_async() -> None:
         given(fail, error_handler=tell)
 
 
+def returned(key: str, value: str) -> object:
+    return KeyError(value)
+
+
+async def returned_later(key: str, value: str) -> object:
+    return KeyError(value)
+
+
+def returned_after_all(key: str, value: str) -> object:
+    try:
+        fail(key, value)
+    except KeyError as error:
+        return error
+
+
+@pytest.mark.parametrize("handler", [returned, returned_later, returned_after_all])
+def test_an_exception_that_is_returned_is_one_that_was_raised(handler: object) -> None:
+    heard: list[BaseException] = []
+
+    with pytest.raises(KeyError) as caught:
+        given(handler, error_handler=lambda context, message, error: heard.append(error))
+
+    assert heard == [caught.value]
+
+
+@pytest.mark.parametrize("handler", [returned, returned_later, returned_after_all])
+def test_a_worker_takes_an_exception_that_is_returned_for_a_failure(handler: object) -> None:
+    made = handler_of(handler)
+
+    with pytest.raises(KeyError, match="value"):
+        made.encode_result(call(made, segment(b"value")))
+
+
+@pytest.mark.parametrize("result", [3, "x", b"x", False, KeyError, object()])
+def test_what_else_a_handler_returns_is_ignored(result: object) -> None:
+    heard: list[object] = []
+    made = handler_of(lambda k, v: result, error_handler=lambda *told: heard.append(told))
+
+    assert made.encode_result(call(made, segment(b"v"))) is None
+    assert heard == []
+
+
 def raising(*told: object) -> None:
     raise SystemExit("worse")
 
