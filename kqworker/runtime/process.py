@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import termios
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -76,8 +77,11 @@ class ProcessWorkers:
         self._woken.setblocking(False)
         self._waker.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, ("wake", None))
+        self._owner = threading.current_thread()
+        self._leaving = False
+        self._gone = threading.Event()
         # Before multiprocessing's own, which would wait for the workers for ever.
-        atexit.register(self.close, 0.0)
+        atexit.register(self._leave)
 
     @property
     def method(self) -> str:
@@ -219,6 +223,9 @@ class ProcessWorkers:
 
     def events(self) -> list[Event]:
         """Return what has happened since the last call; never block."""
+        if self._leaving:
+            self.close(0.0)
+            raise SystemExit  # the program has ended, and with it what its thread was for
         if self._closed:
             return []
         self._look(0.0)
@@ -348,7 +355,7 @@ class ProcessWorkers:
         """
         if self._closed:
             return
-        atexit.unregister(self.close)
+        atexit.unregister(self._leave)
         deadline = time.monotonic() + timeout
         while self._waiting:
             self._forget(self._waiting.popleft())
@@ -366,6 +373,17 @@ class ProcessWorkers:
         self._selector.close()
         self._woken.close()
         self._waker.close()
+        self._gone.set()
+
+    def _leave(self) -> None:
+        """End every process at the exit of the program, whichever thread we belong to."""
+        if threading.current_thread() is self._owner or not self._owner.is_alive():
+            self.close(0.0)
+            return
+        # A loop that goes on in a daemon thread would replace each worker that is killed here.
+        self._leaving = True
+        self._wake()
+        self._gone.wait(KILL_SECONDS)
 
     def _wait_for_ends(self, deadline: float) -> None:
         while self._children:

@@ -11,6 +11,7 @@ test_starters.py.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import multiprocessing.process
@@ -36,8 +37,14 @@ PRELOADED = "kqworker.runtime.preload"
 # What the names of workers begin with.
 WORKER = "kqworker-"
 
+# At the exit a start that is under way gets so long.
+EXIT_SECONDS = 1.0
+
 # One at a time: what is swapped belongs to the whole process.
 _swapping = threading.RLock()
+# To be kept: a process whose start is cut off in the middle would say so in a traceback.
+# Registered before any run's, it comes after theirs, which still start and end processes.
+atexit.register(_swapping.acquire, timeout=EXIT_SECONDS)
 
 
 def in_worker() -> bool:
