@@ -50,7 +50,10 @@ class Handle:
 
 
 def with_handle(function: Function) -> Handle:
-    """Make a function a handler, as go-queue's WithHandle does; a queue checks it."""
+    """Make a function a handler, as go-queue's WithHandle does; a queue checks it.
+
+    An object with `consume` is one without it.
+    """
     return Handle(function)
 
 
@@ -65,20 +68,33 @@ def function_of(handler: object) -> Function:
         ConfigError: It is none of these.
     """
     if isinstance(handler, Handle):
-        if not callable(handler.function):
-            raise ConfigError(f"with_handle({handler.function!r}): it is not a function")
-        return handler.function
+        return _handle_of(handler.function)
     if isinstance(handler, Handler):
         return handler.function
-    consume = getattr(handler, "consume", None)
-    if isinstance(handler, type) and consume is not None:
+    if isinstance(handler, type):
         raise ConfigError(f"{handler.__name__} is a class: give an object of it")
+    consume = getattr(handler, "consume", None)
     function: object = consume if consume is not None else handler
     if not callable(function):
         raise ConfigError(
             f"{handler!r} is no handler: give a function (key, value) or (context, key, value), "
             "or an object with such a method consume"
         )
+    return function
+
+
+def _handle_of(function: Function) -> Function:
+    if isinstance(function, type):
+        name = function.__name__
+        raise ConfigError(
+            f"with_handle({name}): {name} is a class: give a function, or an object of it in "
+            "place of with_handle(…)"
+        )
+    if not callable(function):
+        consumes = callable(getattr(function, "consume", None))
+        name = type(function).__name__
+        hint = f": give the object itself: must_new_queue(conf, {name}(…))" if consumes else ""
+        raise ConfigError(f"with_handle({function!r}): it is not a function{hint}")
     return function
 
 

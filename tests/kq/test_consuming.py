@@ -107,7 +107,17 @@ def test_annotations_count_as_in_every_handler() -> None:
     [
         (3, "3 is no handler: give a function"),
         (with_handle(3), r"with_handle\(3\): it is not a function"),  # type: ignore[arg-type]
-        (Consumer, "Consumer is a class: give an object of it"),
+        (with_handle(3), r"it is not a function$"),  # type: ignore[arg-type]
+        (
+            with_handle(Consumer()),  # type: ignore[arg-type]
+            r"not a function: give the object itself: must_new_queue\(conf, Consumer\(…\)\)$",
+        ),
+        (
+            with_handle(Consumer),
+            r"^with_handle\(Consumer\): Consumer is a class: give a function, or an object of",
+        ),
+        (Consumer, "^Consumer is a class: give an object of it$"),
+        (App, "^App is a class: give an object of it$"),
         (lambda: None, "it takes no parameters for the message"),
         (lambda a, b, c, d: None, "it takes 4 parameters for the message"),
     ],
