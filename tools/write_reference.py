@@ -86,10 +86,12 @@ attributes are the fields in Python's case: `MinBytes` is `conf.min_bytes`, `Log
 - **The environment**: `use_env=True` replaces `$VAR` and `${VAR}` in the raw file first; a variable that is not set is empty, and a
   `$` in a password has to come from a variable.
 - **An optional section** that is absent is off (`None`), and one that is there takes its defaults. `Log` and `Shutdown` always have theirs.
+- **The file of a service**, in which a KqConf stands below a key: `load(path, section="Kq")`, or `kqworker kq --section Kq`; with points
+  for one further below (`Queues.Orders`). There it has all of its fields, its own `Name` too, as in Go.
 - **`Kqworker:`** holds what go-queue has no field for; go-zero does not mind it.
 
-A mistake is a `ConfigError` that names the file, the line, the field and what would be right, all mistakes at once and by line;
-`must_load` prints it and ends the program with code 2. What has nothing in the last column is checked as in Go and does nothing here.
+A mistake is a `ConfigError` that names the file, the line, the field and what would be right, all mistakes at once and by line,
+and with them the keys that nothing reads; `must_load` prints it and ends the program with code 2. What has nothing in the last column is checked as in Go and does nothing here.
 
 Warnings are logged once, at the start of the queue, and whatever `Log.Level` is: of `error` too, which hides all other warnings.
 """

@@ -28,8 +28,13 @@ from kqworker.settings import SETTINGS
 @click.option(
     "--use-env", is_flag=True, help="Replace $VAR and ${VAR} in the file by the environment's."
 )
+@click.option(
+    "--section",
+    metavar="KEY",
+    help="Where it stands in the file of a service, such as Kq or Queues.Orders.",
+)
 @click.option("--app-dir", metavar="DIR", help=f"{SETTINGS['app_dir'].help}  [.]")
-def kq(handler: str, file: str, use_env: bool, app_dir: str | None) -> Exit:
+def kq(handler: str, file: str, use_env: bool, section: str | None, app_dir: str | None) -> Exit:
     """Handle a topic as a configuration file of go-queue says.
 
     HANDLER is module:attribute: a function (key, value) or (context, key, value), or an
@@ -43,7 +48,7 @@ def kq(handler: str, file: str, use_env: bool, app_dir: str | None) -> Exit:
     from kqworker.kq.queue import run_app, understood
     from kqworker.loading import load_attribute
 
-    conf = load(file, use_env=use_env)
+    conf = load(file, use_env=use_env, section=section)
     if app_dir is not None:
         conf = replace(conf, kqworker={**conf.kqworker, "app_dir": app_dir})
     translation = understood(conf)

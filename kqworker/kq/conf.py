@@ -32,8 +32,8 @@ from kqworker.kq.sections import (
     ShutdownConf,
     TelemetryConf,
 )
-from kqworker.kq.trees import FormatError
-from kqworker.values import MASK
+from kqworker.kq.trees import Entry, FormatError
+from kqworker.values import MASK, did_you_mean
 
 LOG_FIELDS = fields.LOG.section.fields if fields.LOG.section else ()
 UNSERVED = "is not served by this version and changes nothing"
@@ -132,13 +132,18 @@ class KqConf:
         return tuple(sorted(texts, key=line))
 
 
-def load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
+def load(
+    path: str | os.PathLike[str], *, use_env: bool = False, section: str | None = None
+) -> KqConf:
     """Read a file as go-zero's `conf.Load` does, by its extension.
 
     Args:
         path: A .yaml, .yml, .json or .toml, and .json5 with the extra of that name.
         use_env: Whether `$VAR` and `${VAR}` are replaced first, wherever they stand; a
             variable that is not set is empty.
+        section: The key that it stands below in the file of a service, such as "Kq" or
+            "Queues.Orders", in any letter case; None for the whole file. Below it is all of
+            a KqConf, Name included.
 
     Raises:
         ConfigError: It cannot be read, or is wrong; the text has a line for each mistake,
@@ -156,27 +161,55 @@ def load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
         raise ConfigError(f"{shown}: its extension must be one of {', '.join(READERS)}")
     try:
         root = reader(expand(content, os.environb) if use_env else content)
-        mapped = decode(root, fields.KQ)
+        here = root if section is None else _below(root, section)
+        mapped = decode(here, fields.KQ)
     except FormatError as error:
         raise ConfigError(f"{_at(shown, error.line)}: {error}") from None
     except RecursionError:
         raise ConfigError(f"{shown}: nested too deeply") from None
     if mapped.problems:
-        # A key that is misspelt is why another one is missing.
-        raise ConfigError("\n".join(_told(shown, [*mapped.problems, *mapped.notes])))
+        # A key that is misspelt, or in another section, is why one is missing.
+        others = list(_elsewhere(root)) if section is None else []
+        raise ConfigError("\n".join(_told(shown, [*mapped.problems, *(others or mapped.notes)])))
     return _conf(shown, mapped)
 
 
-def must_load(path: str | os.PathLike[str], *, use_env: bool = False) -> KqConf:
+def must_load(
+    path: str | os.PathLike[str], *, use_env: bool = False, section: str | None = None
+) -> KqConf:
     """Read a file as `load` does, and end the program if it is wrong.
 
     Raises:
         SystemExit: With code 2, after `error: …` on standard error.
     """
     try:
-        return load(path, use_env=use_env)
+        return load(path, use_env=use_env, section=section)
     except ConfigError as error:
         end(error)
+
+
+def _below(root: Entry, section: str) -> Entry:
+    here = root
+    for part in section.split("."):
+        table = here.value if isinstance(here.value, dict) else {}
+        found = [entry for key, entry in table.items() if key.lower() == part.lower()]
+        if not found:
+            near = did_you_mean(part, table)
+            raise FormatError(here.line, f"there is no section {section!r}{near}")
+        here = found[-1]
+    return here
+
+
+def _elsewhere(root: Entry) -> Iterator[Note]:
+    """Name the sections that look like a KqConf, as in the file of a service."""
+    wanted = {"brokers", "topic"}
+    table = root.value if isinstance(root.value, dict) else {}
+    if wanted & {key.lower() for key in table}:
+        return
+    for key, entry in table.items():
+        if isinstance(entry.value, dict) and wanted <= {name.lower() for name in entry.value}:
+            text = f"{key} has Brokers and Topic: to load it, say section={key!r}, or --section"
+            yield Note(entry.line, f"{text} {key}")
 
 
 def _unserved(mapped: Mapped) -> Iterator[Note]:

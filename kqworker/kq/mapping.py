@@ -138,13 +138,13 @@ class _Reading:
         return given
 
     def _own(self, entry: Entry) -> None:
-        if entry.value is None:
+        if entry.value is None or entry.null:
             return
         if not isinstance(entry.value, dict):
             self._problem(entry, f"{OWN} must be a mapping of settings, such as `ordering: key`")
             return
         self.mapped.lines.update(_lines(OWN, entry))
-        self.mapped.own = {key: item.plain() for key, item in entry.value.items()}
+        self.mapped.own = {key: item.plain(nulls=True) for key, item in entry.value.items()}
 
     def _given(
         self, each: Field, entry: Entry, name: str, around: tuple[dict[str, Entry], ...]

@@ -32,21 +32,29 @@ class Entry:
         value: None for a null.
         line: That of its key, or of itself in a list; None when it is not known.
         again: Whether the same key stood there before.
+        null: Whether it is a null of YAML, which go-zero takes for the empty text.
     """
 
     value: Value
     line: int | None
     again: bool = False
+    null: bool = False
 
-    def plain(self) -> object:
-        """Return the value as Python has it, without positions."""
+    def plain(self, nulls: bool = False) -> object:
+        """Return the value as Python has it, without positions.
+
+        Args:
+            nulls: Whether a null of YAML is None, and not the empty text.
+        """
         match self.value:
+            case _ if self.null and nulls:
+                return None
             case Number() as number:
                 return number.plain()
             case list() as items:
-                return [item.plain() for item in items]
+                return [item.plain(nulls) for item in items]
             case dict() as table:
-                return {key: item.plain() for key, item in table.items()}
+                return {key: item.plain(nulls) for key, item in table.items()}
             case other:
                 return other
 

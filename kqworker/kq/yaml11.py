@@ -1,8 +1,8 @@
 """YAML as go-zero's parser reads it: which plain words are numbers, flags or nulls.
 
 go-zero v1.10.3 uses gopkg.in/yaml.v2, which is YAML 1.1 but for base 60, for YAML 1.2's 0o17,
-and for the floats that YAML 1.1 wants with a point. A null becomes the empty text, but
-below our own key.
+and for the floats that YAML 1.1 wants with a point. A null becomes the empty text, and
+is known as what it was below our own key.
 Where a value begins and ends is for `kqworker.kq.scanning`.
 Tested by tests/kq/test_conf_yaml.py and tests/interop/test_conf.py.
 """
@@ -15,7 +15,6 @@ import re
 
 import yaml
 
-from kqworker.kq.fields import OWN
 from kqworker.kq.scanning import PLAIN, TEXT, Loader
 from kqworker.kq.trees import Entry, FormatError, Number, Value, fixed
 
@@ -72,16 +71,19 @@ class _Conversion:
     """Turns nodes into entries, in the order in which they count."""
 
     def __init__(self) -> None:
-        self.null: Value = ""
         self.seen: set[int] = set()
         self.inside: set[int] = set()
         self.visits = self.repeats = self.depth = 0
 
     def root(self, node: yaml.Node) -> Entry:
         """Convert a document."""
-        return Entry(self.value(node, top=True), node.start_mark.line + 1)
+        return self._entry(node, node.start_mark.line + 1)
 
-    def value(self, node: yaml.Node, top: bool = False) -> Value:
+    def _entry(self, node: yaml.Node, line: int, again: bool = False) -> Entry:
+        value = self.value(node)
+        return Entry("" if value is None else value, line, again, null=value is None)
+
+    def value(self, node: yaml.Node) -> Value:
         """Convert a node, wherever it is used."""
         key, line = id(node), node.start_mark.line + 1
         if key in self.inside:
@@ -98,15 +100,15 @@ class _Conversion:
         try:
             match node:
                 case yaml.MappingNode():
-                    return self._mapping(node, top)
+                    return self._mapping(node)
                 case yaml.SequenceNode():
-                    return [Entry(self.value(n), n.start_mark.line + 1) for n in node.value]
+                    return [self._entry(n, n.start_mark.line + 1) for n in node.value]
             return self._scalar(node)
         finally:
             self.inside.discard(key)
             self.depth -= repeated
 
-    def _mapping(self, node: yaml.MappingNode, top: bool) -> dict[str, Entry]:
+    def _mapping(self, node: yaml.MappingNode) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
         here: set[str] = set()
         for key, value in node.value:
@@ -117,9 +119,7 @@ class _Conversion:
                     found.update(merged)
                 continue
             name = self._key(key, line)
-            self.null = None if top and name.lower() == OWN.lower() else self.null
-            found[name] = Entry(self.value(value), line, again=name in here)
-            self.null = "" if top else self.null
+            found[name] = self._entry(value, line, again=name in here)
             here.add(name)
         return found
 
@@ -175,7 +175,7 @@ class _Conversion:
                 return value
         elif value is None:
             if tag in (PLAIN, f"{_TAG}null"):
-                return self.null
+                return None
         elif tag == PLAIN:
             return value
         raise FormatError(line, f"not valid YAML: the value is not what {tag[len(_TAG) :]} means")

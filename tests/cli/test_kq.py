@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -111,6 +112,16 @@ def test_the_environment_fills_the_file_in(shop: Path, kqworker: Run) -> None:
     kqworker("push", "test", "a", "--key", "k")
 
     ended = kqworker("kq", "--use-env", "-f", "config.yaml", "shop:handle", TOPIC="test")
+
+    assert ended.out == "k=a\n", ended.err
+
+
+def test_it_stands_in_a_section_of_the_file_of_a_service(shop: Path, kqworker: Run) -> None:
+    text = (shop / "config.yaml").read_text()
+    (shop / "config.yaml").write_text("Name: site\nKq:\n" + indent(text, "  "))
+    kqworker("push", "test", "a", "--key", "k")
+
+    ended = kqworker("kq", "--section", "kq", "-f", "config.yaml", "shop:handle")
 
     assert ended.out == "k=a\n", ended.err
 

@@ -8,6 +8,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from types import ModuleType
 from typing import Any
 
@@ -150,6 +151,84 @@ def test_the_environment_is_used_only_when_asked(
 
     assert load(path).topic == "${KQ_TOPIC}"
     assert load(path, use_env=True).topic == "from-outside"
+
+
+SERVICE = "Name: shop\nKq:\n" + indent(PLAIN, "  ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "section"),
+    [
+        ("c.yaml", SERVICE, "Kq"),
+        ("c.yaml", SERVICE, "kq"),
+        ("c.yaml", "Queues:\n  Orders:\n" + indent(PLAIN, "    "), "queues.orders"),
+        (
+            "c.toml",
+            '[Kq]\nName = "orders"\nBrokers = ["a:9092", "b:9092"]\nGroup = "g"\nTopic = "t"\n',
+            "Kq",
+        ),
+    ],
+)
+def test_a_section_of_a_services_file_is_a_configuration(
+    tmp_path: Path, name: str, content: str, section: str
+) -> None:
+    path = write(tmp_path, content, name)
+
+    assert load(path, section=section) == must_load(path, section=section) == BY_HAND
+
+
+def test_a_section_has_its_lines_its_warnings_and_nulls_below_our_own_key(tmp_path: Path) -> None:
+    path = write(tmp_path, SERVICE + "  Kqworker: {time_limit: ~}\n  Toppic: t\n")
+
+    conf = load(path, section="Kq")
+
+    assert conf.origin("Topic") == f"{path}:8"
+    assert conf.kqworker == {"time_limit": None}
+    assert conf.warnings == (f"{path}:10: Toppic is unknown and ignored (did you mean 'Topic'?)",)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("Kqq", "1: there is no section 'Kqq' (did you mean 'Kq'?)"),
+        ("Kq.Inner", "2: there is no section 'Kq.Inner'"),
+        ("Name", "1: must be a mapping of fields, such as `Name: orders`"),
+        ("Name.Kq", "1: there is no section 'Name.Kq'"),
+    ],
+)
+def test_a_section_that_is_none_is_refused(tmp_path: Path, section: str, told: str) -> None:
+    path = write(tmp_path, SERVICE)
+
+    with pytest.raises(ConfigError) as caught:
+        load(path, section=section)
+
+    assert str(caught.value) == f"{path}:{told}"
+
+
+def test_a_mistake_in_a_section_has_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, SERVICE.replace("  Name: orders\n", "") + "  Conns: many\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load(path, section="Kq")
+
+    assert str(caught.value).splitlines() == [
+        f"{path}:2: Name is missing: it must be text",
+        f"{path}:8: Conns must be a whole number (without quotes), not 'many'",
+    ]
+
+
+def test_a_file_of_a_service_is_told_how_to_load_its_section(tmp_path: Path) -> None:
+    path = write(tmp_path, "Cache: [a]\n" + SERVICE)
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    assert str(caught.value).splitlines() == [
+        f"{path}:1: Brokers is missing: it must be a list of texts",
+        f"{path}:1: Group is missing: it must be text",
+        f"{path}:1: Topic is missing: it must be text",
+        f"{path}:3: Kq has Brokers and Topic: to load it, say section='Kq', or --section Kq",
+    ]
 
 
 def test_must_load_ends_the_program_with_what_is_wrong(

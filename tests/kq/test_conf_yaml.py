@@ -123,10 +123,11 @@ def test_an_anchor_may_be_given_anew() -> None:
     assert value("a: &x 1\nb: &x 2\nv: *x\n") == 2
 
 
-def test_a_null_is_kept_below_our_own_key_alone() -> None:
-    root = read_yaml(b"kqWorker: {limit: null, more: [~]}\nv: [~]\n").plain()
+def test_a_null_is_the_empty_text_and_known_as_what_it_was() -> None:
+    root = read_yaml(b"v: {limit: null, more: [~]}\n")
 
-    assert root == {"kqWorker": {"limit": None, "more": [None]}, "v": [""]}
+    assert root.plain() == {"v": {"limit": "", "more": [""]}}
+    assert root.plain(nulls=True) == {"v": {"limit": None, "more": [None]}}
 
 
 def test_what_repeats_its_anchors_without_end_is_refused() -> None:
