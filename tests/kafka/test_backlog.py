@@ -18,14 +18,14 @@ pytestmark = HEAVY
 MIB = 2**20
 BOUND = 300 * MIB
 SIZE, COUNT = 100_000, 10_500  # 1 GB and a little
-HANDLED = 1500  # so many, at 20 ms each, with the memory looked at all the while
+HANDLED = 1500  # so many, at 10 ms each, with the memory looked at all the while
 
 
 @pytest.fixture(scope="module")
 def backlog(kafka: Cluster) -> Iterator[str]:
     """A topic with 1 GB in four partitions; what names it is a pattern, too."""
     name = kafka.create_topic(f"backlog-{uuid.uuid4().hex[:8]}", partitions=4)
-    value = b"sleep 0.02 " + b"x" * (SIZE - 11)
+    value = b"sleep 0.01 " + b"x" * (SIZE - 11)
     produce(kafka, name, (value for _ in range(COUNT)), partitions=4)
     yield name
 
