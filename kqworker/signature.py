@@ -215,10 +215,12 @@ def _key_and_value(
     elif all(hints[p.name] in (inspect.Parameter.empty, str) for p in parameters):
         for p in parameters:
             plain = hints[p.name] is inspect.Parameter.empty
-            if plain and p.name in MEANT and not names & {"key", "value"}:
+            # Beside a key a message may well be the value, but a context is neither.
+            meant = MEANT.get(p.name) if plain else None
+            if meant == "Context" or (meant is not None and not names & {"key", "value"}):
                 raise TypeError(
                     f"{p.name!r} would be given the key or the value as text: annotate it, "
-                    f"{p.name}: {MEANT[p.name]}, or name the two key and value"
+                    f"{p.name}: {meant}, or name the two key and value"
                 )
         roles = {parameters[0].name: Role.KEY, parameters[1].name: Role.VALUE}
     else:

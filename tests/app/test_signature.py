@@ -158,8 +158,16 @@ def test_a_context_or_a_message_without_its_annotation_is_no_key_and_no_value() 
     def with_message(msg, attempt):
         return msg, attempt
 
+    def with_value(ctx, value):
+        return ctx, value
+
+    def with_key(key, context):
+        return key, context
+
     for function, said in (
         (with_context, "'context' would be given the key or the value as text: annotate it, "),
+        (with_value, "'ctx' would be given the key or the value as text: annotate it, ctx: Con"),
+        (with_key, "annotate it, context: Context, or name the two key and value"),
         (with_message, "annotate it, msg: Message, or name the two key and value"),
     ):
         with pytest.raises(ConfigError) as caught:

@@ -171,6 +171,15 @@ def test_what_is_something_else_is_not_given_the_context(handler: object, name: 
         app(handler)
 
 
+def context_and_value(ctx, value):  # type: ignore[no-untyped-def]
+    raise AssertionError
+
+
+def test_a_context_is_no_key() -> None:
+    with pytest.raises(ConfigError, match="'ctx' would be given the key or the value as text"):
+        app(context_and_value)
+
+
 def unclear(k: int, v: str) -> None: ...
 def two_messages(key: str, value: Message) -> None: ...
 def star(*values: str) -> None: ...
