@@ -185,7 +185,7 @@ class _Run:
                     stop,
                     self._on_stop,
                 )
-                loop.every(TICK_SECONDS, lambda: self._tick(core, source, found))
+                loop.every(TICK_SECONDS, lambda: self._tick(core, source, sink, found))
                 if settings.reload:
                     files = FileWatch([Path(settings.app_dir)])
                     loop.every(RELOAD_SECONDS, lambda: self._changes(files))
@@ -254,7 +254,7 @@ class _Run:
     # -- while it runs
 
     def _tick(
-        self, core: Supervisor, source: KafkaSource, found: preflight.Found
+        self, core: Supervisor, source: KafkaSource, sink: KafkaSink, found: preflight.Found
     ) -> Iterable[e.Event]:
         snapshot = core.snapshot()
         self._watch.tick(snapshot)
@@ -268,6 +268,11 @@ class _Run:
             self._fatal = source.fatal
             self._watch.stopping(f"Kafka refuses: {source.fatal}")
             events.append(e.StopRequested(self._settings.shutdown_timeout))
+        if sink.fatal is not None and self._fatal is None:
+            self._fatal = sink.fatal
+            self._watch.stopping(str(sink.fatal))
+            # Nothing that has an output can finish any more.
+            events.append(e.StopRequested(0.0))
         return events
 
     def _catch_up(

@@ -1,15 +1,18 @@
 """Records on their way into Kafka: the core's `Sink`, and pushes outside of workers.
 
-Decides when a record counts as delivered (all in-sync replicas have it), which failures
-are worth another attempt, and what happens to a producer that librdkafka has given up. Each
-record is answered once. Knows nothing of messages that wait for it, nor of retries: both
-are the core's. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_sink.py.
+Decides when a record counts as delivered (all in-sync replicas have it), and what happens to
+a producer that librdkafka has given up, or to all records once the thread fails that takes
+their answers. Each record is answered once. Knows nothing of messages that wait for it, nor of
+retries: both are the core's. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_sink.py.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,9 +24,12 @@ from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
+from kqworker.kafka import refusals
 from kqworker.kafka.logs import client_log
 from kqworker.kafka.mailbox import Mailbox
 from kqworker.types import Failure, Output
+
+_logger = logging.getLogger("kqworker.kafka")
 
 # How long the thread waits for deliveries at a time, and so how soon it sees a stop.
 POLL = 0.05
@@ -31,44 +37,6 @@ POLL = 0.05
 ASK = 1.0
 # A close tells those who still wait, within this.
 PURGE = 1.0
-
-# Answers of the broker and of librdkafka that the same record gets again, whenever it is
-# produced. All else may pass: a broker that is away, a leader that moves, a full disk.
-FINAL = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.TOPIC_EXCEPTION,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.POLICY_VIOLATION,
-        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
-        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
-        KafkaError._INVALID_ARG,
-        KafkaError._BAD_MSG,
-    }
-)
-
-UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
-# Of a question after a topic: no use in asking again, as there is after an unknown one.
-REFUSED = FINAL - UNKNOWN_TOPIC
-
-# What librdkafka says in words of its own inside.
-IN_WORDS = {
-    KafkaError._PURGE_QUEUE: "it could not be sent before the close",
-    KafkaError._PURGE_INFLIGHT: "Kafka had not confirmed it before the close",
-    KafkaError._MSG_TIMED_OUT: "Kafka did not confirm it in time",
-}
-# Of librdkafka, where it is not set.
-BATCH_SIZE = 1_000_000
-TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 Answered = Callable[[KafkaError | None, Message | None], None]
 
@@ -89,6 +57,7 @@ class KafkaSink:
 
     def __init__(self, properties: Mapping[str, str]) -> None:
         self._properties = dict(properties)
+        self._batch_size = int(properties.get("batch.size", refusals.BATCH_SIZE))
         self._producer = self._connect()
         # Guards the producer, what waits for room in its queue, and the end.
         self._lock = threading.Lock()
@@ -96,7 +65,11 @@ class KafkaSink:
         self._waiting: deque[_Job] = deque()
         self._broken = False
         self._deadline: float | None = None
-        self._all_answered = True
+        self._all_answered = False
+        # What send() was given and nobody has told yet.
+        self._pending: set[Delivery] = set()
+        # A thread whose join() was interrupted counts as ended in Python 3.11, and is not.
+        self._ended = threading.Event()
         # One system call for all that one poll delivers, not one for each.
         self._delivered: deque[Event] = deque()
         self._mailbox = Mailbox()
@@ -104,8 +77,13 @@ class KafkaSink:
         self._thread = threading.Thread(target=self._run, name="kqworker-sink", daemon=True)
         self._thread.start()
 
+    @property
+    def fatal(self) -> BrokerError | None:
+        """Why nothing is delivered or told any more; None while there is no such reason."""
+        return self._mailbox.fatal
+
     def fileno(self) -> int:
-        """Return a descriptor that is readable while events wait."""
+        """Return a descriptor that is readable while events wait, or there is a `fatal`."""
         return self._mailbox.fileno()
 
     def events(self) -> Sequence[Event]:
@@ -113,11 +91,12 @@ class KafkaSink:
         return self._mailbox.take()
 
     def produce(self, command: Produce) -> None:
-        """Produce a record; answered by one `Delivered`; never block."""
+        """Produce a record; answered by one `Delivered`, unless there is a `fatal`; never block."""
         job = _Job(command.output, partial(self._note, command.ticket, command.output.topic))
         with self._lock:
-            if self._deadline is not None:
-                raise RuntimeError("the sink is closed")
+            if self.fatal is not None:
+                return  # nobody confirms it, so its offset is not committed
+            self._check_open()
             # In order: what waits for room goes first.
             if self._waiting or not self._accepted(job):
                 self._waiting.append(job)
@@ -138,6 +117,7 @@ class KafkaSink:
             The delivery under way; it fails with a BrokerError.
 
         Raises:
+            BrokerError: There is a `fatal`.
             TimeoutError: There was no room in time; the delivery is told nothing.
             RuntimeError: The sink is closed.
         """
@@ -146,10 +126,11 @@ class KafkaSink:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._room:
             while True:
-                if self._deadline is not None:
-                    raise RuntimeError("the sink is closed")
+                self._check_open()
+                self._pending.add(delivery)
                 if not self._waiting and self._accepted(job):
                     return delivery
+                self._pending.discard(delivery)
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError("the queue has been full")
@@ -169,8 +150,7 @@ class KafkaSink:
             RuntimeError: The sink is closed.
         """
         with self._lock:
-            if self._deadline is not None:
-                raise RuntimeError("the sink is closed")
+            self._check_open()
             producer = self._producer
         deadline = time.monotonic() + timeout
         while True:
@@ -184,16 +164,30 @@ class KafkaSink:
                 error, count = raised.args[0], 0
             if count and error is None:
                 return count
-            if time.monotonic() >= deadline or (error is not None and error.code() in REFUSED):
-                text = f"cannot read how many partitions there are: {_reason(error, topic)}"
-                raise BrokerError(text, error is not None and error.code() not in FINAL)
+            if time.monotonic() >= deadline or (
+                error is not None and error.code() in refusals.REFUSED
+            ):
+                text = f"cannot read how many partitions there are: {refusals.reason(error, topic)}"
+                raise BrokerError(text, error is not None and error.code() not in refusals.FINAL)
             time.sleep(POLL)
+
+    def begin_close(self, timeout: float) -> None:
+        """Take nothing more, and let the time begin that a close has; do not wait.
+
+        Args:
+            timeout: Seconds, at least 0; where it was begun before, the earlier end holds.
+        """
+        deadline = time.monotonic() + timeout
+        with self._room:
+            self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+            self._room.notify_all()
 
     def close(self, timeout: float) -> bool:
         """Wait for what is under way; what is not answered in time is answered as failed.
 
-        To answer them takes another second at most; a delivery that does not return keeps
-        the answers of all others from being told, and nobody waits for it longer.
+        Interrupted, by Ctrl-C for one, it may be called again. To answer what is late takes
+        another second at most; a delivery that does not return keeps the answers of all others
+        from being told, and nobody waits for it longer.
 
         Args:
             timeout: Seconds, at least 0.
@@ -201,14 +195,19 @@ class KafkaSink:
         Returns:
             Whether all was answered in time.
         """
-        with self._room:
-            if self._deadline is None:
-                self._deadline = time.monotonic() + timeout
-            self._room.notify_all()
+        self.begin_close(timeout)
+        assert self._deadline is not None
         left = max(0.0, self._deadline - time.monotonic())
-        self._thread.join(left + PURGE + 4 * POLL)
+        if self._ended.wait(left + PURGE + 4 * POLL):
+            self._thread.join()
         self._mailbox.close()
-        return self._all_answered and not self._thread.is_alive()
+        return self._all_answered
+
+    def _check_open(self) -> None:
+        if self.fatal is not None:
+            raise self.fatal
+        if self._deadline is not None:
+            raise RuntimeError("the sink is closed")
 
     def _connect(self) -> Producer:
         return Producer({**self._properties, "error_cb": client_log.error}, logger=client_log)
@@ -261,30 +260,26 @@ class KafkaSink:
             return
         failure = Failure(f"KafkaError.{error.name()}", self._why(error, topic, message))
         code = error.code()
-        self._delivered.append(Delivered(ticket, failure, code not in FINAL, code in TOO_LARGE))
+        self._delivered.append(
+            Delivered(ticket, failure, code not in refusals.FINAL, code in refusals.TOO_LARGE)
+        )
 
     def _settle(
         self, delivery: Delivery, topic: str, error: KafkaError | None, message: Message | None
     ) -> None:
+        if delivery.done:
+            return  # it was told when the thread failed
         if error is not None:
             text = f"the record cannot be delivered: {self._why(error, topic, message)}"
-            delivery._fail(BrokerError(text, retriable=error.code() not in FINAL))
-            return
-        assert message is not None
-        # The offset is None if the broker found that it has the record already.
-        delivery._resolve(message.partition(), message.offset())
+            delivery._fail(BrokerError(text, retriable=error.code() not in refusals.FINAL))
+        else:
+            assert message is not None
+            # The offset is None if the broker found that it has the record already.
+            delivery._resolve(message.partition(), message.offset())
+        self._pending.discard(delivery)
 
     def _why(self, error: KafkaError, topic: str, message: Message | None) -> str:
-        # What librdkafka itself refuses as too large comes without the message.
-        if error.code() not in TOO_LARGE or message is None:
-            return _reason(error, topic)
-        size = len(message.value() or b"") + len(message.key() or b"")
-        what = f"its {size:,} bytes (before compression) are"
-        remedy = "raise the topic's max.message.bytes, or the brokers' message.max.bytes"
-        if size < int(self._properties.get("batch.size", BATCH_SIZE)):
-            what = f"the batch with its {size:,} bytes (before compression) is"
-            remedy += ", or lower batch.size (with_chunk_size)"
-        return f"{what} more than topic {topic!r} takes: {remedy}"
+        return refusals.why(error, topic, message, self._batch_size)
 
     def _post(self) -> None:
         if self._delivered:
@@ -293,6 +288,14 @@ class KafkaSink:
             self._mailbox.put(*found)
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # whatever it is, those who wait are told by nobody else
+            self._fail(error)
+        finally:
+            self._ended.set()
+
+    def _work(self) -> None:
         while True:
             # flush() is poll() that does not wait for batches to fill.
             self._serve(self._producer.poll if self._deadline is None else self._producer.flush)
@@ -306,7 +309,6 @@ class KafkaSink:
                 empty = not self._waiting and not len(self._producer)
             if empty or time.monotonic() >= self._deadline:
                 break
-        self._all_answered = empty
         self._abandon(self._producer)
         # Its connections go now, not when the last reference to a closed sink does.
         del self._producer
@@ -314,6 +316,31 @@ class KafkaSink:
             left, self._waiting = self._waiting, deque()
         for job in left:
             job.answered(KafkaError(KafkaError._PURGE_QUEUE), None)
+        self._all_answered = empty
+
+    def _fail(self, error: BaseException) -> None:
+        what = f"{type(error).__name__}: {error}"
+        text = f"the thread that delivers records has failed, please report it: {what}"
+        _logger.error("%s", text, exc_info=error)
+        self._mailbox.fail(BrokerError(text))
+        with self._room:
+            self._waiting.clear()
+            self._room.notify_all()
+            pending, self._pending = self._pending, set()
+        for delivery in pending:
+            if not delivery.done:
+                try:
+                    delivery._fail(BrokerError(f"the record may not be delivered: {text}"))
+                except (
+                    Exception
+                ):  # what has failed before may again; the others are told all the same
+                    _logger.exception("a delivery cannot be told")
+        # What this cannot end either ends with the process.
+        with contextlib.suppress(Exception):
+            self._abandon(self._producer)
+        # Whoever keeps the error does not keep the connections.
+        traceback.clear_frames(error.__traceback__)
+        del self._producer
 
     def _serve(self, serve: Callable[[float], int]) -> None:
         try:
@@ -348,9 +375,3 @@ class KafkaSink:
         deadline = time.monotonic() + PURGE
         while len(producer) and time.monotonic() < deadline:
             self._serve(producer.flush)
-
-
-def _reason(error: KafkaError | None, topic: str) -> str:
-    if error is None or error.code() in UNKNOWN_TOPIC:
-        return f"topic {topic!r} does not exist"
-    return IN_WORDS.get(error.code()) or str(error.str())

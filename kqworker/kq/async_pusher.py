@@ -74,6 +74,7 @@ class AsyncDelivery:
                 async with asyncio.timeout(timeout):
                     await settled.wait()
             except BaseException as error:  # a cancelled task too: then nobody waits any more
+                producer.forget(delivery, wake)
                 producer.unclaim(delivery)
                 if not isinstance(error, TimeoutError):
                     raise

@@ -38,7 +38,7 @@ class PushDelivery(Delivery):
         producer: Which delivers it.
     """
 
-    __slots__ = ("_claimed", "_failure", "_held", "_then", "producer")
+    __slots__ = ("_claimed", "_failure", "_held", "_then", "_waiters", "producer")
 
     def __init__(self, producer: PushProducer, then: Callable[[PushDelivery], None] | None) -> None:
         super().__init__()
@@ -48,6 +48,8 @@ class PushDelivery(Delivery):
         # While the push goes on, nothing of the application is called under its feet.
         self._held = True
         self._then = then
+        # In a row, and not each around the one before: thousands may wait for one message.
+        self._waiters: dict[Callable[[], None], None] = {}
 
     def wait(self, timeout: float | None = None) -> Delivery:
         """Wait until it is delivered, and return it; a failure counts as told.
@@ -199,16 +201,14 @@ class PushProducer:
         """Call a function, which cannot fail, once a message is delivered or has failed."""
         with self._lock:
             if not delivery.done:
-                before = delivery._then
-
-                def both(settled: PushDelivery) -> None:
-                    call()
-                    if before is not None:
-                        before(settled)
-
-                delivery._then = both
+                delivery._waiters[call] = None
                 return
         call()
+
+    def forget(self, delivery: PushDelivery, call: Callable[[], None]) -> None:
+        """Call a function no more that waited for the end of a delivery."""
+        with self._lock:
+            delivery._waiters.pop(call, None)
 
     # -- told by deliveries
 
@@ -239,9 +239,12 @@ class PushProducer:
         """Call what waits for the end of a delivery."""
         with self._lock:
             self._under_way -= 1
-            if delivery._held:
-                return
-            then, delivery._then = delivery._then, None
+            waiters, delivery._waiters = delivery._waiters, {}
+            then = None
+            if not delivery._held:
+                then, delivery._then = delivery._then, None
+        for call in waiters:
+            call()
         if then is not None:
             then(delivery)
 

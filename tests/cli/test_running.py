@@ -20,7 +20,7 @@ from kqworker.core import commands as c
 from kqworker.core.snapshot import Snapshot
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker
-from kqworker.kafka.devbroker import DevBroker, start_dev_broker
+from kqworker.kafka.devbroker import DevBroker, create_topics, start_dev_broker
 from kqworker.lines import PlainWatch
 from kqworker.run import AppReference, _Run
 from kqworker.runtime.loop import Stop
@@ -95,6 +95,31 @@ def test_messages_that_failed_end_it_with_6(shop: Path, broker: DevBroker, kqwor
     assert '"event": "retrying"' in ended.err
     assert '"event": "gave_up"' in ended.err
     assert '"exit": 6' in ended.err
+
+
+def test_a_producer_whose_thread_fails_ends_the_run_and_commits_nothing(
+    shop: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    app = APP.replace('topic="test"', 'topic="test", output="out"').replace("None:", "str:")
+    failing = """
+    return text
+from kqworker.kafka.sink import KafkaSink
+def note(*_): raise MemoryError
+KafkaSink._note = note
+"""
+    (shop / "app.py").write_text(app + failing)
+    create_topics(broker.address, ["out"])
+    kqworker("push", "test", "a")
+
+    ended = kqworker("run", "app:app", "-w", "1")
+
+    assert ended.code == Exit.BROKER, ended.err
+    assert "the thread that delivers records has failed" in ended.err
+    assert "first a" in ended.out
+
+    (shop / "app.py").write_text(APP)
+    ended = kqworker("run", "app:app", "-w", "1", "--until-caught-up")
+    assert "first a" in ended.out, ended.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import re
 import select
 import signal
 import threading
@@ -339,6 +341,74 @@ def test_a_delivery_that_does_not_return_holds_up_no_close(broker: DevBroker) ->
     going_on.set()
     sink._thread.join(TIMEOUT)
     assert slow.done and not sink._thread.is_alive()
+
+
+@pytest.mark.parametrize("error", [RecursionError, SystemExit])
+def test_a_thread_that_fails_fails_all_records_and_says_so(
+    broker: DevBroker, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Delivery):
+        def _resolve(self, partition: int | None, offset: int | None) -> None:
+            raise error("why")
+
+        def _fail(self, _: BaseException) -> None:
+            raise RuntimeError
+
+    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    os.kill(broker.pid, signal.SIGSTOP)
+    first = [sink.send(Output("out", b"1")) for _ in range(4)]
+    sink.send(Output("out", b"2"), Failing())
+    sent = [sink.send(Output("out", b"3")) for _ in range(5)]
+    waiting: list[BaseException] = []
+    sender = threading.Thread(target=lambda: waiting.append(refusal(sink)))
+    sender.start()
+    os.kill(broker.pid, signal.SIGCONT)
+
+    assert select.select([sink], [], [], TIMEOUT)[0]
+    said = f"the thread that delivers records has failed, .*: {error.__name__}: why"
+    assert re.search(said, str(sink.fatal))
+    for delivery in (*first, *sent):
+        with contextlib.suppress(BrokerError):
+            assert delivery.wait(TIMEOUT).offset is not None
+    sender.join()
+    assert isinstance(refusal(sink), BrokerError)
+    sink.produce(Produce(1, Output("out", b"5")))  # and nobody confirms it
+    assert sink.events() == []
+    with pytest.raises(BrokerError, match=said):
+        sink.partitions("out", 1.0)
+    assert not sink.close(TIMEOUT)
+    assert re.search(said, caplog.text)
+
+
+def refusal(sink: KafkaSink) -> BaseException:
+    """What ends a row of pushes."""
+    while True:
+        try:
+            sink.send(Output("out", b"4"))
+        except BrokerError as error:
+            return error
+
+
+def test_an_interrupted_close_can_be_called_again(broker: DevBroker) -> None:
+    sink = KafkaSink(producer_properties(broker.address))
+    os.kill(broker.pid, signal.SIGSTOP)
+    sent = sink.send(Output("out", b"1"))
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    with pytest.raises(KeyboardInterrupt):
+        sink.close(TIMEOUT)
+    signal.signal(signal.SIGALRM, handler)
+    assert not sent.done
+    with pytest.raises(RuntimeError, match="closed"):
+        sink.send(Output("out", b"2"))
+    os.kill(broker.pid, signal.SIGCONT)
+
+    assert sink.close(TIMEOUT)
+    assert sent.wait(0).offset == 0
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_closed_sink_takes_nothing(sink: KafkaSink) -> None:

@@ -147,6 +147,25 @@ def test_what_may_block_is_done_beside_the_loop(sink: Sink) -> None:
     asyncio.run(main())
 
 
+def test_thousands_may_wait_for_one_delivery(sink: Sink) -> None:
+    async def main() -> None:
+        pusher = AsyncPusher("a", "t")
+        delivery = await pusher.push("1")
+        for _ in range(100):
+            with pytest.raises(TimeoutError):
+                await delivery.wait(0)
+        pushed = sink.deliveries[0]
+        assert isinstance(pushed, pushing.PushDelivery)
+        assert not pushed._waiters  # who gave up is not kept
+        waiting = [asyncio.ensure_future(delivery.wait(TIMEOUT)) for _ in range(3000)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(pushed._resolve, 0, 7)
+        assert {found.offset for found in await asyncio.gather(*waiting)} == {7}
+        await pusher.close()
+
+    asyncio.run(main())
+
+
 def test_all_but_kpush_are_in_the_trace_of_the_message(sink: Sink) -> None:
     async def main() -> None:
         async with AsyncPusher("a", "t") as pusher:

@@ -1,0 +1,74 @@
+"""Why a record was not delivered: whether another attempt is worth it, and in which words.
+
+Pure but for librdkafka's numbers of errors. Knows nothing of producers. Tested by
+tests/kafka_unit/test_sink.py.
+"""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError, Message
+
+# Answers of the broker and of librdkafka that the same record gets again, whenever it is
+# produced. All else may pass: a broker that is away, a leader that moves, a full disk.
+FINAL = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+        KafkaError._INVALID_ARG,
+        KafkaError._BAD_MSG,
+    }
+)
+
+UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+# Of a question after a topic: no use in asking again, as there is after an unknown one.
+REFUSED = FINAL - UNKNOWN_TOPIC
+
+# What librdkafka says in words of its own inside.
+IN_WORDS = {
+    KafkaError._PURGE_QUEUE: "it could not be sent before the close",
+    KafkaError._PURGE_INFLIGHT: "Kafka had not confirmed it before the close",
+    KafkaError._MSG_TIMED_OUT: "Kafka did not confirm it in time",
+}
+# Of librdkafka, where it is not set.
+BATCH_SIZE = 1_000_000
+TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
+def reason(error: KafkaError | None, topic: str) -> str:
+    """Return what an error means; None for a topic that has no partitions."""
+    if error is None or error.code() in UNKNOWN_TOPIC:
+        return f"topic {topic!r} does not exist"
+    return IN_WORDS.get(error.code()) or str(error.str())
+
+
+def why(error: KafkaError, topic: str, message: Message | None, batch_size: int) -> str:
+    """Return why a record was refused, with a remedy where it is too large.
+
+    Args:
+        error: Whatever librdkafka said.
+        topic: Where the record was to go.
+        message: The record; None where librdkafka itself has refused it.
+        batch_size: The producer's, in bytes.
+    """
+    if error.code() not in TOO_LARGE or message is None:
+        return reason(error, topic)
+    size = len(message.value() or b"") + len(message.key() or b"")
+    what = f"its {size:,} bytes (before compression) are"
+    remedy = "raise the topic's max.message.bytes, or the brokers' message.max.bytes"
+    if size < batch_size:
+        what = f"the batch with its {size:,} bytes (before compression) is"
+        remedy += ", or lower batch.size (with_chunk_size)"
+    return f"{what} more than topic {topic!r} takes: {remedy}"
