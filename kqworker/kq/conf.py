@@ -164,7 +164,8 @@ def load(
         here = root if section is None else _below(root, section)
         mapped = decode(here, fields.KQ)
     except FormatError as error:
-        raise ConfigError(f"{_at(shown, error.line)}: {error}") from None
+        column = "" if error.column is None else f":{error.column}"
+        raise ConfigError(f"{_at(shown, error.line)}{column}: {error}") from None
     except RecursionError:
         raise ConfigError(f"{shown}: nested too deeply") from None
     if mapped.problems:

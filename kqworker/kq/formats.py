@@ -61,7 +61,7 @@ def read_toml(content: bytes) -> Entry:
     except UnicodeDecodeError:
         raise FormatError(None, "not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
-        raise FormatError(None, f"not valid TOML: {error}") from None
+        raise _toml_fault(str(error)) from None
     except ValueError:
         raise FormatError(None, "not valid TOML: a number that has no room in 64 bits") from None
     return _from_python(tree, _toml_lines(text), (), _toml_scalar)
@@ -109,9 +109,15 @@ class _Json:
     def _peek(self) -> str:
         return self.text[self.at : self.at + 1]
 
-    def _wrong(self) -> FormatError:
-        found = "its end comes too early" if not self._peek() else "something else was expected"
-        return FormatError(self._line(), f"not valid JSON: {found}")
+    def _wrong(self, reason: str) -> FormatError:
+        if not self._peek():
+            reason = "its end comes too early"
+        elif self.text.startswith(("//", "/*", "#"), self.at):
+            reason = "it has no comments; a .json5 may have some"
+        elif self._peek() == "'":
+            reason = 'a text has " around it, not an apostrophe'
+        column = self.at - self.text.rfind("\n", 0, self.at)
+        return FormatError(self._line(), f"not valid JSON: {reason}", column)
 
     def _take(self, character: str) -> bool:
         if self._peek() != character:
@@ -135,20 +141,21 @@ class _Json:
             if self.text.startswith(word, self.at):
                 self.at += len(word)
                 return value
-        raise self._wrong()
+        raise self._wrong("here should be a value")
 
     def _object(self) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
         self._take("{")
         while not self._take("}"):
             if found:
-                self._expect(",")
+                self._comma("}")
             line = self._line()
             if self._peek() != '"':
-                raise self._wrong()
+                raise self._wrong('here should be a key, with " around it')
             key = self._string()
             self._space()
-            self._expect(":")
+            if not self._take(":"):
+                raise self._wrong("a colon is missing after the key")
             found[key] = Entry(self._value(), line, again=key in found)
             self._space()
         return found
@@ -158,22 +165,24 @@ class _Json:
         self._take("[")
         while not self._take("]"):
             if found:
-                self._expect(",")
+                self._comma("]")
             line = self._line()
             found.append(Entry(self._value(), line))
             self._space()
         return found
 
-    def _expect(self, character: str) -> None:
-        if not self._take(character):
-            raise self._wrong()
+    def _comma(self, end: str) -> None:
+        if not self._take(","):
+            raise self._wrong(f"a comma or {end} is missing")
+        if self._peek() == end:
+            raise self._wrong(f"there is a comma too many before {end}")
 
     def _string(self) -> str:
         try:
             text, self.at = _STRING.raw_decode(self.text, self.at)
         except json.JSONDecodeError as error:
             self.at = error.pos
-            raise self._wrong() from None
+            raise self._wrong("a text has no end in its line, or a \\ too many") from None
         return _mend(str(text))
 
 
@@ -202,6 +211,14 @@ def _from_python(
         return Entry(scalar(value), line)
     except ValueError as error:
         raise FormatError(line, str(error)) from None
+
+
+def _toml_fault(said: str) -> FormatError:
+    where = re.fullmatch(r"(.*) \(at line ([0-9]+), column ([0-9]+)\)", said, re.DOTALL)
+    if where is None:
+        return FormatError(None, f"not valid TOML: {said}")
+    reason, line, column = where.groups()
+    return FormatError(int(line), f"not valid TOML: {reason}", int(column))
 
 
 def _toml_scalar(value: object) -> Value:

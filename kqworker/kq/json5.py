@@ -21,6 +21,9 @@ _TOKEN = re.compile(
     re.ASCII,
 )
 
+_WHERE = re.compile(r"<string>:([0-9]+) (.*) at column ([0-9]+)", re.DOTALL)
+_WORDS = {"Unexpected end of input": "its end comes too early"}
+
 
 def parse(text: str) -> object:
     """Return what JSON5 says, as Python has it.
@@ -39,12 +42,25 @@ def parse(text: str) -> object:
     while at < len(text):
         token = _TOKEN.match(text, at)
         if token is None:
-            line = text.count("\n", 0, at) + 1
-            raise FormatError(line, "not valid JSON5: something else was expected")
-        plain.append(" " if token["space"] else token[0])
+            line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+            what = "a text has no end in its line, or a \\ too many"
+            if text[at] not in "'\"":
+                what = "this character cannot stand here"
+            raise FormatError(line, f"not valid JSON5: {what}", column)
+        # What is left stands where it stood.
+        plain.append(re.sub(r"[^\n]", " ", token[0]) if token["space"] else token[0])
         at = token.end()
     try:
         found: object = json5.loads("".join(plain))
     except ValueError as error:
-        raise FormatError(None, f"not valid JSON5: {str(error).partition(chr(10))[0]}") from None
+        raise _fault(str(error)) from None
     return found
+
+
+def _fault(said: str) -> FormatError:
+    where = _WHERE.match(said)
+    if where is None:
+        return FormatError(None, "not valid JSON5: it is empty")
+    line, reason, column = where.groups()
+    reason = _WORDS.get(reason) or f"{reason[0].lower()}{reason[1:]}"
+    return FormatError(int(line), f"not valid JSON5: {reason}", int(column))

@@ -63,11 +63,12 @@ Value: TypeAlias = "bool | str | Number | list[Entry] | dict[str, Entry] | None"
 
 
 class FormatError(ValueError):  # becomes a ConfigError where the file's name is known
-    """The file is not what its extension says; `line` is None where it is not known."""
+    """The file is not what its extension says; where, from 1, is None if it is not known."""
 
-    def __init__(self, line: int | None, text: str) -> None:
+    def __init__(self, line: int | None, text: str, column: int | None = None) -> None:
         super().__init__(text)
         self.line = line
+        self.column = column
 
 
 def fixed(value: float) -> str:

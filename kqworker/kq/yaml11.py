@@ -35,6 +35,20 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WHOLE = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_CHARACTER = "not valid YAML: an escape of no character"
+# PyYAML's words, and ours.
+_NO_COLON = "this line is neither a key with a colon nor a part of the value above it"
+_NO_QUOTE = "the quote that opens here is not closed"
+_PLAIN_WORDS = {
+    "expected ',' or '}'": "a comma or } is missing",
+    "expected ',' or ']'": "a comma or ] is missing",
+    "expected <block end>": "this does not stand as far to the right as what it belongs to",
+    "mapping values are not allowed here": (
+        "a colon cannot stand here: put the text in quotes, or mend the indentation"
+    ),
+    "could not find expected ':'": _NO_COLON,
+    "found unexpected end of stream": _NO_QUOTE,
+    "found character '\\t' that cannot start": "a tab cannot stand here: use spaces",
+}
 _BASE64 = re.compile(r"([a-zA-Z0-9+/]{4})*([a-zA-Z0-9+/]{2}==|[a-zA-Z0-9+/]{3}=)?", re.ASCII)
 _BITS = re.compile(r"0b([-+]?[01]+)")
 _DATE = re.compile(
@@ -59,12 +73,27 @@ def read_yaml(content: bytes) -> Entry:
             raise FormatError(loader.line + 1, _NO_CHARACTER) from None
         return Entry("", None) if node is None else _Conversion().root(node)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        # Quoted is what stands there, which may be a secret.
-        reason = re.sub(r"'[^'<][^']+'", "…", str(error.problem))
-        raise FormatError(mark.line + 1 if mark else None, f"not valid YAML: {reason}") from None
+        raise _fault(error) from None
     except yaml.reader.ReaderError as error:
         raise FormatError(None, f"not valid YAML: {error.reason}") from None
+
+
+def _fault(error: yaml.MarkedYAMLError) -> FormatError:
+    problem, mark = str(error.problem), error.problem_mark or error.context_mark
+    for words, plain in _PLAIN_WORDS.items():
+        if problem.startswith(words):
+            problem = plain
+            break
+    else:
+        # Quoted is what stands there, which may be a secret; a single character is none.
+        problem = re.sub(r"'([^'<][^']+)'", "…", re.sub(r"'([^']|\\.)'", r"\1", problem))
+    if problem in (_NO_COLON, _NO_QUOTE):
+        # The other mark is where PyYAML gave up.
+        mark = error.context_mark or mark
+    elif error.context and "flow" in error.context and error.context_mark:
+        problem += f" (opened in line {error.context_mark.line + 1})"
+    line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+    return FormatError(line, f"not valid YAML: {problem}", column)
 
 
 class _Conversion:

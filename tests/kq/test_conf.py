@@ -97,8 +97,8 @@ def test_an_element_of_a_list_has_its_own_line(tmp_path: Path) -> None:
     [
         ("c.yaml", "- a\n", "c.yaml:1: must be a mapping of fields, such as `Name: orders`"),
         ("c.yaml", "", "c.yaml: must be a mapping of fields, such as `Name: orders`"),
-        ("c.yaml", "a: [\n", "c.yaml:2: not valid YAML: "),
-        ("c.json", "{\n'a'}", "c.json:2: not valid JSON: "),
+        ("c.yaml", "a: [\n", "c.yaml:2:1: not valid YAML: "),
+        ("c.json", "{\n'a'}", "c.json:2:1: not valid JSON: "),
         ("c.toml", "a", "c.toml: not valid TOML: "),
         ("c.ini", "", "c.ini: its extension must be one of .json, .json5, .toml, .yaml, .yml"),
         ("yaml", "", "yaml: its extension must be one of "),

@@ -45,6 +45,51 @@ def test_what_is_not_json_is_refused_with_its_line(content: bytes, line: int) ->
     assert caught.value.line == line
 
 
+@pytest.mark.parametrize(
+    ("content", "column", "told"),
+    [
+        ('{"a": 1 "b": 2}', 9, "a comma or } is missing"),
+        ('{"a": [1 2]}', 10, "a comma or ] is missing"),
+        ('{"a": 1,}', 9, "there is a comma too many before }"),
+        ('{"a": [1,]}', 10, "there is a comma too many before ]"),
+        ("{'a': 1}", 2, 'a text has " around it, not an apostrophe'),
+        ("{a: 1}", 2, 'here should be a key, with " around it'),
+        ('{"a" 1}', 6, "a colon is missing after the key"),
+        ('{"a": x}', 7, "here should be a value"),
+        ('{"a": 1 // b\n}', 9, "it has no comments; a .json5 may have some"),
+        ('{"a": 1, /* b */}', 10, "it has no comments; a .json5 may have some"),
+        ('{"a": 1 # b\n}', 9, "it has no comments; a .json5 may have some"),
+        ('{"a": "\\q"}', 8, "a text has no end in its line, or a \\ too many"),
+        ('{"a": 1', 8, "its end comes too early"),
+    ],
+)
+def test_a_mistake_in_json_is_told_in_plain_words(content: str, column: int, told: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_json(content.encode())
+
+    assert (caught.value.column, str(caught.value)) == (column, f"not valid JSON: {told}")
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column", "told"),
+    [
+        ("{\n  // a: 1\n  /* b\n  */ a: 1,\n  b: 2 c: 3\n}", 5, 8, 'unexpected "c"'),
+        ("{a: 1,\n", 2, 1, "its end comes too early"),
+        ("", None, None, "it is empty"),
+        ("{a: 'b\n'}", 1, 5, "a text has no end in its line, or a \\ too many"),
+        ("{\na: é}", 2, 4, "this character cannot stand here"),
+    ],
+)
+def test_a_mistake_in_json5_is_told_where_it_stands(
+    content: str, line: int | None, column: int | None, told: str
+) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_json5(content.encode())
+
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert str(caught.value) == f"not valid JSON5: {told}"
+
+
 def test_what_is_no_unicode_is_replaced_as_in_go() -> None:
     root = read_json(b'["\xff\xfe", "\\ud800", "\\ud83d\\ude00"]').plain()
 
@@ -127,8 +172,11 @@ def test_what_is_wrong_in_toml_11_too_is_refused(content: str) -> None:
 
 
 def test_a_mistake_below_an_inline_table_keeps_its_line() -> None:
-    with pytest.raises(FormatError, match="at line 4, column"):
+    with pytest.raises(FormatError) as caught:
         read_toml(b"a = {\nb = 1,\n}\nc d")
+
+    assert (caught.value.line, caught.value.column) == (4, 3)
+    assert str(caught.value) == "not valid TOML: Expected '=' after a key in a key/value pair"
 
 
 @pytest.mark.parametrize(

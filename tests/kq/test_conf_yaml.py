@@ -115,6 +115,28 @@ def test_a_merge_of_no_mapping_is_refused() -> None:
         read_yaml(b"v:\n  <<: 3\n")
 
 
+@pytest.mark.parametrize(
+    ("content", "line", "column", "told"),
+    [
+        ("a:\n  {b: 1,\n  c: 2\nd: 3\n", 4, 2, "a comma or } is missing (opened in line 2)"),
+        ("a: [1,\n  2\n", 3, 1, "a comma or ] is missing (opened in line 1)"),
+        ("a: b: c\n", 1, 5, "a colon cannot stand here: put the text in quotes, or mend the"),
+        ("a:\n\tb: 1\n", 2, 1, "a tab cannot stand here: use spaces"),
+        ("a: 1\nb\nc: 2\n", 2, 1, "this line is neither a key with a colon nor a part of"),
+        ("a:\n  - b\n c: 1\n", 3, 2, "this does not stand as far to the right as what it"),
+        ("a: 1\nb: 'x\n", 2, 4, "the quote that opens here is not closed"),
+        ("a: @x\n", 1, 4, "found character @ that cannot start any token"),
+        ("a: *hidden\n", 1, 4, "found undefined alias …"),
+    ],
+)
+def test_a_mistake_is_told_in_plain_words(content: str, line: int, column: int, told: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_yaml(content.encode())
+
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert str(caught.value).startswith(f"not valid YAML: {told}")
+
+
 def test_only_the_first_document_counts() -> None:
     assert value("v: 1\n---\nv: 2\n") == 1
 
