@@ -158,6 +158,22 @@ def plain_function(function: object) -> types.FunctionType | None:
     return function if isinstance(function, types.FunctionType) else None
 
 
+def cannot_be_called(function: object, arguments: int) -> str | None:
+    """Return why a function cannot be called with so many arguments, or None.
+
+    >>> cannot_be_called(lambda a, b: None, 3), cannot_be_called(print, 3)
+    ('too many positional arguments', None)
+    """
+    try:
+        # What is no function, too, is its error.
+        inspect.signature(function).bind(*[None] * arguments)  # type: ignore[arg-type]
+    except TypeError as error:
+        return str(error)
+    except ValueError:
+        return None  # built in, and without a signature: its first call will tell
+    return None
+
+
 def _is_context(hint: object) -> bool:
     members = typing.get_args(hint) if is_union(hint) else (hint,)
     return Context in members

@@ -15,7 +15,9 @@ from kqworker import certificates, values
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
 from kqworker.kq.balancers import Balancer, Hashing, Murmur2Balancer
+from kqworker.kq.option import Option, joined
 from kqworker.kq.security import MECHANISMS, TLS, protocol
+from kqworker.signature import cannot_be_called
 
 T = TypeVar("T")
 
@@ -76,11 +78,11 @@ class PushOptions:
         return {**found, **(self.tls or {}), **(self.sasl or {})}
 
 
-@dataclass(frozen=True, slots=True)
-class PushOption:
+class PushOption(Option[PushOptions]):
     """What a function `with_…` returns; what it was given is checked where a pusher is made."""
 
-    apply: Callable[[PushOptions], PushOptions]
+    __slots__ = ()
+    of = "a pusher"
 
 
 def with_allow_auto_topic_creation() -> PushOption:
@@ -168,6 +170,12 @@ def with_on_delivery(callback: OnDelivery) -> PushOption:
     def apply(options: PushOptions) -> PushOptions:
         if not callable(callback):
             raise ConfigError(f"with_on_delivery(callback={callback!r}): must be a function")
+        why = cannot_be_called(callback, 3)
+        if why is not None:
+            raise ConfigError(
+                f"with_on_delivery(callback={callback!r}): it is called with key, value and "
+                f"delivery: {why}"
+            )
         return replace(options, on_delivery=callback)
 
     return PushOption(apply)
@@ -257,14 +265,7 @@ def combined(options: tuple[PushOption, ...]) -> PushOptions:
     Raises:
         ConfigError: One of them is no option, or was given what it does not take.
     """
-    found = PushOptions()
-    for option in options:
-        if not isinstance(option, PushOption):
-            raise ConfigError(
-                f"{option!r} is not an option of a pusher: give what a function with_… returns"
-            )
-        found = option.apply(found)
-    return found
+    return joined(PushOption, options, PushOptions())
 
 
 def _bounded(function: str, name: str, parse: values.Parse[T], value: object) -> T:

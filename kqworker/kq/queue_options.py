@@ -5,7 +5,6 @@ Decides their bounds. Imports no Kafka. Tested by tests/kq/test_queue_options.py
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -14,6 +13,8 @@ from kqworker import values
 from kqworker.context import Context
 from kqworker.errors import ConfigError
 from kqworker.kq.metrics import Adds
+from kqworker.kq.option import Option, joined
+from kqworker.signature import cannot_be_called
 from kqworker.types import Message
 
 T = TypeVar("T")
@@ -36,11 +37,11 @@ class QueueOptions:
 DEFAULTS: Final = QueueOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class QueueOption:
+class QueueOption(Option[QueueOptions]):
     """What a function `with_…` returns; what it was given is checked where a queue is made."""
 
-    apply: Callable[[QueueOptions], QueueOptions]
+    __slots__ = ()
+    of = "a queue"
 
 
 def with_commit_interval(seconds: float) -> QueueOption:
@@ -126,13 +127,12 @@ def with_error_handler(function: ErrorHandler) -> QueueOption:
     """
 
     def apply(options: QueueOptions) -> QueueOptions:
-        try:
-            inspect.signature(function).bind(None, None, None)
-        except (TypeError, ValueError) as error:
+        why = cannot_be_called(function, 3)
+        if why is not None:
             raise ConfigError(
                 f"with_error_handler({function!r}): it is called with context, message and "
-                f"error: {error}"
-            ) from None
+                f"error: {why}"
+            )
         return replace(options, error_handler=function)
 
     return QueueOption(apply)
@@ -144,14 +144,7 @@ def combined(options: tuple[QueueOption, ...]) -> QueueOptions:
     Raises:
         ConfigError: One of them is no option, or was given what it does not take.
     """
-    found = DEFAULTS
-    for option in options:
-        if not isinstance(option, QueueOption):
-            raise ConfigError(
-                f"{option!r} is not an option of a queue: give what a function with_… returns"
-            )
-        found = option.apply(found)
-    return found
+    return joined(QueueOption, options, DEFAULTS)
 
 
 def _checked(name: str, parse: values.Parse[T], value: object, default: T) -> T:

@@ -24,6 +24,7 @@ from kqworker.kq import (
     with_chunk_size,
     with_compression,
     with_flush_interval,
+    with_max_wait,
     with_on_delivery,
     with_sasl,
     with_sync_push,
@@ -149,6 +150,7 @@ def test_files_of_tls_are_read_with_the_pusher(tmp_path: Path) -> None:
         (with_flush_interval(float("nan")), "with_flush_interval(seconds=nan)"),
         (with_compression("brotli"), "with_compression(compression='brotli'): must be"),
         (with_on_delivery(None), "with_on_delivery(callback=None): must be a function"),
+        (with_on_delivery(lambda d: 0), "it is called with key, value and delivery: too many"),
         (with_buffer(size=1023), "with_buffer(size=1023): must be from 1024"),
         (with_buffer(size=2**41), "with_buffer(size=2199023255552): must be from 1024"),
         (with_buffer(messages=0), "with_buffer(messages=0): must be a whole number"),
@@ -158,6 +160,7 @@ def test_files_of_tls_are_read_with_the_pusher(tmp_path: Path) -> None:
         (with_sasl("PLAIN", "", "x"), "with_sasl(username='')"),
         (with_sasl("PLAIN", "me", ""), "with_sasl(password=…): must be text"),
         (with_sync_push, "is not an option of a pusher"),
+        (with_max_wait(1), "with_max_wait(…) is an option of a queue, not of a pusher"),
         (5, "5 is not an option of a pusher"),
     ],
 )

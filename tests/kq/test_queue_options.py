@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from kqworker import kq
 from kqworker.errors import ConfigError
 from kqworker.kq import (
     Metrics,
@@ -14,6 +16,7 @@ from kqworker.kq import (
     with_error_handler,
     with_max_wait,
     with_metrics,
+    with_on_delivery,
     with_queue_capacity,
     with_sync_push,
 )
@@ -49,6 +52,10 @@ def test_an_error_handler_takes_three_arguments() -> None:
         combined((given,))
 
 
+def test_a_function_without_a_signature_may_be_an_error_handler() -> None:
+    assert combined((with_error_handler(min),)).error_handler is min
+
+
 def test_metrics_are_an_object_and_no_class() -> None:
     given = with_metrics(Metrics)  # type: ignore[arg-type]
 
@@ -63,7 +70,31 @@ def test_metrics_have_a_method_add() -> None:
         combined((given,))
 
 
-@pytest.mark.parametrize("wrong", [3, with_sync_push(), pytest.fail])
+@pytest.mark.parametrize("wrong", [3, with_sync_push, pytest.fail])
 def test_what_is_no_option_of_a_queue_is_refused(wrong: Any) -> None:
-    with pytest.raises(ConfigError, match="is not an option of a queue"):
+    with pytest.raises(ConfigError, match="is not an option of a queue: give what a function"):
         combined((wrong,))
+
+
+def test_an_option_of_a_pusher_is_named_and_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        combined((with_max_wait(1), with_sync_push()))  # type: ignore[arg-type]
+
+    assert str(caught.value) == "with_sync_push(…) is an option of a pusher, not of a queue"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        with_commit_interval(1),
+        with_queue_capacity(1),
+        with_max_wait(1),
+        with_metrics(Metrics("m")),
+        with_error_handler(print),
+        with_sync_push(),
+        with_on_delivery(print),
+    ],
+)
+def test_an_option_is_shown_as_the_function_that_made_it(option: object) -> None:
+    assert re.fullmatch(r"with_\w+\(…\)", repr(option))
+    assert repr(option).removesuffix("(…)") in kq.__all__
