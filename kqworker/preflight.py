@@ -7,6 +7,7 @@ Tested by tests/cli/test_preflight.py and tests/kafka.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from kqworker.values import did_you_mean
 if TYPE_CHECKING:
     from kqworker.app import App
 
+logger = logging.getLogger("kqworker.run")
 
 NO_BROKERS = (
     "no brokers: give --brokers, KQWORKER_BROKERS, `brokers:` in kqworker.yaml, or App(brokers=…)"
@@ -162,12 +164,16 @@ def ask(plan: Plan, settings: Settings, unwanted: Callable[[], bool] = lambda: F
             unwanted.
     """
     timeout = settings.startup_timeout
-    with Admin(plan.admin, unwanted) as kafka:
-        cluster = kafka.cluster(timeout)
-        partitions = require_topics(kafka, plan, timeout)
-        targets: Mapping[TopicPartition, int] = {}
-        if settings.until_caught_up:
-            targets = kafka.behind(plan.group, partitions, settings.offset, timeout)
+    try:
+        with Admin(plan.admin, unwanted) as kafka:
+            cluster = kafka.cluster(timeout)
+            partitions = require_topics(kafka, plan, timeout)
+            targets: Mapping[TopicPartition, int] = {}
+            if settings.until_caught_up:
+                targets = kafka.behind(plan.group, partitions, settings.offset, timeout)
+    except KeyboardInterrupt:
+        logger.warning("stopped before the start: nothing was handled", extra={"event": "stopped"})
+        raise
     return Found(cluster.brokers, partitions, targets)
 
 

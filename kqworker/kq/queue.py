@@ -7,9 +7,11 @@ Tested by tests/kq/test_queue.py and tests/kafka/test_kq.py.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -83,14 +85,16 @@ class Queue:
         self.stop()
 
     def start(self) -> Exit:
-        """Handle messages until `stop`, or in the main thread TERM or INT; then drain.
+        """Handle messages until `stop`, or in the main thread TERM, HUP or INT; then drain.
 
         A drain takes `Shutdown.WaitTime` at most. A second INT stops at once, a third
-        leaves at once. The log is set up as `Log` says, unless the program has done so.
+        leaves at once. Handlers of these signals that the program has set are replaced from
+        the banner on, and are back when this returns. The log is set up as `Log` says; where
+        the program has set up its own, only that of the workers is.
 
         Returns:
-            How it ended: 0, or 4 if the drain was cut short, or INT came before there was
-            something to drain.
+            How it ended: 0, or 4 if the drain was cut short, or one of the signals came
+            before there was something to drain.
 
         Raises:
             RuntimeError: It has been started before.
@@ -116,7 +120,8 @@ class Queue:
         logs.configure(settings.log_level, settings.log_format)
         watch = PlainWatch(fields=settings.log_format == "json")
         try:
-            return run_app(self._app, self._translation, watch, self._stop)
+            with _term_as_interrupt():
+                return run_app(self._app, self._translation, watch, self._stop)
         except KeyboardInterrupt:
             return Exit.ABANDONED
 
@@ -202,6 +207,25 @@ def run_app(
     settings = translation.settings
     reference = AppReference(None, settings.app_dir, module=app.module)
     return run(app, settings, reference=reference, watch=watch, stop=stop)
+
+
+@contextlib.contextmanager
+def _term_as_interrupt() -> Iterator[None]:
+    """Have TERM and HUP end what cannot be drained, the wait for Kafka, as Ctrl-C does.
+
+    They would end the program without a `finally`. A handler of its own stays in force.
+    """
+    taken: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, signal.default_int_handler)
+                taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _warn(text: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 import kqworker.run
 from kqworker import BrokerError, ConfigError
 from kqworker.exits import Exit
+from kqworker.kafka.logs import client_log
 from kqworker.kq import (
     KqConf,
     Queue,
@@ -186,12 +187,60 @@ def test_a_stop_ends_the_wait_for_kafka() -> None:
     asking.join()
 
 
-def test_ctrl_c_ends_the_wait_for_kafka() -> None:
-    asking = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    asking.start()
+class WhenAway(logging.Handler):
+    """Sends this process a signal as soon as a queue has found no broker.
 
-    assert new_queue(conf(), handle).start() is Exit.ABANDONED
-    asking.join()
+    Args:
+        number: The signal.
+        program: What the program does with it.
+    """
+
+    def __init__(self, number: signal.Signals, program: Any) -> None:
+        super().__init__()
+        self._number = number
+        self._program = program
+        # A moment later: not in this handler, which librdkafka has called.
+        self._sending = threading.Timer(0.2, os.kill, [os.getpid(), number])
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == "no broker can be reached":
+            self._sending.start()
+
+    def __enter__(self) -> None:
+        # One of their lines in a while is said only once for all clients.
+        client_log._said.clear()
+        self._before = signal.signal(self._number, self._program)
+        logging.getLogger("kqworker.kafka").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._sending.join()
+        logging.getLogger("kqworker.kafka").removeHandler(self)
+        signal.signal(self._number, self._before)
+
+
+@pytest.mark.parametrize(
+    ("number", "program"),
+    [
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ],
+)
+def test_a_signal_ends_the_wait_for_kafka(
+    number: signal.Signals, program: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with WhenAway(number, program):
+        assert new_queue(conf(), handle).start() is Exit.ABANDONED
+
+        assert signal.getsignal(number) == program
+    assert "stopped before the start: nothing was handled" in caplog.text
+
+
+def test_the_programs_own_handler_of_a_signal_hears_it_while_kafka_is_waited_for() -> None:
+    queue = new_queue(conf(), handle)
+
+    with WhenAway(signal.SIGTERM, lambda *_: queue.stop()):
+        assert queue.start() is Exit.CLEAN
 
 
 def test_a_queue_that_starts_while_its_module_is_imported_is_refused(
