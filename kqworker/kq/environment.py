@@ -14,6 +14,19 @@ _REFERENCE = re.compile(
 )
 
 
+_WHOLE = re.compile(r"\$(?:\{[^}]*\}|[A-Za-z_]\w*)", re.ASCII)
+
+
+def forgotten(text: str) -> str:
+    """Return how to have a variable replaced, for a text that is none but the reference to it.
+
+    >>> forgotten("$N"), forgotten("n")
+    (' (to have the variable there: use_env=True, or --use-env)', '')
+    """
+    hint = " (to have the variable there: use_env=True, or --use-env)"
+    return hint if _WHOLE.fullmatch(text) else ""
+
+
 def expand(content: bytes, environ: Mapping[bytes, bytes]) -> bytes:
     """Replace the references to variables; one that is not set is empty.
 

@@ -17,11 +17,13 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from kqworker.kq import json5
+from kqworker.kq.environment import forgotten
 from kqworker.kq.toml11 import as_toml10
 from kqworker.kq.trees import Entry, FormatError, Number, Value, fixed
 from kqworker.kq.yaml11 import read_yaml
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_VARIABLE = re.compile(r"\$(?:\{\w+\}|\w+)")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 _STRING = json.JSONDecoder()
@@ -116,6 +118,8 @@ class _Json:
             reason = "it has no comments; a .json5 may have some"
         elif self._peek() == "'":
             reason = 'a text has " around it, not an apostrophe'
+        elif variable := _VARIABLE.match(self.text, self.at):
+            reason += forgotten(variable[0])
         column = self.at - self.text.rfind("\n", 0, self.at)
         return FormatError(self._line(), f"not valid JSON: {reason}", column)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from kqworker.kq.durations import parse_duration
+from kqworker.kq.environment import forgotten
 from kqworker.kq.fields import OWN, Field, Kind, Section
 from kqworker.kq.formats import read_json_value
 from kqworker.kq.trees import Entry, Number, Value
@@ -273,12 +274,13 @@ class _Reading:
             raise Refused(self._refusal(each, name, value)) from None
 
     def _refusal(self, each: Field, name: str, value: Value) -> str:
-        hint = ""
+        hint = variable = ""
         if each.kind is Kind.TEXT and not each.options and isinstance(value, bool | Number):
             hint = " (put it in quotes)"
-        elif isinstance(value, str) and each.kind in UNQUOTED:
-            hint = " (without quotes)"
-        return f"{name} must be {allowed(each)}{hint}, not {_shown(each, value)}"
+        elif isinstance(value, str):
+            variable = forgotten(value)
+            hint = " (without quotes)" if each.kind in UNQUOTED and not variable else ""
+        return f"{name} must be {allowed(each)}{hint}, not {_shown(each, value)}{variable}"
 
 
 def _inherited(each: Field, around: tuple[dict[str, Entry], ...]) -> str | None:

@@ -56,6 +56,11 @@ def test_what_is_not_json_is_refused_with_its_line(content: bytes, line: int) ->
         ("{a: 1}", 2, 'here should be a key, with " around it'),
         ('{"a" 1}', 6, "a colon is missing after the key"),
         ('{"a": x}', 7, "here should be a value"),
+        (
+            '{"a": ${N}}',
+            7,
+            "here should be a value (to have the variable there: use_env=True, or --use-env)",
+        ),
         ('{"a": 1 // b\n}', 9, "it has no comments; a .json5 may have some"),
         ('{"a": 1, /* b */}', 10, "it has no comments; a .json5 may have some"),
         ('{"a": 1 # b\n}', 9, "it has no comments; a .json5 may have some"),

@@ -10,6 +10,7 @@ from kqworker.kq.fields import KQ
 from kqworker.kq.formats import read_json
 from kqworker.kq.mapping import Mapped, decode
 
+VARIABLE = " (to have the variable there: use_env=True, or --use-env)"
 GOOD = {"Name": "orders", "Brokers": ["a:1"], "Group": "g", "Topic": "t"}
 
 
@@ -81,6 +82,17 @@ def test_what_fits_is_taken(field: str, given: object, value: object) -> None:
             {"OtlpHeaders": {"a": True}},
             "Telemetry.OtlpHeaders[a] must be text, not ********",
         ),
+        (
+            "Processors",
+            "$N",
+            f"Processors must be a whole number, not '$N'{VARIABLE}",
+        ),
+        (
+            "Offset",
+            "${WHERE}",
+            f"Offset must be first or last, not '${{WHERE}}'{VARIABLE}",
+        ),
+        ("Offset", "$5", "Offset must be first or last, not '$5'"),
         ("Kqworker", 5, "Kqworker must be a mapping of settings, such as `ordering: key`"),
         ("Password", 12345, "Password must be text (put it in quotes), not ********"),
     ],
