@@ -231,6 +231,8 @@ class _Reading:
             raise Refused(self._refusal(each, name, value))
         found: list[str | None] = []
         for index, item in enumerate(items):
+            if not quoted:
+                self.mapped.lines[f"{name}[{index}]"] = item.line
             match item.value:
                 case str(text) | Number(text):
                     found.append(text)

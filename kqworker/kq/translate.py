@@ -15,6 +15,7 @@ from kqworker import values
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kq.conf import KqConf
+from kqworker.kq.environment import forgotten
 from kqworker.kq.properties import reserved
 from kqworker.kq.queue_options import DEFAULTS, QueueOptions
 from kqworker.kq.sections import ShutdownConf
@@ -172,9 +173,7 @@ class _Translator:
 
     def _plain_fields(self) -> None:
         conf = self.conf
-        self._set(
-            "brokers", self._field("Brokers", values.addresses, conf.brokers or ""), "Brokers"
-        )
+        self._brokers()
         self._set("group", self._field("Group", values.text, conf.group), "Group")
         offset = self._field("Offset", values.one_of(*OFFSETS), conf.offset)
         self._set("offset", OFFSETS.get(offset or "last"), "Offset")
@@ -184,6 +183,22 @@ class _Translator:
         # As go-zero: nothing, and less than nothing, is the default.
         shutdown = conf.shutdown if conf.shutdown.wait_time > 0 else ShutdownConf()
         self._set("shutdown_timeout", shutdown.wait_time, "Shutdown.WaitTime")
+
+    def _brokers(self) -> None:
+        conf, wrong = self.conf, len(self.wrong)
+        if not conf.brokers:
+            text = "Brokers is empty: give the addresses of Kafka, each host:port"
+            self.wrong.append(f"{conf.origin('Brokers')}: {text}")
+        for index, address in enumerate(conf.brokers):
+            try:
+                values.addresses(address)
+            except ValueError:
+                name = f"Brokers[{index}]"
+                origin = conf.origin(name if name in conf.origins else "Brokers")
+                text = f"{name} must be host:port, such as kafka:9092, not {address!r}"
+                self.wrong.append(f"{origin}: {text}{forgotten(address)}")
+        if len(self.wrong) == wrong:
+            self._set("brokers", conf.brokers, "Brokers")
 
     def _consumers(self, conns: int) -> None:
         conf = self.conf

@@ -11,6 +11,7 @@ from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kafka.properties import consumer_properties
 from kqworker.kq import KqConf, load
+from kqworker.kq.environment import forgotten
 from kqworker.kq.queue_options import QueueOptions
 from kqworker.kq.sections import LogConf, ShutdownConf
 from kqworker.kq.translate import Translation, translate
@@ -274,7 +275,7 @@ def test_warnings_are_told_in_the_order_of_their_lines_and_those_without_one_las
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"brokers": []}, "Brokers must be host:port"),
+        ({"brokers": []}, "Brokers is empty: give the addresses of Kafka, each host:port"),
         ({"group": ""}, "Group must be text, not empty"),
         ({"topic": "no good"}, "Topic: "),
         ({"offset": "newest"}, "Offset must be first or last, not 'newest'"),
@@ -283,6 +284,34 @@ def test_warnings_are_told_in_the_order_of_their_lines_and_those_without_one_las
 def test_a_field_that_cannot_be_served_is_named_as_in_the_file(fields: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         translate(conf(**fields))
+
+
+def test_each_wrong_broker_is_named_where_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "Name: queue\nGroup: g\nTopic: t\nBrokers:\n"
+        "  - localhost 9092\n  - kafka:9092\n  - kafka:99999\n  - ${KAFKA}\n"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        translate(load(file))
+
+    form = "must be host:port, such as kafka:9092, not"
+    assert str(caught.value).splitlines() == [
+        f"{file}:5: Brokers[0] {form} 'localhost 9092'",
+        f"{file}:7: Brokers[2] {form} 'kafka:99999'",
+        f"{file}:8: Brokers[3] {form} '${{KAFKA}}'{forgotten('$KAFKA')}",
+    ]
+
+
+def test_a_broker_of_a_list_in_a_text_or_by_hand_has_the_origin_of_all(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("Name: queue\nGroup: g\nTopic: t\nBrokers: '[\"a b\"]'\n")
+
+    with pytest.raises(ConfigError, match=r"c\.yaml:4: Brokers\[0\] must be host:port"):
+        translate(load(file))
+    with pytest.raises(ConfigError, match=r"KqConf\(\.\.\.\): Brokers\[1\] must be host:port"):
+        translate(conf(brokers=["a", "b c"]))
 
 
 # -- TLS and the login
