@@ -25,6 +25,7 @@ _SECRET = re.compile(
     r"|jaas|key[._]pem|ssl[._]key$",
     re.IGNORECASE,
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
@@ -47,8 +48,17 @@ def is_secret(name: str) -> bool:
 
 
 def text(value: object) -> str:
-    """Take text that is not empty."""
+    r"""Take text that is not empty, and has no control characters: C code ends at a NUL.
+
+    >>> text(" a b ")
+    'a b'
+    >>> text("a\0b")
+    Traceback (most recent call last):
+    ValueError: text without control characters
+    """
     if isinstance(value, str) and value.strip():
+        if _CONTROL.search(value.strip()):
+            raise ValueError("text without control characters")
         return value.strip()
     quotes = isinstance(value, bool | int | float)
     raise ValueError("text (put it in quotes)" if quotes else "text, not empty")

@@ -73,6 +73,7 @@ _ADMIN = {"log.connection.close": "true"}
 
 _QUOTED = re.compile(r"[\"`]([\w.]+)[\"`]")
 _FILE_FAILED = re.compile(r"^(ssl\.[\w.]+\.location) failed: (.*)", re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNKNOWN = re.compile(r'No such configuration property: "([^"]*)"')
 
 
@@ -180,12 +181,27 @@ def _checked(
     named = {ALIASES.get(name, name) for name in extra}
     kept = {n: value for n, value in defaults.items() if ALIASES.get(n, n) not in named}
     properties = {**kept, **extra, **own}
+    for name, value in properties.items():
+        _refuse_unsayable(name, value)
     try:
         # Without brokers it connects to nothing.
         client({**properties, "bootstrap.servers": ""}, logger=_Unheard())
     except KafkaException as error:
         raise ConfigError(_explained(error.args[0].str(), extra)) from None
     return properties
+
+
+def _refuse_unsayable(name: str, value: str) -> None:
+    """Refuse what C code would cut off, or confluent_kafka crash at."""
+    for text in (name, value):
+        if "\0" in text:
+            why = "it would end at its NUL character"
+        elif _SURROGATE.search(text):
+            why = "it is not text that UTF-8 has a form for"
+        else:
+            continue
+        shown = "what it is" if is_secret(name) else repr(value)
+        raise ConfigError(f"Kafka property {name!r} cannot be {shown}: {why}")
 
 
 def _explained(reason: str, extra: Mapping[str, str]) -> str:

@@ -154,6 +154,8 @@ def load(
         content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {shown}: {error.strerror}") from None
+    except ValueError as error:  # a NUL in its name
+        raise ConfigError(f"cannot read {shown!r}: {error}") from None
     # As Go's path.Ext: a file may be called no more than ".yaml".
     _, dot, extension = os.path.basename(shown).rpartition(".")  # noqa: PTH119
     reader = READERS.get(f".{extension.lower()}" if dot else "")

@@ -227,6 +227,29 @@ def test_an_error_never_shows_a_secret() -> None:
     assert "hidden" not in str(raised.value)
 
 
+@EVERY
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("client.id", "a\0b", r"cannot be 'a\\x00b': it would end at its NUL character"),
+        ("client.id\0b", "a", "cannot be 'a': it would end at its NUL"),
+        ("sasl.password", "hid\0den", "'sasl.password' cannot be what it is: it would end at"),
+        ("client.id", "a\ud800", "it is not text that UTF-8 has a form for"),
+        ("\ud800", "a", "it is not text that UTF-8 has a form for"),
+    ],
+)
+def test_what_c_code_would_cut_or_crash_at_is_refused(
+    compose: Compose, name: str, value: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        compose({name: value})
+
+
+def test_a_group_that_would_be_another_s_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'group\.id' cannot be 'g\\x00two'"):
+        consumer_properties(BROKERS, "g\0two")
+
+
 @pytest.mark.parametrize("name", sorted(names.CONSUMER | names.PRODUCER | names.EVERY_CLIENT))
 def test_librdkafka_knows_every_name_of_the_table(name: str) -> None:
     try:

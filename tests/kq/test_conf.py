@@ -127,6 +127,8 @@ def test_a_file_that_is_nested_without_end_is_refused(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*none\.yaml: No such file"):
         load(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"cannot read 'a\\x00b.yaml': embedded null"):
+        load("a\0b.yaml")
 
 
 def test_json5_names_the_extra_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

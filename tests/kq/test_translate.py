@@ -277,6 +277,7 @@ def test_warnings_are_told_in_the_order_of_their_lines_and_those_without_one_las
     [
         ({"brokers": []}, "Brokers is empty: give the addresses of Kafka, each host:port"),
         ({"group": ""}, "Group must be text, not empty"),
+        ({"group": "g\0two"}, "Group must be text without control characters"),
         ({"topic": "no good"}, "Topic: "),
         ({"offset": "newest"}, "Offset must be first or last, not 'newest'"),
     ],

@@ -44,6 +44,8 @@ def test_a_good_value_is_taken(parse: values.Parse[object], value: object, resul
     [
         (values.text, "  ", "text, not empty"),
         (values.text, 5, "text (put it in quotes)"),
+        (values.text, "g\0two", "text without control characters"),
+        (values.text, "g\ntwo", "text without control characters"),
         (values.flag, "maybe", "true or false"),
         (values.flag, 1.5, "true or false"),
         (values.whole(1), 0, "a whole number of at least 1"),
