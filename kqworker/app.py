@@ -7,7 +7,6 @@ Imports neither Kafka nor processes: the one way up is `push`, which opens its s
 
 from __future__ import annotations
 
-import atexit
 import inspect
 import logging
 import os
@@ -37,6 +36,10 @@ class PushSink(Protocol):
 
     def send(self, output: Output) -> Delivery:
         """Produce a record; never wait for its delivery."""
+        ...
+
+    def begin_close(self, timeout: float) -> None:
+        """Let the time begin that a close has, in seconds; do not wait."""
         ...
 
     def close(self, timeout: float) -> bool:
@@ -247,6 +250,7 @@ class _Outlet:
         self._lock = threading.Lock()
         self._sink: PushSink | None = None
         self._pid = 0
+        forks.renew(self)
 
     def __reduce__(self) -> tuple[type[_Outlet], tuple[()]]:
         # A connection stays in its process.
@@ -254,6 +258,10 @@ class _Outlet:
 
     def open(self, app: App) -> PushSink:
         with self._lock:
+            if self._sink is not None and self._pid == os.getpid():
+                return self._sink
+        # In this order: what a fork waits for comes first.
+        with forks.connecting(), self._lock:
             if self._sink is not None and self._pid != os.getpid():
                 forks.leave(self._sink)
                 self._sink = None
@@ -263,19 +271,33 @@ class _Outlet:
 
                 self._sink = open_app_sink(app)
                 self._pid = os.getpid()
-                forks.at_exit(self.close, 10.0)
+                forks.at_exit(self)
             return self._sink
 
     def close(self, timeout: float) -> bool:
         with self._lock:
             if self._sink is None or self._pid != os.getpid():
                 return True
-            sink, self._sink = self._sink, None
-            atexit.unregister(self.close)
-            delivered = sink.close(timeout)
+            # Interrupted, what is under way stays ours: the exit goes on with it.
+            delivered = self._sink.close(timeout)
+            self._sink = None
+            forks.ended(self)
         if not delivered:
             _logger.error("pushes were not delivered within %g s", timeout)
         return delivered
+
+    # Told by forks
+
+    def begin_end(self, timeout: float) -> None:
+        sink = self._sink
+        if sink is not None and self._pid == os.getpid():
+            sink.begin_close(timeout)
+
+    def end(self, timeout: float) -> None:
+        self.close(timeout)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
 
 
 def _checked(name: str, parse: values.Parse[R], value: object) -> R:

@@ -6,10 +6,21 @@ Knows nothing of Kafka. Tested by tests/app/test_delivery.py.
 
 from __future__ import annotations
 
+import os
 import threading
 
 # One for all deliveries: a lock and a condition each would cost more than the push.
 _changed = threading.Condition()
+
+
+def _after_fork() -> None:
+    # A thread of the parent may have held it.
+    global _changed
+    _changed = threading.Condition()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Delivery:
@@ -47,19 +58,22 @@ class Delivery:
             BrokerError: It cannot be delivered.
         """
         if not self.done:
-            with _changed:
-                if not _changed.wait_for(lambda: self.done, timeout):
+            changed = _changed
+            with changed:
+                if not changed.wait_for(lambda: self.done, timeout):
                     raise TimeoutError(f"the record was not delivered within {timeout:g} s")
         if self._error is not None:
             raise self._error
         return self
 
     def _resolve(self, partition: int | None, offset: int | None) -> None:
-        with _changed:
+        changed = _changed
+        with changed:
             self.partition, self.offset, self.done = partition, offset, True
-            _changed.notify_all()
+            changed.notify_all()
 
     def _fail(self, error: BaseException) -> None:
-        with _changed:
+        changed = _changed
+        with changed:
             self._error, self.done = error, True
-            _changed.notify_all()
+            changed.notify_all()

@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
+from kqworker import forks
+
 # One line of a kind in this many seconds.
 INTERVAL = 30.0
 # Kinds that are remembered; beyond them the oldest is said again.
@@ -42,6 +44,7 @@ class ClientLog:
         self._logger = logger
         self._clock = clock
         self._lock = threading.Lock()
+        forks.renew(self)
         # By kind, the oldest first: when it was last said, and how often not since.
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
@@ -61,6 +64,10 @@ class ClientLog:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             # "2/2 brokers are down"; which ones, and why, are lines of their own.
             self.say(logging.WARNING, "DOWN", "", "no broker can be reached")
+
+    def after_fork(self) -> None:
+        """Make the lock anew, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
 
     def say(self, level: int, facility: str, client: str, text: str) -> None:
         """Log a line, unless one of its kind was logged a moment ago, by whichever client.

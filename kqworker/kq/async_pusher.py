@@ -162,6 +162,7 @@ class AsyncPusher:
             BrokerError: Messages were not delivered; the text says how many are left.
             HandlerError: The callback of `with_on_delivery` raised, or still runs when the
                 time is over.
+            TypeError, ValueError: The timeout is no number of seconds; nothing is changed.
         """
         await asyncio.to_thread(self._outbox.close, timeout)
 

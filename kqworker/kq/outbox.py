@@ -8,8 +8,8 @@ tests/kq/test_async_pusher.py and tests/kafka/test_kq_pusher.py.
 
 from __future__ import annotations
 
-import atexit
 import logging
+import math
 import os
 import threading
 import time
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("kqworker.kq")
 
 CLOSE_TIMEOUT = 30.0
-# At the interpreter's exit nobody waits for longer.
-EXIT_TIMEOUT = 10.0
 HURRIED_TIMEOUT = 1.0
 
 
@@ -68,6 +66,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._producer: PushProducer | None = None
         self._closed = False
+        forks.renew(self)
 
     def __str__(self) -> str:
         return f"to {self.topic!r} at {','.join(self._addrs)}"
@@ -106,8 +105,10 @@ class Outbox:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError: As `Pusher.push`.
         """
-        producer = self._opened() or self._open()
-        producer.complain()
+        producer = self._opened()
+        if producer is None:
+            producer = self._open()
+        self._ready(producer)
         delivery = producer.push(output, self._options.buffer_timeout)
         if delivery is None:
             raise BrokerError(
@@ -127,50 +128,74 @@ class Outbox:
         producer = self._opened()
         if producer is None or producer.counts:
             return None
-        producer.complain()
+        self._ready(producer)
         return producer.push(output, 0.0)
 
     def close(self, timeout: float) -> None:
         """Deliver everything, and end the connections; see `Pusher.close`."""
+        if not isinstance(timeout, (int, float)):
+            raise TypeError(f"close(timeout={timeout!r}): must be a number of seconds")
+        if not (math.isfinite(timeout) and 0 <= timeout <= threading.TIMEOUT_MAX / 2):
+            raise ValueError(f"close(timeout={timeout!r}): must be seconds, at least 0")
         opened = self._opened()
         if opened is not None and opened.in_callback():
             raise RuntimeError("a delivery callback cannot close its pusher")
         with self._lock:
             self._closed = True
-            producer, self._producer = self._producer, None
-            atexit.unregister(self._at_exit)
-        if producer is not None and producer.pid == os.getpid():
+            producer = self._opened()
+        if producer is None:
+            return
+        # Interrupted, what is under way stays ours: the next close, or the exit, goes on.
+        try:
             producer.close(timeout)
+        except KQWorkerError:
+            self._forget(producer)
+            raise
+        self._forget(producer)
 
     def close_after(self, error: BaseException | None) -> None:
         """Close at the end of a `with` block.
 
         Args:
             error: What has ended the block. Ctrl-C and a cancellation are answered soon, and
-                not when Kafka has come back.
+                not when Kafka has come back; SystemExit may take as long as an exit.
 
         Raises:
             BrokerError, HandlerError: As `Pusher.close`, unless the block raised: then it is
                 a note at the block's own error.
         """
         hurried = error is not None and not isinstance(error, Exception)
+        timeout = HURRIED_TIMEOUT if hurried else CLOSE_TIMEOUT
         try:
-            self.close(HURRIED_TIMEOUT if hurried else CLOSE_TIMEOUT)
+            self.close(forks.EXIT_TIMEOUT if isinstance(error, SystemExit) else timeout)
         except KQWorkerError as failure:
             if error is None:
                 raise
             # What ended the block is not hidden by what became of its messages.
             error.add_note(str(failure))
+            if hurried:
+                # Nobody prints these with their notes, or not all of them.
+                _logger.error("%s", failure)
 
     def _opened(self) -> PushProducer | None:
         """Return the producer of this process, if there is one already."""
         producer = self._producer
         return producer if producer is not None and producer.pid == os.getpid() else None
 
-    def _open(self) -> PushProducer:
-        from kqworker.kq.pushing import PushProducer, closed
+    def _ready(self, producer: PushProducer) -> None:
+        """Raise why nothing can be pushed."""
+        # A callback is told why it cannot push, even if a close goes on.
+        if self._closed and not producer.in_callback():
+            from kqworker.kq.pushing import closed
 
-        with self._lock:
+            raise closed(self.topic)
+        producer.complain()
+
+    def _open(self) -> PushProducer:
+        # In this order: what a fork waits for comes first.
+        with forks.connecting(), self._lock:
+            from kqworker.kq.pushing import PushProducer, closed
+
             if self._closed:
                 raise closed(self.topic)
             if self._producer is not None and self._producer.pid != os.getpid():
@@ -178,15 +203,35 @@ class Outbox:
                 self._producer = None
             if self._producer is None:
                 self._producer = PushProducer(self._addrs, self.topic, self._options, self.waits)
-                forks.at_exit(self._at_exit)
+                forks.at_exit(self)
             return self._producer
 
-    def _at_exit(self) -> None:
+    def _forget(self, producer: PushProducer) -> None:
+        with self._lock:
+            if self._producer is producer:
+                self._producer = None
+                forks.ended(self)
+
+    # Told by forks
+
+    def begin_end(self, timeout: float) -> None:
+        """Begin to deliver everything, as the process ends."""
+        producer = self._opened()
+        self._closed = True
+        if producer is not None:
+            producer.begin_close(timeout)
+
+    def end(self, timeout: float) -> None:
+        """Deliver everything, as the process ends."""
         try:
-            self.close(EXIT_TIMEOUT)
+            self.close(timeout)
         except KQWorkerError as error:
             # Nobody is left whom an exception could reach.
             _logger.error("%s", error)
+
+    def after_fork(self) -> None:
+        """Make the lock anew, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
 
 
 def _bytes(what: str, given: str | bytes) -> bytes:

@@ -104,17 +104,20 @@ class Pusher:
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Deliver everything that was pushed, and end the connections.
 
-        A second time it does nothing. When the process ends it is called by itself, with
-        10 s; what it cannot deliver is then only logged.
+        A second time it does nothing, unless the first was interrupted, as by Ctrl-C: then it
+        goes on. When the process ends it is called by itself, with 10 s for all pushers
+        together; what cannot be delivered is then only logged.
 
         Args:
-            timeout: Seconds, at least 0. What is not delivered by then has failed.
+            timeout: Seconds, at least 0. What is not delivered by then has failed. Of several
+                threads that close, the first to run out of time ends the wait for all.
 
         Raises:
             BrokerError: Messages were not delivered; the text says how many are left.
             HandlerError: The callback of `with_on_delivery` raised, or still runs when the
                 time is over.
             RuntimeError: This is a delivery callback.
+            TypeError, ValueError: The timeout is no number of seconds; nothing is changed.
         """
         self._outbox.close(timeout)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kqworker import forks
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError, HandlerError, KQWorkerError
 from kqworker.kq.balancers import Counting
@@ -107,6 +108,10 @@ class PushProducer:
         self._lock = threading.Lock()
         self._untold: dict[PushDelivery, BaseException] = {}
         self._raised: BaseException | None = None
+        # What everybody is told who closes at the same time.
+        self._judging = threading.Lock()
+        self._judged = False
+        self._verdict: KQWorkerError | None = None
         self._deadline: float | None = None
         self._left = 0
         self._under_way = 0
@@ -117,6 +122,7 @@ class PushProducer:
         self._choose = balancer.chooser() if isinstance(balancer, Counting) else None
         self._partitions = 0
         self._count_at = 0.0
+        forks.renew(self)
 
     @property
     def counts(self) -> bool:
@@ -135,10 +141,8 @@ class PushProducer:
 
         Raises:
             BrokerError: Kafka does not tell how many partitions there are.
-            RuntimeError: The pusher is closed, or this is a delivery callback.
+            RuntimeError: The pusher is closed.
         """
-        if self.in_callback():
-            raise RuntimeError("a delivery callback cannot push: it holds up what is under way")
         if self._choose is not None:
             size = len(output.key or b"") + len(output.value or b"")
             output = replace(output, partition=self._chosen(self._choose, size))
@@ -157,34 +161,70 @@ class PushProducer:
         return getattr(self._calling, "now", False)
 
     def complain(self) -> None:
-        """Raise what nobody has been told of yet, once.
+        """Raise what nobody has been told of yet, once, or why this caller cannot push.
 
         Raises:
             BrokerError: Messages were not delivered, and nobody waited for them.
             HandlerError: The delivery callback raised.
+            RuntimeError: This is a delivery callback.
         """
+        if self.in_callback():
+            raise RuntimeError("a delivery callback cannot push: it holds up what is under way")
         if not self._untold and self._raised is None:
             return
         self._complain("nothing was pushed now: ")
 
+    def begin_close(self, timeout: float) -> None:
+        """Take nothing more, and let the time begin that a close has; do not wait.
+
+        Args:
+            timeout: Seconds, at least 0; where it was begun before, the earlier end holds.
+        """
+        self._bound(timeout)
+        self._sink.begin_close(timeout)
+
     def close(self, timeout: float) -> None:
         """Deliver everything, and end the connections.
 
+        Interrupted, it may be called again; several threads that call it are told the same.
+
         Args:
-            timeout: Seconds, at least 0.
+            timeout: Seconds, at least 0; the earliest end of several holds.
 
         Raises:
             BrokerError: Something was not delivered in time, or had failed before.
             HandlerError: The delivery callback raised, or still runs.
         """
-        self._deadline = time.monotonic() + timeout
+        self._bound(timeout)
         answered = self._sink.close(timeout)
+        with self._judging:
+            if not self._judged:
+                try:
+                    self._judge(answered, timeout)
+                except KQWorkerError as verdict:
+                    self._verdict = verdict
+                self._judged = True
+        if self._verdict is not None:
+            raise self._verdict
+
+    def after_fork(self) -> None:
+        """Make the lock anew that a child takes who looks at a delivery of its parent's."""
+        self._lock = threading.Lock()
+
+    def _bound(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+
+    def _judge(self, answered: bool, timeout: float) -> None:
         with self._lock:
             stuck = not answered and self._callbacks > 0
             unknown = self._under_way
         late = f", {self._left} of them still under way after {timeout:g} s" if self._left else ""
         if not stuck:
             self._complain(late=late)
+            if self._sink.fatal is not None:
+                raise self._sink.fatal
             return
         text = (
             f"the delivery callback of the pusher to {self._topic!r} still runs after {timeout:g} s"

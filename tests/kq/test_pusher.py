@@ -225,6 +225,51 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert values == {b"before", b"child", b"parent"}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_pushes_whatever_another_thread_did_at_the_fork(
+    broker: DevBroker, topic: str
+) -> None:
+    program = f"""
+import os, sys, threading
+from kqworker import delivery
+from kqworker.kq import Pusher, with_sync_push
+pusher = Pusher({broker.address!r}, {topic!r}, with_sync_push())
+pushing = threading.Thread(target=pusher.push, args=("parent",))
+pushing.start()  # it connects, which a fork waits for
+child = os.fork()
+if child == 0:
+    pusher.push("child")
+    pusher.close()
+    os._exit(0)
+pushing.join()
+held, going_on = threading.Event(), threading.Event()
+def hold():
+    from kqworker.kafka.logs import client_log
+    mine = pusher._outbox
+    with mine._lock, mine._producer._lock, delivery._changed, client_log._lock:
+        held.set()
+        going_on.wait()
+holding = threading.Thread(target=hold)
+holding.start()
+held.wait()
+second = os.fork()
+if second == 0:
+    pusher.push("second")
+    pusher.close()
+    os._exit(0)
+codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (child, second)]
+going_on.set()
+holding.join()
+pusher.close()
+sys.exit(any(codes))
+"""
+    done = ended(program)
+
+    assert done.returncode == 0, done.stderr
+    values = {message.value() for message in stored(broker, topic, 3)}
+    assert values == {b"parent", b"child", b"second"}
+
+
 def test_a_callback_that_does_not_return_bounds_neither_close_nor_exit(
     broker: DevBroker, topic: str
 ) -> None:
@@ -273,6 +318,76 @@ def test_what_is_not_closed_is_delivered_when_a_child_ends(
     assert child.exitcode == 0
     assert [message.value() for message in stored(broker, topic, 1)] == [b"1"]
     child.close()
+
+
+PROGRAM = """
+import os, signal
+from kqworker import forks
+from kqworker.kq import Pusher, with_flush_interval
+def interrupt_in(seconds):
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+"""
+
+
+def test_the_exit_goes_on_with_a_close_that_was_interrupted(broker: DevBroker, topic: str) -> None:
+    program = f"""{PROGRAM}
+pusher = Pusher({broker.address!r}, {topic!r})
+pusher.push("1").wait()
+os.kill({broker.pid}, signal.SIGSTOP)
+pusher.push("2")
+interrupt_in(0.3)
+try:
+    pusher.close()
+except KeyboardInterrupt:
+    print("interrupted")
+os.kill({broker.pid}, signal.SIGCONT)
+"""
+    done = ended(program)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+    found = {message.value() for message in stored(broker, topic, 2)}
+    assert found == {b"1", b"2"}
+
+
+def test_the_exit_has_one_deadline_for_all_pushers(broker: DevBroker, topic: str) -> None:
+    program = f"""{PROGRAM}
+forks.EXIT_TIMEOUT = 2.0
+pushers = [Pusher("127.0.0.1:1", f"lost-{{number}}") for number in range(4)]
+pushers.append(Pusher({broker.address!r}, {topic!r}, with_flush_interval(600)))
+for pusher in pushers:
+    pusher.push("1")
+"""
+    began = time.monotonic()
+    done = ended(program)
+
+    assert time.monotonic() - began < 7
+    assert done.returncode == 0
+    for number in range(4):
+        assert f"1 message to topic 'lost-{number}' could not be delivered" in done.stderr
+    assert [message.value() for message in stored(broker, topic, 1)] == [b"1"]
+
+
+def test_ctrl_c_at_the_exit_ends_the_wait_and_tells_what_is_lost() -> None:
+    program = f"""{PROGRAM}
+pushers = [Pusher("127.0.0.1:1", f"lost-{{number}}") for number in range(2)]
+for pusher in pushers:
+    pusher.push("1")
+interrupt_in(0.5)
+"""
+    began = time.monotonic()
+    done = ended(program)
+
+    assert time.monotonic() - began < 8
+    for number in range(2):
+        assert f"1 message to topic 'lost-{number}' could not be delivered" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def ended(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_what_is_not_closed_is_delivered_at_the_exit(broker: DevBroker, topic: str) -> None:

@@ -31,6 +31,7 @@ class Sink:
         self.full = False
         self.closed = False
         self.answered = True
+        self.fatal: BrokerError | None = None
         self.counts: list[int | BrokerError] = []
         # Of what may block: whether in the main thread, and for how long at most.
         self.calls: list[tuple[bool, float]] = []
@@ -52,6 +53,10 @@ class Sink:
         if isinstance(count, BrokerError):
             raise count
         return count
+
+    def begin_close(self, timeout: float) -> None:
+        self.calls.append((threading.current_thread() is threading.main_thread(), timeout))
+        self.closed = True
 
     def close(self, timeout: float) -> bool:
         self.closed = True
@@ -296,6 +301,97 @@ def test_a_callback_neither_pushes_nor_closes(sink: Sink) -> None:
     assert len(refused) == 2
     pusher.push("3")
     pusher.close()
+
+
+def test_a_callback_is_told_why_it_cannot_push_also_while_a_close_goes_on(sink: Sink) -> None:
+    def callback(*_: Any) -> None:
+        with pytest.raises(RuntimeError, match="a delivery callback cannot push"):
+            pusher.push("2")
+
+    pusher = Pusher("a", "t", with_on_delivery(callback))
+    pusher.push("1")
+    sink.at_close = lambda: sink.deliveries[0]._resolve(0, 0)
+    pusher.close()
+
+
+def test_a_close_that_was_interrupted_goes_on_with_the_next(sink: Sink) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    pusher = Pusher("a", "t")
+    pusher.push("1")
+    sink.at_close = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        pusher.close()
+    with pytest.raises(RuntimeError, match="the pusher to topic 't' is closed"):
+        pusher.push("2")
+    sink.at_close = lambda: fail(sink.deliveries[0], "purged")
+
+    with pytest.raises(BrokerError, match=r"1 message .* the first: purged"):
+        pusher.close()
+    pusher.close()
+
+
+def test_all_who_close_at_one_time_are_told_the_same(sink: Sink) -> None:
+    first_waits, going_on = threading.Event(), threading.Event()
+
+    def at_close() -> None:
+        if not first_waits.is_set():
+            first_waits.set()
+            going_on.wait(TIMEOUT)
+        elif not sink.deliveries[0].done:
+            fail(sink.deliveries[0], "purged")
+
+    pusher = Pusher("a", "t")
+    pusher.push("1")
+    sink.at_close = at_close
+    told: list[str] = []
+
+    def close() -> None:
+        with pytest.raises(BrokerError) as raised:
+            pusher.close()
+        told.append(str(raised.value))
+
+    other = threading.Thread(target=close)
+    other.start()
+    assert first_waits.wait(TIMEOUT)
+    close()
+    going_on.set()
+    other.join()
+
+    assert ["purged" in text for text in told] == [True, True]
+
+
+def test_a_close_after_the_sink_has_failed_raises(sink: Sink) -> None:
+    pusher = Pusher("a", "t")
+    pusher.push("1")
+    sink.fatal = BrokerError("the thread has failed")
+
+    with pytest.raises(BrokerError, match="the thread has failed"):
+        pusher.close()
+
+
+@pytest.mark.parametrize("timeout", ["3", None, -1, float("nan"), float("inf"), 1e300])
+def test_a_timeout_that_is_none_changes_nothing(sink: Sink, timeout: Any) -> None:
+    pusher = Pusher("a", "t")
+    pusher.push("1")
+    with pytest.raises((TypeError, ValueError), match=r"^close\(timeout="):
+        pusher.close(timeout)
+    pusher.push("2")
+    assert not sink.closed
+    pusher.close()
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit()])
+def test_what_ends_a_block_in_silence_does_not_silence_a_loss(
+    sink: Sink, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(type(error)), Pusher("a", "t") as pusher:
+        pusher.push("x")
+        fail(sink.deliveries[0], "disk full")
+        raise error
+
+    assert "disk full" in caplog.text
 
 
 def test_a_close_tells_of_a_callback_that_still_runs(sink: Sink) -> None:
