@@ -57,6 +57,7 @@ class Crew:
         self._turn = 0
         self._ready_once = False
         self._closing = False
+        self.cut_off = False  # at the end, a message was ended that is no fault of its own
         self.pool = Pool(size)
 
     # -- time
@@ -300,6 +301,7 @@ class Crew:
             note = c.Note.TIME_LIMIT if event.cause is e.Cause.KILLED else c.Note.WORKER_DIED
             if charge is None and self._closing:
                 note = c.Note.ABANDONED
+                self.cut_off = True
             self._report(note, flight, index, event)
         begun = index + 1 if crashed is not None or told else index
         flight.unbegun.update(i for i in range(begun, count) if i not in flight.outcomes)

@@ -131,6 +131,8 @@ class Supervisor:
             case e.WorkerDied():
                 self._doomed(self._crew.died(event, now), now)
                 self._next_commit = now  # attempts survive a restart by the commit
+                if self._crew.cut_off:
+                    self._ending.abandoned("what ran when all workers were ended")
             case e.Observed():
                 self._crew.observed(event, now)
             case e.Replace():

@@ -82,3 +82,15 @@ def test_a_worker_that_outlasts_its_kill_does_not_hold_up_the_end() -> None:
     assert left(commands) == [(0, "WorkerDied")]
     assert the(commands, c.Stopped).end is c.End.ABANDONED
     assert supervisor.core.deadline() is None
+
+
+def test_what_ran_when_all_workers_died_of_one_cause_makes_an_end_unclean() -> None:
+    supervisor = running()
+    supervisor.fetch(0)
+    task = supervisor.seen_task()
+    supervisor.stop(grace=60.0)
+
+    commands = supervisor.die(1, task, cause=e.Cause.STOPPED)
+
+    assert left(commands) == [(0, "WorkerDied")]
+    assert the(commands, c.Stopped).end is c.End.ABANDONED

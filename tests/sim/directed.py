@@ -46,6 +46,14 @@ def lost_while_paused(scenario: Scenario) -> None:
     scenario.lives[:-1] = [Plan(12.0, _every(1.1, 10, "lost"), "kill", [], Faults())]
 
 
+def ended_in_a_drain(scenario: Scenario) -> None:
+    """All workers die of one cause while a stop waits for them."""
+    _only_handlers(scenario, Ordering.UNORDERED)
+    for _, message, _ in scenario.arrivals:
+        message.kind, message.outputs, message.seconds = "ok", 0, 5.0
+    scenario.lives[:-1] = [Plan(3.0, [(3.2, "forkserver")], "stop", [(0.0, 60.0)], Faults())]
+
+
 def _only_handlers(scenario: Scenario, ordering: Ordering) -> None:
     """Let nothing wait, fail or be killed but by what the scene is about."""
     scenario.lag = 0.0
@@ -60,6 +68,7 @@ def _only_handlers(scenario: Scenario, ordering: Ordering) -> None:
 SCENES: dict[str, Callable[[Scenario], None]] = {
     "answers to former owners": answers_to_former_owners,
     "lost while paused": lost_while_paused,
+    "ended in a drain": ended_in_a_drain,
 }
 
 

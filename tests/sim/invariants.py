@@ -258,6 +258,7 @@ class Invariants(WorkChecks):
         if command.note is c.Note.MAP_FULL and command.partition is not None:
             view = self.owned(command.partition)
             view.full, view.full_since = True, now
+        self.named_as_left = self.named_as_left or command.note is c.Note.ABANDONED
 
     def _on_stopped(self, command: c.Stopped, now: float) -> None:
         oracle, life = self.oracle, self.life
@@ -271,9 +272,11 @@ class Invariants(WorkChecks):
                 view.asked is not None or view.failed or busy_of(oracle, (view,))
                 for view in oracle.views.values()
             )
-            must(left or self.excused, "(9) nothing was abandoned", oracle.views)
+            named = self.named_as_left
+            must(left or named or self.excused, "(9) nothing was abandoned", oracle.views)
         if command.end is not c.End.CLEAN:
             return
+        must(not self.named_as_left, "a clean stop names what it abandons", oracle.views)
         for view in oracle.views.values():
             must(
                 not any(x.state in ("out", "sinking") for x in view.open.values()),

@@ -35,12 +35,14 @@ class WorkChecks:
 
     Attributes:
         excused: Work was left undone by force, so the end may be unclean.
+        named_as_left: A message was named as abandoned, so the end must be unclean.
     """
 
     def __init__(self, life: Life, oracle: Oracle) -> None:
         self.life = life
         self.oracle = oracle
         self.excused = False
+        self.named_as_left = False
 
     def owned(self, partition: TopicPartition) -> View:
         """Return the epoch of a partition that must be owned."""

@@ -172,6 +172,11 @@ FAULTS = (
         "self.end = End.ABANDONED", "pass",
     ),
     Fault(
+        "cut-off-and-calls-it-clean", "Stopped", "crew",
+        "self.cut_off = True", "pass",
+        scene="ended in a drain",
+    ),
+    Fault(
         "abandoned-for-nothing", "Stopped", "supervisor",
         "if crew.flying or self._messages.delivering:\n                    if not late:",
         "if True:\n                    if (crew.flying or self._messages.delivering) and not late:",
