@@ -14,9 +14,10 @@ from typing import TypeVar, get_args
 from kqworker import certificates, values
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
+from kqworker.kq import security
 from kqworker.kq.balancers import Balancer, Hashing, Murmur2Balancer
 from kqworker.kq.option import Option, joined
-from kqworker.kq.security import MECHANISMS, TLS, protocol
+from kqworker.kq.security import TLS, protocol
 from kqworker.signature import cannot_be_called
 
 T = TypeVar("T")
@@ -246,9 +247,8 @@ def with_sasl(mechanism: str, username: str, password: str) -> PushOption:
     """
 
     def apply(options: PushOptions) -> PushOptions:
-        kinds = values.one_of(*MECHANISMS)
         found = {
-            "sasl.mechanism": _bounded("with_sasl", "mechanism", kinds, mechanism).upper(),
+            "sasl.mechanism": _bounded("with_sasl", "mechanism", security.mechanism, mechanism),
             "sasl.username": _bounded("with_sasl", "username", values.text, username),
             "sasl.password": password,
         }

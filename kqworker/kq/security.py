@@ -11,7 +11,7 @@ from typing import Final
 
 from kqworker import certificates
 
-MECHANISMS: Final = ("plain", "scram-sha-256", "scram-sha-512")
+MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 # What is called so below `Kqworker: tls:` and by with_tls.
 TLS: Final = {
     "ca_file": certificates.CA,
@@ -19,6 +19,18 @@ TLS: Final = {
     "key_file": certificates.KEY,
     "key_password": certificates.PASSWORD,
 }
+
+
+def mechanism(value: object) -> str:
+    """Take one of the mechanisms, in any letter case.
+
+    Raises:
+        ValueError: It is none; the text says what would be.
+    """
+    chosen = value.strip().upper() if isinstance(value, str) else ""
+    if chosen not in MECHANISMS:
+        raise ValueError(f"{', '.join(MECHANISMS[:-1])} or {MECHANISMS[-1]}")
+    return chosen
 
 
 def protocol(*, login: bool, tls: bool) -> str:

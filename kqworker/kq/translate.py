@@ -16,13 +16,14 @@ from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kq.conf import KqConf
 from kqworker.kq.environment import forgotten
+from kqworker.kq.own import ASSIGNORS, ELSEWHERE, KNOWN, QUEUE_KEYS, RETRY, STANDING
 from kqworker.kq.properties import reserved
 from kqworker.kq.queue_options import DEFAULTS, QueueOptions
 from kqworker.kq.sections import ShutdownConf
-from kqworker.kq.security import MECHANISMS, TLS, protocol
+from kqworker.kq.security import TLS, mechanism, protocol
 from kqworker.kq.sizes import fetch_sizes
 from kqworker.payload import topic_fault
-from kqworker.settings import KAFKA, SETTINGS, Given, Resolved, Settings, flatten, resolve
+from kqworker.settings import KAFKA, Given, Resolved, Settings, flatten, resolve
 from kqworker.types import Ordering
 from kqworker.values import did_you_mean
 
@@ -39,48 +40,6 @@ AFTER_A_DEATH: Final = Retry()
 OFFSETS = {"first": "earliest", "last": "latest"}
 LEVELS = {"debug": "debug", "info": "info", "error": "error", "severe": "error"}
 ENCODINGS = {"json": "json", "plain": "text"}
-
-# Settings that a field of kq stands for.
-STANDING = {
-    "brokers": "Brokers",
-    "group": "Group",
-    "offset": "Offset",
-    "members": "Conns",
-    "workers": "Processors",
-    "topics": "Topic",
-    "exclude_topics": "Topic",
-    "shutdown_timeout": "Shutdown.WaitTime",
-    "log_level": "Log.Level",
-    "log_format": "Log.Encoding",
-}
-# Settings that mean nothing where there is a file of kq and no App.
-ELSEWHERE = {
-    "factory": "a queue has no App",
-    "env_file": "set the variables, and load with use_env",
-}
-
-
-def _factor(value: object) -> float:
-    try:
-        return values.seconds(1)(value)
-    except ValueError:
-        raise ValueError("a number of at least 1") from None
-
-
-# What a queue has beside the settings.
-QUEUE_KEYS = ("ordering", "retry", "dead_letter", "sasl_mechanism", "tls", "assignor")
-KNOWN = (
-    *QUEUE_KEYS,
-    *(name for name in SETTINGS if name not in STANDING and name not in ELSEWHERE),
-)
-RETRY: Mapping[str, values.Parse[object]] = {
-    "attempts": values.whole(1),
-    "first": values.seconds(0),
-    "factor": _factor,
-    "cap": values.seconds(0),
-    "jitter": values.flag,
-}
-ASSIGNORS = ("range", "roundrobin", "cooperative-sticky", "consumer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +107,9 @@ class _Translator:
         self._log()
         self._security()
         self._assignor()
-        ordering = self._word("ordering", tuple(o.value for o in Ordering)) or "unordered"
+        ordering = (
+            self._word("ordering", values.one_of(*(o.value for o in Ordering))) or "unordered"
+        )
         final = conf.force_commit and "retry" not in self.own
         retry = self._retry(AFTER_A_DEATH if conf.force_commit else UNTIL_IT_SUCCEEDS)
         dead_letter = self._dead_letter()
@@ -180,9 +141,11 @@ class _Translator:
         fault = topic_fault(conf.topic)
         if fault:
             self.wrong.append(f"{conf.origin('Topic')}: Topic: {fault}")
-        # As go-zero: nothing, and less than nothing, is the default.
-        shutdown = conf.shutdown if conf.shutdown.wait_time > 0 else ShutdownConf()
-        self._set("shutdown_timeout", shutdown.wait_time, "Shutdown.WaitTime")
+        wait, default = conf.shutdown.wait_time, ShutdownConf().wait_time
+        if wait <= 0:
+            # As go-zero.
+            self._warn("Shutdown.WaitTime", f"{wait:g}s is taken for the default, {default:g}s")
+        self._set("shutdown_timeout", wait if wait > 0 else default, "Shutdown.WaitTime")
 
     def _brokers(self) -> None:
         conf, wrong = self.conf, len(self.wrong)
@@ -252,16 +215,16 @@ class _Translator:
             self._set(KAFKA + TLS["ca_file"], conf.ca_file, "CaFile")
             if "ca_file" in tls:
                 self._refuse("tls.ca_file", "set CaFile")
-        mechanism = self._word("sasl_mechanism", MECHANISMS)
+        chosen = self._word("sasl_mechanism", mechanism)
         user, login = conf.username, bool(conf.username and conf.password)
         if login:
-            self._set("kafka.sasl.mechanism", (mechanism or "plain").upper(), "Username")
+            self._set("kafka.sasl.mechanism", chosen or "PLAIN", "Username")
             self._set("kafka.sasl.username", user, "Username")
             self._set("kafka.sasl.password", conf.password, "Password")
         elif conf.username or conf.password:
             given, other = ("Username", "Password") if user else ("Password", "Username")
             self._warn(given, f"without {other} there is no login, as in kq")
-        elif mechanism:
+        elif chosen:
             self._refuse("sasl_mechanism", "it needs Username and Password")
         encrypted = bool(conf.ca_file) or "tls" in self.own
         if login or encrypted:
@@ -290,12 +253,12 @@ class _Translator:
             else:
                 self.own[key] = Given(value, origin)
 
-    def _word(self, key: str, words: tuple[str, ...]) -> str | None:
+    def _word(self, key: str, parse: values.Parse[str]) -> str | None:
         given = self.own.get(key)
         if given is None:
             return None
         try:
-            return values.one_of(*words)(given.value)
+            return parse(given.value)
         except ValueError as error:
             self._refuse(key, f"must be {error}, not {given.value!r}")
             return None
@@ -346,7 +309,7 @@ class _Translator:
         return found
 
     def _assignor(self) -> None:
-        chosen = self._word("assignor", ASSIGNORS)
+        chosen = self._word("assignor", values.one_of(*ASSIGNORS))
         origin = self._origin("assignor")
         if chosen == "consumer":
             self.layer["kafka.group.protocol"] = Given(chosen, origin)
@@ -368,7 +331,8 @@ class _Translator:
         try:
             resolved = resolve([ours, self.layer])
         except ConfigError as error:
-            self.wrong += str(error).splitlines()
+            said = str(error).splitlines()
+            self.wrong += [line.replace(": Kqworker: ", ": Kqworker.", 1) for line in said]
         if self.wrong:
             raise ConfigError("\n".join(self.conf.by_line(self.wrong)))
         return resolved
@@ -394,4 +358,6 @@ class _Translator:
         self.warnings.append(f"{self.conf.origin(name)}: {name}: {text}")
 
     def _refuse(self, key: str, text: str) -> None:
-        self.wrong.append(f"{self._origin(key)}: Kqworker.{key}: {text}")
+        # Some go on where the name ends.
+        colon = "" if text.startswith(("must ", "is ")) else ":"
+        self.wrong.append(f"{self._origin(key)}: Kqworker.{key}{colon} {text}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kqworker.kq import queue_options
+from kqworker.kq.own import ASSIGNORS, KNOWN, RETRY, STANDING
 from kqworker.kq.security import TLS
-from kqworker.kq.translate import ASSIGNORS, KNOWN, RETRY, STANDING
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "kq-queue.md"
 TEXT = PAGE.read_text(encoding="utf-8")

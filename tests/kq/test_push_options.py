@@ -156,7 +156,7 @@ def test_files_of_tls_are_read_with_the_pusher(tmp_path: Path) -> None:
         (with_buffer(messages=0), "with_buffer(messages=0): must be a whole number"),
         (with_buffer(messages=2**31), "with_buffer(messages=2147483648): must be at most"),
         (with_buffer(timeout=-1), "with_buffer(timeout=-1)"),
-        (with_sasl("GSSAPI", "me", "x"), "with_sasl(mechanism='GSSAPI'): must be plain"),
+        (with_sasl("GSSAPI", "me", "x"), "with_sasl(mechanism='GSSAPI'): must be PLAIN"),
         (with_sasl("PLAIN", "", "x"), "with_sasl(username='')"),
         (with_sasl("PLAIN", "me", ""), "with_sasl(password=…): must be text"),
         (with_sync_push, "is not an option of a pusher"),

@@ -146,6 +146,15 @@ def test_a_field_becomes_its_setting(fields: Any, setting: str, value: object) -
     assert getattr(translate(conf(**fields)).settings, setting) == value
 
 
+@pytest.mark.parametrize("seconds", [0, -2.5])
+def test_a_wait_of_nothing_is_the_default_and_told(seconds: float) -> None:
+    translation = translate(conf(shutdown=ShutdownConf(wait_time=seconds)))
+
+    assert translation.settings.shutdown_timeout == 5.5
+    (told,) = translation.warnings
+    assert told.endswith(f"Shutdown.WaitTime: {seconds:g}s is taken for the default, 5.5s")
+
+
 def test_a_log_that_is_not_for_the_console_is_told() -> None:
     assert "Log.Mode: 'file' is not served" in str(
         translate(conf(log=LogConf(mode="file"))).warnings
@@ -220,19 +229,32 @@ def test_every_setting_is_one_of_ours_or_names_what_stands_for_it() -> None:
         ({"workers": 3}, "Kqworker.workers: set Processors"),
         ({"topics": "t"}, "Kqworker.topics: set Topic"),
         ({"factory": True}, "Kqworker.factory: a queue has no App"),
-        ({"ordering": "none"}, "ordering: must be unordered, key or partition, not 'none'"),
-        ({"retry": 3}, "retry: must be a section with attempts"),
-        ({"retry": {"attempt": 3}}, r"retry.attempt: is unknown \(did you mean 'attempts'\?\)"),
-        ({"retry": {"attempts": 0}}, "retry.attempts: must be a whole number of at least 1"),
-        ({"retry": {"factor": 0.5}}, "retry.factor: must be a number of at least 1, not 0.5"),
+        ({"ordering": "none"}, "Kqworker.ordering must be unordered, key or partition, not 'none'"),
+        ({"retry": 3}, "Kqworker.retry must be a section with attempts"),
+        (
+            {"retry": {"attempt": 3}},
+            r"retry.attempt is unknown \(did you mean 'attempts'\?\)",
+        ),
+        (
+            {"retry": {"attempts": 0}},
+            "Kqworker.retry.attempts must be a whole number of at",
+        ),
+        (
+            {"retry": {"factor": 0.5}},
+            "retry.factor must be a number of at least 1, not 0.5",
+        ),
         ({"dead_letter": "t"}, "is the queue's own topic"),
         ({"dead_letter": "no good"}, "dead_letter: "),
-        ({"tls": {"ca": "x"}}, "tls.ca: is unknown"),
+        ({"tls": {"ca": "x"}}, "Kqworker.tls.ca is unknown"),
         ({"tls": {"key_file": "k"}}, "cert_file and key_file belong together"),
         ({"sasl_mechanism": "plain"}, "it needs Username and Password"),
-        ({"assignor": "rang"}, "assignor: must be range, roundrobin"),
-        ({"time_limit": "soon"}, "Kqworker: time_limit must be"),
-        ({"kafka": {"a": [1]}}, "kafka.a must be text"),
+        (
+            {"sasl_mechanism": "scram"},
+            "sasl_mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, not 'scram'",
+        ),
+        ({"assignor": "rang"}, "Kqworker.assignor must be range, roundrobin"),
+        ({"time_limit": "soon"}, "Kqworker.time_limit must be"),
+        ({"kafka": {"a": [1]}}, "Kqworker.kafka.a must be text"),
     ],
 )
 def test_a_mistake_of_ours_is_named(settings: dict[str, object], said: str) -> None:
