@@ -33,7 +33,7 @@ from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
 from kqworker.reload import FileWatch
 from kqworker.runtime.garbage import collections
-from kqworker.runtime.loop import Loop, Signals, Stop, ending_signals
+from kqworker.runtime.loop import Loop, Signals, Stop, called, ending_signals
 from kqworker.runtime.packing import pack
 from kqworker.runtime.process import ProcessWorkers
 from kqworker.runtime.reap import reap_adopted
@@ -312,8 +312,7 @@ class _Run:
         if self._interrupts >= 3:
             # Workers and forkserver end with this process: the kernel sees to it.
             os._exit(Exit.ABANDONED)
-        reason = "Ctrl-C" if number is signal.SIGINT else number.name
-        return self._drain(reason, at_once=self._interrupts == 2)
+        return self._drain(called(number), at_once=self._interrupts == 2)
 
     def _on_silence(self) -> None:
         if not self._silenced:
@@ -321,7 +320,7 @@ class _Run:
             self._stop.request()
 
     def _on_stop(self, at_once: bool) -> Iterable[e.Event]:
-        reason = "nobody reads standard output any more" if self._silenced else "told to stop"
+        reason = "nobody reads standard output any more" if self._silenced else self._stop.reason
         return self._drain(reason, at_once)
 
     def _drain(self, reason: str, at_once: bool) -> Iterable[e.Event]:

@@ -18,7 +18,7 @@ from typing import Self
 from kqworker.errors import ConfigError
 from kqworker.exits import Exit
 from kqworker.kq.queue import MustQueue, Queue
-from kqworker.runtime.loop import Signals, Wake, ending_signals
+from kqworker.runtime.loop import TOLD, Signals, Wake, called, ending_signals
 
 _logger = logging.getLogger("kqworker.kq")
 
@@ -36,7 +36,7 @@ class ServiceGroup:
         self._queues: list[Queue] = []
         self._lock = threading.Lock()
         self._started = False
-        self._requests: deque[bool] = deque()
+        self._requests: deque[tuple[str, bool]] = deque()
         self._wake = Wake()
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class ServiceGroup:
         """Add a queue, before `start`.
 
         Raises:
-            ConfigError: It is not a queue.
+            ConfigError: It is not a queue, or it is in the group: a queue runs once.
             RuntimeError: The group has been started.
         """
         if not isinstance(queue, Queue):
@@ -62,6 +62,8 @@ class ServiceGroup:
         with self._lock:
             if self._started:
                 raise RuntimeError("the group has been started: add queues before")
+            if any(queue is added for added in self._queues):
+                raise ConfigError(f"{queue!r} is in the group already: make another one")
             self._queues.append(queue)
 
     def start(self) -> Exit:
@@ -90,6 +92,7 @@ class ServiceGroup:
             for run in runs:
                 run.thread.start()
             interrupts = 0
+            failed = False
             with selectors.DefaultSelector() as selector:
                 selector.register(signals, selectors.EVENT_READ)
                 selector.register(wake, selectors.EVENT_READ)
@@ -100,9 +103,12 @@ class ServiceGroup:
                         interrupts += number is signal.SIGINT
                         if interrupts >= 3:
                             os._exit(Exit.ABANDONED)
-                        self.stop(now=interrupts == 2)
-                    if any(run.error is not None for run in runs):
-                        self.stop()
+                        self._request(called(number), interrupts == 2)
+                    broken = [run.queue.name for run in runs if run.error is not None]
+                    if broken and not failed:
+                        # Once: it wakes this very wait.
+                        failed = True
+                        self._request(f"queue {broken[0]} has failed", False)
                     self._pass_on(runs)
             for run in runs:
                 run.thread.join()
@@ -114,14 +120,17 @@ class ServiceGroup:
         Args:
             now: Do not wait for what is being handled.
         """
-        self._requests.append(now)
+        self._request(TOLD, now)
+
+    def _request(self, reason: str, now: bool) -> None:
+        self._requests.append((reason, now))
         self._wake.call()
 
     def _pass_on(self, runs: list[_Run]) -> None:
         while self._requests:
-            now = self._requests.popleft()
+            reason, now = self._requests.popleft()
             for run in runs:
-                run.queue.stop(now)
+                run.queue.stop_for(reason, now)
 
 
 class _Run:

@@ -136,6 +136,10 @@ class Queue:
         """
         self._stop.request(now)
 
+    def stop_for(self, reason: str, now: bool) -> None:
+        """Do as `stop`, for a `ServiceGroup`: the log says why."""
+        self._stop.request(now, reason)
+
 
 def new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queue:
     """Return a queue; see `Queue`.

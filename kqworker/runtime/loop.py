@@ -23,6 +23,9 @@ from kqworker.ports import Clock, Port, Sink, Source, Workers
 
 Call = Callable[[], Iterable[Event]]
 
+# Why a run ends that its own program has asked to.
+TOLD = "told to stop"
+
 
 class Core(Protocol):
     """What the loop drives; `kqworker.core.supervisor.Supervisor` is one."""
@@ -46,6 +49,15 @@ def ending_signals() -> list[signal.Signals]:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     return numbers
+
+
+def called(number: signal.Signals) -> str:
+    """Return how people call a signal.
+
+    >>> called(signal.SIGINT), called(signal.SIGTERM)
+    ('Ctrl-C', 'SIGTERM')
+    """
+    return "Ctrl-C" if number is signal.SIGINT else number.name
 
 
 class Signals:
@@ -161,10 +173,14 @@ class Stop(Wake):
     """Asks a run to end: from another thread, from a signal handler, before it has begun.
 
     One serves one run. What is asked for before the run listens is not lost.
+
+    Attributes:
+        reason: Why, for people: that of the last request.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.reason = TOLD
         self._requests: deque[bool] = deque()
 
     @property
@@ -172,12 +188,14 @@ class Stop(Wake):
         """Whether anybody has asked yet."""
         return self._called
 
-    def request(self, now: bool = False) -> None:
+    def request(self, now: bool = False, reason: str = TOLD) -> None:
         """Ask for the end, at any time and as often as one likes; never block.
 
         Args:
             now: Do not wait for what is being handled.
+            reason: Why, for people.
         """
+        self.reason = reason
         self._requests.append(now)
         self.call()
 

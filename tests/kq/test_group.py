@@ -23,6 +23,7 @@ class FakeQueue(Queue):
         self.began = threading.Event()
         self.asked = threading.Event()
         self.now: list[bool] = []
+        self.reasons: list[str] = []
         self._ends = ends
 
     def serve(self) -> Exit:
@@ -33,7 +34,8 @@ class FakeQueue(Queue):
             assert self.asked.wait(10)
         return self._ends or Exit.CLEAN
 
-    def stop(self, now: bool = False) -> None:
+    def stop_for(self, reason: str, now: bool) -> None:
+        self.reasons.append(reason)
         self.now.append(now)
         self.asked.set()
 
@@ -79,7 +81,8 @@ def test_a_signal_stops_all() -> None:
     assert group.start() is Exit.CLEAN
 
     asking.join()
-    assert all(queue.asked.is_set() for queue in queues)
+    # The log says which.
+    assert [queue.reasons for queue in queues] == [["SIGTERM"], ["SIGTERM"]]
 
 
 def test_when_one_fails_the_others_stop_and_its_error_is_raised() -> None:
@@ -88,7 +91,8 @@ def test_when_one_fails_the_others_stop_and_its_error_is_raised() -> None:
     with pytest.raises(BrokerError, match="gone"):
         group_of(other, broken).start()
 
-    assert other.asked.is_set()
+    # Once, not for as long as it drains.
+    assert other.reasons == ["queue a has failed"]
 
 
 def test_what_is_no_queue_is_refused() -> None:
@@ -96,6 +100,13 @@ def test_what_is_no_queue_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"is no queue: give what new_queue"):
         ServiceGroup().add(conf)
+
+
+def test_a_queue_is_added_once() -> None:
+    queue = FakeQueue("a")
+
+    with pytest.raises(ConfigError, match="<Queue 'a'> is in the group already: make another one"):
+        group_of(queue, FakeQueue("a"), queue)
 
 
 def test_of_two_failures_the_second_is_logged(caplog: pytest.LogCaptureFixture) -> None:
