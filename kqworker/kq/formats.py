@@ -246,7 +246,7 @@ def _toml_scalar(value: object) -> Value:
 def _json5_scalar(value: object) -> Value:
     # The original has no integers here: each number goes through a float64.
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return Number(json_number(float(value)))
+        return Number(json_number(float(value)), str(value))
     assert value is None or isinstance(value, bool | str)
     return value
 

@@ -345,7 +345,11 @@ def _shown(each: Field, value: Value) -> str:
             return MASK
         case bool():
             return str(value).lower()
-        case Number(text):
-            return text
+        case Number(text, written):
+            return _short(written or text)
         case str():
-            return repr(value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
+            return repr(_short(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

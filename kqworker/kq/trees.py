@@ -5,16 +5,22 @@ Pure. Tested by tests/kq/test_conf_formats.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as go-zero passes it on: the digits as they are written in JSON."""
+    """A number as go-zero passes it on.
+
+    Attributes:
+        text: The digits as they are written in JSON.
+        written: As it stands in the file, if not so: `1e3`, or more digits than are passed on.
+    """
 
     text: str
+    written: str = field(default="", compare=False)
 
     def plain(self) -> int | float:
         """Return it as Python has it."""

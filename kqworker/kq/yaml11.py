@@ -193,12 +193,12 @@ class _Conversion:
             if tag in (PLAIN, f"{_TAG}float") and not math.isfinite(value):
                 raise FormatError(line, "NaN and infinity are no numbers for a configuration")
             if tag in (PLAIN, f"{_TAG}float"):
-                return Number(fixed(value))
+                return Number(fixed(value), text)
         elif isinstance(value, int) and not isinstance(value, bool):
             if tag in (PLAIN, f"{_TAG}int"):
-                return Number(str(value))
+                return Number(str(value), text)
             if tag == f"{_TAG}float":
-                return Number(fixed(float(value)))
+                return Number(fixed(float(value)), text)
         elif isinstance(value, bool):
             if tag in (PLAIN, f"{_TAG}bool"):
                 return value

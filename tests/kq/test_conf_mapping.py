@@ -7,8 +7,9 @@ import json
 import pytest
 
 from kqworker.kq.fields import KQ
-from kqworker.kq.formats import read_json
+from kqworker.kq.formats import read_json, read_json5
 from kqworker.kq.mapping import Mapped, decode
+from kqworker.kq.yaml11 import read_yaml
 
 VARIABLE = " (to have the variable there: use_env=True, or --use-env)"
 GOOD = {"Name": "orders", "Brokers": ["a:1"], "Group": "g", "Topic": "t"}
@@ -99,6 +100,23 @@ def test_what_fits_is_taken(field: str, given: object, value: object) -> None:
 )
 def test_what_does_not_fit_is_refused_with_what_would(field: str, given: object, text: str) -> None:
     assert [note.text for note in mapped(**{field: given}).problems] == [text]
+
+
+@pytest.mark.parametrize(
+    "written", ["99999999999999999999", "1.5", "1e-3", "+9_999_999_999_999_999_999_9", "1" * 70]
+)
+def test_a_number_that_does_not_fit_is_shown_as_it_is_written(written: str) -> None:
+    found = decode(read_yaml(f"Conns: {written}".encode()), KQ)
+
+    shown = written if len(written) < 70 else f"{'1' * 60}…"
+    assert f"Conns must be a whole number, not {shown}" in [note.text for note in found.problems]
+
+
+def test_a_number_of_json5_is_shown_with_all_its_digits() -> None:
+    found = decode(read_json5(b"{Conns: 99999999999999999999}"), KQ)
+
+    text = "Conns must be a whole number, not 99999999999999999999"
+    assert text in [note.text for note in found.problems]
 
 
 @pytest.mark.parametrize(
