@@ -89,8 +89,9 @@ class Queue:
 
         A drain takes `Shutdown.WaitTime` at most. A second INT stops at once, a third
         leaves at once. Handlers of these signals that the program has set are replaced from
-        the banner on, and are back when this returns. The log is set up as `Log` says; where
-        the program has set up its own, only that of the workers is.
+        the banner on, and are back when this returns. The log is set up as `Log` says, unless
+        the program has done so; each worker asks that of itself, and it has imported the
+        handler's module, not the program.
 
         Returns:
             How it ended: 0, or 4 if the drain was cut short, or one of the signals came
