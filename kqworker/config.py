@@ -52,7 +52,10 @@ class Sources:
         Raises:
             ConfigError: As `kqworker.settings.resolve`.
         """
-        return resolve([self.flags, self.environment, self.file, *weaker])
+        try:
+            return resolve([self.flags, self.environment, self.file, *weaker])
+        except ConfigError as error:
+            raise ConfigError(f"{error}{_of_go_queue(self.file)}") from None
 
 
 def load(
@@ -85,6 +88,14 @@ def load(
                         variables[name] = given
             break
     return Sources(flags, from_variables(variables), of_file)
+
+
+def _of_go_queue(file: Layer) -> str:
+    """Return a line to add if a file is one of go-queue, whose keys are in any letter case."""
+    if not {"name", "brokers", "group", "topic"} <= {key.lower() for key in file}:
+        return ""
+    path = re.sub(r":\d+$", "", next(iter(file.values())).origin)
+    return f"\nthis looks like a configuration of go-queue: kqworker kq -f {path} HANDLER"
 
 
 def find() -> Path | None:

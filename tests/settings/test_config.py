@@ -182,6 +182,31 @@ def test_a_variable_that_is_nearly_a_setting_is_a_mistake() -> None:
     )
 
 
+@pytest.mark.parametrize("brokers", ["Brokers", "brokers"])
+def test_a_file_of_go_queue_is_told_which_command_reads_it(here: Path, brokers: str) -> None:
+    (here / "q.yaml").write_text(
+        f"Name: n\n{brokers}: ['a:1']\nGroup: g\nTopic: t\nkafka: {{a: b}}"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        config.load({}, "q.yaml").resolve()
+
+    *mistakes, hint = str(caught.value).splitlines()
+    assert "q.yaml:1: there is no setting 'Name'" in mistakes
+    assert hint == "this looks like a configuration of go-queue: kqworker kq -f q.yaml HANDLER"
+
+
+def test_a_file_of_ours_with_a_mistake_is_not_taken_for_one_of_go_queue(here: Path) -> None:
+    (here / "q.yaml").write_text("brokers: a:1\ngroup: g\ntopic: t\n")
+
+    with pytest.raises(ConfigError) as caught:
+        config.load({}, "q.yaml").resolve()
+
+    assert str(caught.value).splitlines() == [
+        "q.yaml:3: there is no setting 'topic' (did you mean 'topics'?)"
+    ]
+
+
 def test_an_env_file_fills_the_environment_where_it_is_empty() -> None:
     write(
         "secrets.env",
