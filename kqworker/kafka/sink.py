@@ -103,7 +103,11 @@ class KafkaSink:
         self._post()
 
     def send(
-        self, output: Output, delivery: Delivery | None = None, timeout: float | None = None
+        self,
+        output: Output,
+        delivery: Delivery | None = None,
+        timeout: float | None = None,
+        given_up: Callable[[], bool] | None = None,
     ) -> Delivery:
         """Produce a record; wait only while the client's queue is full, never for the broker.
 
@@ -112,13 +116,15 @@ class KafkaSink:
             delivery: What is told how it ends; None for a new one. It may be told before
                 this returns.
             timeout: Seconds to wait for room, at least 0; None waits until there is some.
+            given_up: Asked while it waits, whether somebody has called it off.
 
         Returns:
             The delivery under way; it fails with a BrokerError.
 
         Raises:
             BrokerError: There is a `fatal`.
-            TimeoutError: There was no room in time; the delivery is told nothing.
+            TimeoutError: There was no room in time, or it was called off; the delivery is told
+                nothing.
             RuntimeError: The sink is closed.
         """
         delivery = Delivery() if delivery is None else delivery
@@ -127,6 +133,8 @@ class KafkaSink:
         with self._room:
             while True:
                 self._check_open()
+                if given_up is not None and given_up():
+                    raise TimeoutError("it was called off")
                 self._pending.add(delivery)
                 if not self._waiting and self._accepted(job):
                     return delivery
@@ -134,9 +142,13 @@ class KafkaSink:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError("the queue has been full")
+                if given_up is not None:
+                    left = POLL if left is None else min(left, POLL)
                 self._room.wait(left)
 
-    def partitions(self, topic: str, timeout: float) -> int:
+    def partitions(
+        self, topic: str, timeout: float, given_up: Callable[[], bool] | None = None
+    ) -> int:
         """Return how many partitions a topic has; one that does not exist is waited for.
 
         Where `allow.auto.create.topics` is set, the question creates it.
@@ -144,9 +156,10 @@ class KafkaSink:
         Args:
             topic: Its name.
             timeout: Seconds, above 0.
+            given_up: Asked while it waits, whether somebody has called it off.
 
         Raises:
-            BrokerError: The topic does not exist, or Kafka does not answer.
+            BrokerError: The topic does not exist, Kafka does not answer, or it was called off.
             RuntimeError: The sink is closed.
         """
         with self._lock:
@@ -164,9 +177,8 @@ class KafkaSink:
                 error, count = raised.args[0], 0
             if count and error is None:
                 return count
-            if time.monotonic() >= deadline or (
-                error is not None and error.code() in refusals.REFUSED
-            ):
+            over = time.monotonic() >= deadline or (given_up is not None and given_up())
+            if over or (error is not None and error.code() in refusals.REFUSED):
                 text = f"cannot read how many partitions there are: {refusals.reason(error, topic)}"
                 raise BrokerError(text, error is not None and error.code() not in refusals.FINAL)
             time.sleep(POLL)

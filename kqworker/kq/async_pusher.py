@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -181,7 +182,12 @@ class AsyncPusher:
         outbox = self._outbox
         delivery = outbox.send_at_once(output)
         if delivery is None:
-            delivery = await asyncio.to_thread(outbox.send, output)
+            given_up = threading.Event()
+            try:
+                delivery = await asyncio.to_thread(outbox.send, output, given_up.is_set)
+            finally:
+                # Cancelled, it does not send after all, nor keep its thread and the loop's end.
+                given_up.set()
         pushed = AsyncDelivery(delivery)
         return await pushed.wait() if outbox.waits else pushed
 

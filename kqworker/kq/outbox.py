@@ -13,7 +13,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from kqworker import forks, values
@@ -99,8 +99,12 @@ class Outbox:
 
     # Their way
 
-    def send(self, output: Output) -> PushDelivery:
+    def send(self, output: Output, given_up: Callable[[], bool] | None = None) -> PushDelivery:
         """Hand a message to the producer; wait until there is one, and room.
+
+        Args:
+            output: The message.
+            given_up: Asked while it waits, whether somebody has called it off.
 
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError: As `Pusher.push`.
@@ -109,7 +113,7 @@ class Outbox:
         if producer is None:
             producer = self._open()
         self._ready(producer)
-        delivery = producer.push(output, self._options.buffer_timeout)
+        delivery = producer.push(output, self._options.buffer_timeout, given_up)
         if delivery is None:
             raise BrokerError(
                 f"the buffer of the pusher to topic {self.topic!r} has been full for "

@@ -129,15 +129,18 @@ class PushProducer:
         """Whether a push may have to wait until Kafka has told how many partitions there are."""
         return self._choose is not None
 
-    def push(self, output: Output, patience: float) -> PushDelivery | None:
+    def push(
+        self, output: Output, patience: float, given_up: Callable[[], bool] | None = None
+    ) -> PushDelivery | None:
         """Produce a message.
 
         Args:
             output: The message.
             patience: Seconds to wait for room in the buffer.
+            given_up: Asked while it waits, whether somebody has called it off.
 
         Returns:
-            Its delivery; None where there was no room in time.
+            Its delivery; None where there was no room in time, or it was called off.
 
         Raises:
             BrokerError: Kafka does not tell how many partitions there are.
@@ -145,10 +148,10 @@ class PushProducer:
         """
         if self._choose is not None:
             size = len(output.key or b"") + len(output.value or b"")
-            output = replace(output, partition=self._chosen(self._choose, size))
+            output = replace(output, partition=self._chosen(self._choose, size, given_up))
         delivery = PushDelivery(self, self._callback(output))
         try:
-            self._sink.send(output, delivery, patience)
+            self._sink.send(output, delivery, patience, given_up)
         except TimeoutError:
             return None
         except RuntimeError:
@@ -341,14 +344,19 @@ class PushProducer:
                 f"{type(raised).__name__}: {raised}"
             ) from raised
 
-    def _chosen(self, choose: Callable[[int, int], int], size: int) -> int:
+    def _chosen(
+        self,
+        choose: Callable[[int, int], int],
+        size: int,
+        given_up: Callable[[], bool] | None,
+    ) -> int:
         with self._choosing:
             now = time.monotonic()
             if now >= self._count_at:
                 known = self._partitions > 0
                 try:
                     timeout = NEXT_COUNT if known else FIRST_COUNT
-                    self._partitions = self._sink.partitions(self._topic, timeout)
+                    self._partitions = self._sink.partitions(self._topic, timeout, given_up)
                 except BrokerError:
                     # A broker that is away says so by what is not delivered.
                     if not known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 
 import pytest
 
@@ -87,6 +88,27 @@ def test_a_full_buffer_holds_up_the_push_and_not_the_loop(broker: DevBroker, top
             assert ticks > 5
 
     asyncio.run(main())
+
+
+def test_a_cancelled_push_sends_nothing_and_keeps_nobody(broker: DevBroker, topic: str) -> None:
+    options = (with_buffer(messages=5, timeout=600), with_flush_interval(600))
+    for balanced in ((), (with_balancer(RoundRobin()),)):
+        pusher = AsyncPusher("127.0.0.1:1", topic, *options, *balanced)
+
+        async def main(pusher: AsyncPusher = pusher, count: int = 0 if balanced else 5) -> None:
+            for _ in range(count):
+                await pusher.push("1")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(pusher.push("2"), 0.2)
+
+        began = time.monotonic()
+        asyncio.run(main())  # ends its threads too
+        assert time.monotonic() - began < 5
+        if balanced:
+            pusher._outbox.close(0)
+        else:
+            with pytest.raises(BrokerError, match=r"^5 messages"):
+                pusher._outbox.close(0)
 
 
 def test_a_wait_that_is_over_or_cancelled_takes_note_of_nothing(sink: Sink) -> None:

@@ -36,7 +36,13 @@ class Sink:
         # Of what may block: whether in the main thread, and for how long at most.
         self.calls: list[tuple[bool, float]] = []
 
-    def send(self, output: Output, delivery: Delivery, timeout: float) -> Delivery:
+    def send(
+        self,
+        output: Output,
+        delivery: Delivery,
+        timeout: float,
+        given_up: Callable[[], bool] | None,
+    ) -> Delivery:
         self.calls.append((threading.current_thread() is threading.main_thread(), timeout))
         if self.closed:
             raise RuntimeError("the sink is closed")
@@ -47,7 +53,7 @@ class Sink:
         self.at_once(delivery)
         return delivery
 
-    def partitions(self, topic: str, timeout: float) -> int:
+    def partitions(self, topic: str, timeout: float, given_up: Callable[[], bool] | None) -> int:
         self.calls.append((threading.current_thread() is threading.main_thread(), timeout))
         count = self.counts.pop(0)
         if isinstance(count, BrokerError):
