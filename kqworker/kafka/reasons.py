@@ -37,9 +37,13 @@ class Ear:
         self.refusal: str | None = None
         self._reasons: dict[str, str] = {}
 
+    def forget(self) -> None:
+        """Forget all reasons: a broker has answered."""
+        self._reasons.clear()
+
     def why(self) -> str:
-        """Return the last reason of each broker; empty if there was none."""
-        reasons = self._reasons
+        """Return the last reason of each broker; empty if there was none; from any thread."""
+        reasons = self._reasons.copy()
         if len(set(reasons.values())) == 1:
             return next(iter(reasons.values()))
         return ", ".join(f"{broker}: {reason}" for broker, reason in reasons.items())

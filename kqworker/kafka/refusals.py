@@ -42,19 +42,28 @@ IN_WORDS = {
     KafkaError._PURGE_INFLIGHT: "Kafka had not confirmed it before the close",
     KafkaError._MSG_TIMED_OUT: "Kafka did not confirm it in time",
 }
+# What is not the record's fault, but that of the way to the brokers.
+AWAY = frozenset({*IN_WORDS, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
 # Of librdkafka, where it is not set.
 BATCH_SIZE = 1_000_000
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
-def reason(error: KafkaError | None, topic: str) -> str:
-    """Return what an error means; None for a topic that has no partitions."""
+def reason(error: KafkaError | None, topic: str, heard: str) -> str:
+    """Return what an error means.
+
+    Args:
+        error: Whatever librdkafka said; None for a topic that has no partitions.
+        topic: Which it is about.
+        heard: Why brokers cannot be reached; empty where nothing is known of that.
+    """
     if error is None or error.code() in UNKNOWN_TOPIC:
         return f"topic {topic!r} does not exist"
-    return IN_WORDS.get(error.code()) or str(error.str())
+    words = IN_WORDS.get(error.code()) or str(error.str())
+    return f"{words} ({heard})" if heard and error.code() in AWAY else words
 
 
-def why(error: KafkaError, topic: str, message: Message | None, batch_size: int) -> str:
+def why(error: KafkaError, topic: str, message: Message | None, batch_size: int, heard: str) -> str:
     """Return why a record was refused, with a remedy where it is too large.
 
     Args:
@@ -62,9 +71,10 @@ def why(error: KafkaError, topic: str, message: Message | None, batch_size: int)
         topic: Where the record was to go.
         message: The record; None where librdkafka itself has refused it.
         batch_size: The producer's, in bytes.
+        heard: Why brokers cannot be reached; empty where nothing is known of that.
     """
     if error.code() not in TOO_LARGE or message is None:
-        return reason(error, topic)
+        return reason(error, topic, heard)
     size = len(message.value() or b"") + len(message.key() or b"")
     what = f"its {size:,} bytes (before compression) are"
     remedy = "raise the topic's max.message.bytes, or the brokers' message.max.bytes"

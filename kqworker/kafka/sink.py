@@ -25,8 +25,8 @@ from kqworker.core.events import Delivered, Event
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
 from kqworker.kafka import refusals
-from kqworker.kafka.logs import client_log
 from kqworker.kafka.mailbox import Mailbox
+from kqworker.kafka.reasons import Ear
 from kqworker.types import Failure, Output
 
 _logger = logging.getLogger("kqworker.kafka")
@@ -58,6 +58,7 @@ class KafkaSink:
     def __init__(self, properties: Mapping[str, str]) -> None:
         self._properties = dict(properties)
         self._batch_size = int(properties.get("batch.size", refusals.BATCH_SIZE))
+        self._ear = Ear(properties.get("bootstrap.servers", ""))
         self._producer = self._connect()
         # Guards the producer, what waits for room in its queue, and the end.
         self._lock = threading.Lock()
@@ -179,7 +180,8 @@ class KafkaSink:
                 return count
             over = time.monotonic() >= deadline or (given_up is not None and given_up())
             if over or (error is not None and error.code() in refusals.REFUSED):
-                text = f"cannot read how many partitions there are: {refusals.reason(error, topic)}"
+                text = refusals.reason(error, topic, self._ear.why())
+                text = f"cannot read how many partitions there are: {text}"
                 raise BrokerError(text, error is not None and error.code() not in refusals.FINAL)
             time.sleep(POLL)
 
@@ -222,7 +224,7 @@ class KafkaSink:
             raise RuntimeError("the sink is closed")
 
     def _connect(self) -> Producer:
-        return Producer({**self._properties, "error_cb": client_log.error}, logger=client_log)
+        return Producer({**self._properties, "error_cb": self._ear.error}, logger=self._ear)
 
     def _accepted(self, job: _Job) -> bool:
         """Hand a record to librdkafka; return False if there is no room for it now."""
@@ -268,9 +270,13 @@ class KafkaSink:
         self, ticket: int, topic: str, error: KafkaError | None, message: Message | None
     ) -> None:
         if error is None:
+            self._ear.forget()
             self._delivered.append(Delivered(ticket))
             return
-        failure = Failure(f"KafkaError.{error.name()}", self._why(error, topic, message))
+        text = self._why(error, topic, message)
+        if error.code() in refusals.UNKNOWN_TOPIC:
+            text += ": no push, output or dead letter can go there"
+        failure = Failure(f"KafkaError.{error.name()}", text)
         code = error.code()
         self._delivered.append(
             Delivered(ticket, failure, code not in refusals.FINAL, code in refusals.TOO_LARGE)
@@ -286,12 +292,13 @@ class KafkaSink:
             delivery._fail(BrokerError(text, retriable=error.code() not in refusals.FINAL))
         else:
             assert message is not None
+            self._ear.forget()
             # The offset is None if the broker found that it has the record already.
             delivery._resolve(message.partition(), message.offset())
         self._pending.discard(delivery)
 
     def _why(self, error: KafkaError, topic: str, message: Message | None) -> str:
-        return refusals.why(error, topic, message, self._batch_size)
+        return refusals.why(error, topic, message, self._batch_size, self._ear.why())
 
     def _post(self) -> None:
         if self._delivered:

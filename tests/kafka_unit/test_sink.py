@@ -173,8 +173,9 @@ def test_a_topic_without_partitions_is_told_and_not_created(
 
 def test_a_broker_that_is_away_does_not_tell_partitions(broker: DevBroker, sink: KafkaSink) -> None:
     broker.stop()
-    with pytest.raises(BrokerError, match="cannot read how many partitions there are") as raised:
-        sink.partitions("out", 0.2)
+    said = r"^cannot read how many partitions there are: .* \(connection refused\)$"
+    with pytest.raises(BrokerError, match=said) as raised:
+        sink.partitions("out", 0.5)
     assert raised.value.retriable
 
 
@@ -245,7 +246,31 @@ def test_a_broker_that_is_away_is_worth_another_attempt(broker: DevBroker) -> No
 
     assert isinstance(event, Delivered) and event.failure is not None
     assert event.failure.type == "KafkaError._MSG_TIMED_OUT"
+    assert event.failure.text == "Kafka did not confirm it in time (connection refused)"
     assert event.retriable
+    assert sink.close(TIMEOUT)
+
+
+def test_why_no_broker_could_be_reached_is_forgotten_once_one_answers(
+    broker: DevBroker, sink: KafkaSink
+) -> None:
+    sink._ear.log(40, "%s", "FAIL", "client", "b:1/1: Connect to ipv4#1.1.1.1:1 failed: No route")
+    assert sink._ear.why() == "no route"
+    sink.send(Output("out", b"1")).wait(TIMEOUT)
+    assert sink._ear.why() == ""
+
+
+def test_a_missing_topic_is_named_with_what_cannot_go_there(broker: DevBroker) -> None:
+    sink = KafkaSink(
+        {**producer_properties(broker.address), "topic.metadata.propagation.max.ms": "300"}
+    )
+    sink.produce(Produce(1, Output("nowhere", b"1")))
+    (event,) = deliveries(sink, 1)
+
+    assert isinstance(event, Delivered) and event.failure is not None
+    assert event.failure.text == (
+        "topic 'nowhere' does not exist: no push, output or dead letter can go there"
+    )
     assert sink.close(TIMEOUT)
 
 
