@@ -23,7 +23,7 @@ from kqworker.kq.consuming import QueueApp, function_of
 from kqworker.kq.must import end
 from kqworker.kq.properties import refuse_wrong
 from kqworker.kq.queue_options import DEFAULTS, QueueOption, QueueOptions, combined
-from kqworker.kq.security import TLS
+from kqworker.kq.security import TLS, in_words_of_kq
 from kqworker.kq.translate import Translation, translate
 from kqworker.lines import PlainWatch
 from kqworker.runtime.loop import Stop
@@ -211,7 +211,13 @@ def run_app(
         _warn(warning)
     settings = translation.settings
     reference = AppReference(None, settings.app_dir, module=app.module)
-    return run(app, settings, reference=reference, watch=watch, stop=stop)
+    try:
+        return run(app, settings, reference=reference, watch=watch, stop=stop)
+    except BrokerError as error:
+        told = in_words_of_kq(error.text)
+        if told == error.text:
+            raise
+        raise BrokerError(told, error.retriable) from None
 
 
 @contextlib.contextmanager

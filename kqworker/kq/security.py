@@ -1,6 +1,7 @@
 """What secures a connection, a queue's and a pusher's: TLS and a login, in librdkafka's words.
 
-Decides how both name them and which protocol they make together. Whether a file holds what
+Decides how both name them, which protocol they make together, and how a queue's user is told
+of what librdkafka names otherwise. Whether a file holds what
 it should is `kqworker.certificates`'. Pure. Tested by tests/kq/test_translate.py and
 tests/kq/test_push_options.py.
 """
@@ -18,6 +19,14 @@ TLS: Final = {
     "cert_file": certificates.CERTIFICATE,
     "key_file": certificates.KEY,
     "key_password": certificates.PASSWORD,
+}
+# What librdkafka's words are in a configuration of go-queue.
+_IN_KQ: Final = {
+    "is security.protocol right?": "does it want TLS? give CaFile, or `Kqworker: {tls: {}}`; "
+    "or a login: Username and Password",
+    "connecting to a PLAINTEXT broker listener?": "does it want no TLS? CaFile and "
+    "`Kqworker: tls` ask for it",
+    "ssl.ca.location": "CaFile",
 }
 
 
@@ -40,3 +49,14 @@ def protocol(*, login: bool, tls: bool) -> str:
     ('sasl_ssl', 'plaintext')
     """
     return ("sasl_" if login else "") + ("ssl" if tls else "plaintext")
+
+
+def in_words_of_kq(text: str) -> str:
+    """Return why Kafka cannot be reached, with the fields of go-queue for properties.
+
+    >>> in_words_of_kq("hung up (is security.protocol right?)")[:39]
+    'hung up (does it want TLS? give CaFile,'
+    """
+    for theirs, ours in _IN_KQ.items():
+        text = text.replace(theirs, ours)
+    return text

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -185,6 +185,29 @@ def test_a_stop_ends_the_wait_for_kafka() -> None:
     # Kafka would be waited for for 30 s.
     assert queue.start() is Exit.CLEAN
     asking.join()
+
+
+@pytest.mark.parametrize(
+    ("librdkafka", "told"),
+    [
+        ("reset by peer (is security.protocol right?)", r"reset by peer \(.* give CaFile, or"),
+        ("reset: connecting to a PLAINTEXT broker listener?", "reset: does it want no TLS"),
+        ("verify that ssl.ca.location is correctly configured", "verify that CaFile is correctly"),
+        ("connection refused", "connection refused$"),
+    ],
+)
+def test_what_secures_a_connection_is_told_in_the_words_of_the_configuration(
+    librdkafka: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> NoReturn:
+        raise BrokerError(f"cannot reach Kafka: {librdkafka}", retriable=True)
+
+    monkeypatch.setattr(kqworker.run, "run", refused)
+
+    with pytest.raises(BrokerError, match=f"^cannot reach Kafka: {told}") as caught:
+        new_queue(conf(), handle).start()
+
+    assert caught.value.retriable
 
 
 class WhenAway(logging.Handler):
