@@ -206,10 +206,10 @@ def run_app(
     # librdkafka, which a program that only makes a queue need not load.
     from kqworker.run import AppReference, run
 
-    refuse_wrong(translation.settings, translation.origins)
     for warning in translation.warnings:
         _warn(warning)
     settings = translation.settings
+    refuse_wrong(settings, translation.origins)
     reference = AppReference(None, settings.app_dir, module=app.module)
     try:
         return run(app, settings, reference=reference, watch=watch, stop=stop)
