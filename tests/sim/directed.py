@@ -54,6 +54,18 @@ def ended_in_a_drain(scenario: Scenario) -> None:
     scenario.lives[:-1] = [Plan(3.0, [(3.2, "forkserver")], "stop", [(0.0, 60.0)], Faults())]
 
 
+def alone_and_hanging(scenario: Scenario) -> None:
+    """The only worker is killed over and over, and the next one may hang as it starts."""
+    _only_handlers(scenario, Ordering.UNORDERED)
+    for _, message, _ in scenario.arrivals:
+        message.kind, message.outputs = "ok", 0
+        message.seconds = 0.5
+    scenario.limits = replace(scenario.limits, workers=1, boot_seconds=1.0)
+    # Only who wants to catch up waits for it: other lives end all the same.
+    killed = _every(1.1, 5, "worker")
+    scenario.lives[:-1] = [Plan(6.0, killed, "catch up", [], Faults(boot=0.5))]
+
+
 def _only_handlers(scenario: Scenario, ordering: Ordering) -> None:
     """Let nothing wait, fail or be killed but by what the scene is about."""
     scenario.lag = 0.0
@@ -67,6 +79,7 @@ def _only_handlers(scenario: Scenario, ordering: Ordering) -> None:
 
 SCENES: dict[str, Callable[[Scenario], None]] = {
     "answers to former owners": answers_to_former_owners,
+    "alone and hanging": alone_and_hanging,
     "lost while paused": lost_while_paused,
     "ended in a drain": ended_in_a_drain,
 }

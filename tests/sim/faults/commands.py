@@ -139,6 +139,7 @@ FAULTS = (
     Fault(
         "hanging-boot-is-waited-for", "KillWorker", "crew",
         "worker.kill_at = now + self._boot_seconds", "pass",
+        scene="alone and hanging",
     ),
     Fault(
         "stopped-at-work", "StopWorker", "crew",
