@@ -236,6 +236,9 @@ class Outbox:
     def after_fork(self) -> None:
         """Make the lock anew, which a thread of the parent may have held."""
         self._lock = threading.Lock()
+        if self._producer is not None:
+            forks.leave(self._producer)
+            self._producer = None
 
 
 def _bytes(what: str, given: str | bytes) -> bytes:

@@ -61,6 +61,7 @@ class PushDelivery(Delivery):
         Raises:
             TimeoutError: It is still under way; it may be delivered later.
             BrokerError: It cannot be delivered.
+            RuntimeError: It was pushed before this process was forked.
         """
         self.producer.claim(self)
         try:
@@ -256,7 +257,15 @@ class PushProducer:
     # -- told by deliveries
 
     def claim(self, delivery: PushDelivery) -> None:
-        """Leave a failure to somebody who waits for it."""
+        """Leave a failure to somebody who waits for it.
+
+        Raises:
+            RuntimeError: Nobody here will ever be told, in a child forked since.
+        """
+        if self.pid != os.getpid() and not delivery.done:
+            raise RuntimeError(
+                "this message was pushed before a fork: only the parent learns what became of it"
+            )
         with self._lock:
             delivery._claimed = True
             self._untold.pop(delivery, None)

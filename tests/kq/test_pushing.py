@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -148,6 +149,27 @@ def test_who_gave_up_waiting_is_not_told(sink: Sink) -> None:
 
     with pytest.raises(BrokerError, match="1 message"):
         pusher.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_does_not_wait_for_what_its_parent_delivers(sink: Sink) -> None:
+    pusher = Pusher("a", "t")
+    delivered, pending = pusher.push("1"), pusher.push("2")
+    sink.deliveries[0]._resolve(0, 7)
+    child = os.fork()
+    if child == 0:
+        try:
+            assert delivered.wait().offset == 7
+            with pytest.raises(RuntimeError, match="only the parent learns"):
+                pending.wait()
+            assert pusher._outbox._producer is None
+            os._exit(0)
+        finally:
+            os._exit(1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    pusher.close()
 
 
 def test_a_failure_in_the_push_itself_is_told_too(sink: Sink) -> None:
