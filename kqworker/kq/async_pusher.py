@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from kqworker.errors import KQWorkerError
 from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
 from kqworker.kq.push_options import PushOption, combined
 from kqworker.types import Output
 
 if TYPE_CHECKING:
     from kqworker.kq.pushing import PushDelivery
+
+_logger = logging.getLogger("kqworker.kq")
 
 
 class AsyncDelivery:
@@ -165,7 +170,7 @@ class AsyncPusher:
                 time is over.
             TypeError, ValueError: The timeout is no number of seconds; nothing is changed.
         """
-        await asyncio.to_thread(self._outbox.close, timeout)
+        await self._close(partial(self._outbox.close, timeout))
 
     async def __aenter__(self) -> Self:
         return self
@@ -176,7 +181,25 @@ class AsyncPusher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self._outbox.close_after, error)
+        await self._close(partial(self._outbox.close_after, error))
+
+    async def _close(self, close: Callable[[], None]) -> None:
+        cancelled = threading.Event()
+
+        def run() -> None:
+            try:
+                close()
+            except KQWorkerError as error:
+                if not cancelled.is_set():
+                    raise
+                # Its thread goes on to the end, and nobody is left whom it could raise at.
+                _logger.error("%s", error)
+
+        try:
+            await asyncio.to_thread(run)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
 
     async def _push(self, output: Output) -> AsyncDelivery:
         outbox = self._outbox

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 import time
 
 import pytest
@@ -226,6 +227,31 @@ def test_a_block_that_raises_keeps_its_own_error(sink: Sink) -> None:
         assert "disk full" in raised.value.__notes__[0]
 
     asyncio.run(main())
+
+
+def test_a_close_that_is_cancelled_loses_nothing_in_silence(
+    sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, going_on = threading.Event(), threading.Event()
+
+    def at_close() -> None:
+        begun.set()
+        going_on.wait(TIMEOUT)
+        fail(sink.deliveries[0], "purged")
+
+    async def main() -> None:
+        pusher = AsyncPusher("a", "t")
+        await pusher.push("1")
+        sink.at_close = at_close
+        task = asyncio.ensure_future(pusher.close())
+        await asyncio.to_thread(begun.wait, TIMEOUT)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        going_on.set()
+
+    asyncio.run(main())
+    assert "1 message to topic 't' could not be delivered" in caplog.text
 
 
 def test_a_loop_that_has_ended_is_not_woken(sink: Sink) -> None:
