@@ -329,7 +329,11 @@ class Admin:
         while wait(futures, SLICE).not_done:
             if self._unwanted():
                 raise BrokerError(f"told to stop before Kafka at {self._address} had answered")
-            self._client.poll(0)
+            try:
+                self._client.poll(0)
+            except SystemError:
+                # What a callback raises is lost. Ours raise nothing: it was a signal's handler.
+                raise KeyboardInterrupt from None
             if self._ear.refusal is not None:
                 raise BrokerError(self._ear.refusal)
             if time.monotonic() >= deadline:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -224,6 +225,23 @@ def test_ctrl_c_is_answered_within_a_second() -> None:
         assert time.monotonic() - began < 1.5
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_ctrl_c_in_the_middle_of_a_callback_is_ctrl_c() -> None:
+    class Losing:
+        """What confluent_kafka does of it."""
+
+        def poll(self, timeout: float) -> None:
+            raise SystemError("returned NULL without setting an exception")
+
+    with admin(unused()) as asking:
+        client = asking._client
+        losing: Any = Losing()
+        losing.list_topics = client.list_topics
+        asking._client = losing
+        with pytest.raises(KeyboardInterrupt):
+            asking.cluster(1)
+        asking._client = client
 
 
 def test_a_login_where_none_is_expected_ends_the_wait_at_once(broker: DevBroker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -15,10 +16,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+import kqworker.kafka.admin
 import kqworker.run
 from kqworker import BrokerError, ConfigError
 from kqworker.exits import Exit
-from kqworker.kafka.logs import client_log
 from kqworker.kq import (
     KqConf,
     Queue,
@@ -210,35 +211,27 @@ def test_what_secures_a_connection_is_told_in_the_words_of_the_configuration(
     assert caught.value.retriable
 
 
-class WhenAway(logging.Handler):
-    """Sends this process a signal as soon as a queue has found no broker.
+@contextlib.contextmanager
+def sent_while_kafka_is_asked(number: signal.Signals, program: Any) -> Iterator[None]:
+    """Send this process a signal while a queue waits for Kafka.
 
     Args:
         number: The signal.
         program: What the program does with it.
     """
+    wait = kqworker.kafka.admin.wait
 
-    def __init__(self, number: signal.Signals, program: Any) -> None:
-        super().__init__()
-        self._number = number
-        self._program = program
-        # A moment later: not in this handler, which librdkafka has called.
-        self._sending = threading.Timer(0.2, os.kill, [os.getpid(), number])
+    def waiting(*given: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return wait(*given)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() == "no broker can be reached":
-            self._sending.start()
-
-    def __enter__(self) -> None:
-        # One of their lines in a while is said only once for all clients.
-        client_log._said.clear()
-        self._before = signal.signal(self._number, self._program)
-        logging.getLogger("kqworker.kafka").addHandler(self)
-
-    def __exit__(self, *_: object) -> None:
-        self._sending.join()
-        logging.getLogger("kqworker.kafka").removeHandler(self)
-        signal.signal(self._number, self._before)
+    before = signal.signal(number, program)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kqworker.kafka.admin, "wait", waiting)
+            yield
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +245,7 @@ class WhenAway(logging.Handler):
 def test_a_signal_ends_the_wait_for_kafka(
     number: signal.Signals, program: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with WhenAway(number, program):
+    with sent_while_kafka_is_asked(number, program):
         assert new_queue(conf(), handle).start() is Exit.ABANDONED
 
         assert signal.getsignal(number) == program
@@ -262,7 +255,7 @@ def test_a_signal_ends_the_wait_for_kafka(
 def test_the_programs_own_handler_of_a_signal_hears_it_while_kafka_is_waited_for() -> None:
     queue = new_queue(conf(), handle)
 
-    with WhenAway(signal.SIGTERM, lambda *_: queue.stop()):
+    with sent_while_kafka_is_asked(signal.SIGTERM, lambda *_: queue.stop()):
         assert queue.start() is Exit.CLEAN
 
 
