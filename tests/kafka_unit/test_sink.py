@@ -8,6 +8,8 @@ import os
 import re
 import select
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -445,6 +447,30 @@ def test_a_closed_sink_takes_nothing(sink: KafkaSink) -> None:
         sink.partitions("out", 1.0)
     with pytest.raises(RuntimeError, match="closed"):
         sink.produce(Produce(1, Output("out", b"1")))
+
+
+def test_the_exit_goes_on_with_an_interrupted_close_of_the_app(broker: DevBroker) -> None:
+    program = f"""
+import os, signal
+from kqworker import App
+app = App("orders", brokers={broker.address!r})
+app.push("out", "1", partition=0).wait()
+os.kill({broker.pid}, signal.SIGSTOP)
+app.push("out", "2", partition=0)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+try:
+    app.close()
+except KeyboardInterrupt:
+    print("interrupted")
+os.kill({broker.pid}, signal.SIGCONT)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+    assert [output.value for output in stored(broker, "out", 0, 2)] == [b"1", b"2"]
 
 
 def push_and_end(address: str) -> None:

@@ -34,6 +34,7 @@ class Sink:
         self.answered = True
         self.fatal: BrokerError | None = None
         self.counts: list[int | BrokerError] = []
+        self.patience: list[float] = []
         # Of what may block: whether in the main thread, and for how long at most.
         self.calls: list[tuple[bool, float]] = []
 
@@ -67,6 +68,7 @@ class Sink:
 
     def close(self, timeout: float) -> bool:
         self.closed = True
+        self.patience.append(timeout)
         self.at_close()
         return self.answered
 
@@ -410,9 +412,9 @@ def test_a_timeout_that_is_none_changes_nothing(sink: Sink, timeout: Any) -> Non
     pusher.close()
 
 
-@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit()])
+@pytest.mark.parametrize(("error", "patience"), [(SystemExit(0), 10.0), (GeneratorExit(), 1.0)])
 def test_what_ends_a_block_in_silence_does_not_silence_a_loss(
-    sink: Sink, error: BaseException, caplog: pytest.LogCaptureFixture
+    sink: Sink, error: BaseException, patience: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(type(error)), Pusher("a", "t") as pusher:
         pusher.push("x")
@@ -420,6 +422,7 @@ def test_what_ends_a_block_in_silence_does_not_silence_a_loss(
         raise error
 
     assert "disk full" in caplog.text
+    assert sink.patience == [patience]
 
 
 def test_a_close_tells_of_a_callback_that_still_runs(sink: Sink) -> None:
