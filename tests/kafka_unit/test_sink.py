@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from kqworker.kafka.devbroker import (
 from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
+from tests.frozen import freeze
 
 TIMEOUT = 20.0
 
@@ -418,7 +420,7 @@ def refusal(sink: KafkaSink) -> BaseException:
 
 def test_an_interrupted_close_can_be_called_again(broker: DevBroker) -> None:
     sink = KafkaSink(producer_properties(broker.address))
-    os.kill(broker.pid, signal.SIGSTOP)
+    freeze(broker.pid)
     sent = sink.send(Output("out", b"1"))
     handler = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.2)
@@ -453,9 +455,10 @@ def test_the_exit_goes_on_with_an_interrupted_close_of_the_app(broker: DevBroker
     program = f"""
 import os, signal
 from kqworker import App
+from tests.frozen import freeze
 app = App("orders", brokers={broker.address!r})
 app.push("out", "1", partition=0).wait()
-os.kill({broker.pid}, signal.SIGSTOP)
+freeze({broker.pid})
 app.push("out", "2", partition=0)
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 signal.setitimer(signal.ITIMER_REAL, 0.3)
@@ -466,7 +469,12 @@ except KeyboardInterrupt:
 os.kill({broker.pid}, signal.SIGCONT)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[2],
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -28,6 +29,7 @@ from kqworker.kq import (
 from kqworker.kq import with_flush_interval as flush_after
 
 TIMEOUT = 20.0
+ROOT = Path(__file__).parents[2]
 NewTopic = Callable[[], str]
 
 
@@ -324,6 +326,7 @@ PROGRAM = """
 import os, signal
 from kqworker import forks
 from kqworker.kq import Pusher, with_flush_interval
+from tests.frozen import freeze
 def interrupt_in(seconds):
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -334,7 +337,7 @@ def test_the_exit_goes_on_with_a_close_that_was_interrupted(broker: DevBroker, t
     program = f"""{PROGRAM}
 pusher = Pusher({broker.address!r}, {topic!r})
 pusher.push("1").wait()
-os.kill({broker.pid}, signal.SIGSTOP)
+freeze({broker.pid})
 pusher.push("2")
 interrupt_in(0.3)
 try:
@@ -386,7 +389,12 @@ interrupt_in(0.5)
 
 def ended(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
     )
 
 
