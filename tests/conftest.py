@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,3 +56,16 @@ def nothing_is_left_behind() -> Iterator[None]:
     yield
     left = before.left_behind()
     assert not left, "the test left behind:\n  " + "\n  ".join(left)
+
+
+@pytest.fixture(autouse=True)
+def log_is_as_before() -> Iterator[None]:
+    """Undoes what a test that runs a command in this process has set up for the log."""
+    root, ours = logging.getLogger(), logging.getLogger("kqworker")
+    levels, handlers = (root.level, ours.level), root.handlers[:]
+    yield
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+    for handler in root.handlers[:]:
+        if handler not in handlers:
+            root.removeHandler(handler)

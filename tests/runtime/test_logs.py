@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,12 +16,8 @@ logger = logging.getLogger("kqworker.test")
 
 
 @pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    root, ours = logging.getLogger(), logging.getLogger("kqworker")
-    levels = root.level, ours.level
-    yield root
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
+def root() -> logging.Logger:
+    return logging.getLogger()
 
 
 def bare(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
