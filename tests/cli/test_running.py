@@ -365,7 +365,7 @@ app = App("shop")
 @app.handler(topic="test", retry=Retry(attempts=1), dead_letter="dead")
 def on_test(text: str) -> None:
     # More than a pipe takes: not all is printed before the reader goes.
-    print(text.ljust(1000), flush=True)
+    print(text.ljust(1000) + "\\n", end="", flush=True)  # whole, beside another worker's
     with open("handled", "a") as file:
         file.write(text + "\\n")
 
