@@ -28,7 +28,9 @@ from benchmarks.latency import COUNT as ARRIVALS
 from benchmarks.latency import RATE
 from benchmarks.throughput import Rate
 from kqworker.exits import Exit
-from kqworker.kq import Queue, load
+from kqworker.kq import load
+from kqworker.kq.consuming import QueueApp
+from kqworker.kq.queue import run_app, understood
 from tests.interop import groups
 
 GO = ground.HERE.parent / "tests" / "interop" / "go"
@@ -115,10 +117,10 @@ class Sides:
         own = {"until_caught_up": True, "app_dir": str(ground.HERE.parent)}
         path, _ = self.configuration(topic, {**fields, "Kqworker": own})
         rate = Rate()
-        from benchmarks import go_queue  # by its name, which __main__ is not
-
-        queue = Queue(load(path), go_queue.nothing)
-        code = queue.run(rate)
+        translation = understood(load(path))
+        reference = "benchmarks.go_queue:nothing"  # by its name, which __main__ is not
+        app = QueueApp(translation, nothing, reference=reference)
+        code = run_app(app, translation, rate)
         assert code is Exit.CLEAN, code
         return rate.per_second()
 
