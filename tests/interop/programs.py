@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +27,8 @@ import yaml
 from tests.interop import groups
 from tests.interop.handlers import JOURNAL, VERBS
 from tests.kafka.cluster import Cluster
-from tests.kafka.supervisors import LAUNCHER, MARK, PATIENCE, PAUSE, PROGRAM, ROOT
+from tests.kafka.supervisors import LAUNCHER, MARK, PROGRAM, ROOT
+from tests.waiting import PATIENCE, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +143,8 @@ class Program:
         return [event.number for event in self.events(kind)]
 
     def until(self, true: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
-        """Return when it is true; fail when the process ends before, or it takes too long.
-
-        Files tell nobody that they have grown: the pause leaves the processor to others.
-        """
-        deadline = time.monotonic() + timeout
-        while not true():
-            if self.process.poll() is not None and not true():
-                raise AssertionError(f"ended by {self.process.returncode} before {what}\n{self}")
-            assert time.monotonic() < deadline, f"after {timeout:g} s not yet: {what}\n{self}"
-            time.sleep(PAUSE)
+        """Return when it is true; fail when the process ends before, or it takes too long."""
+        until(true, what, timeout, self)
 
     def handled(self, count: int, timeout: float = PATIENCE) -> Program:
         """Return when so many handlers have returned."""

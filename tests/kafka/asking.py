@@ -5,13 +5,14 @@ Decides which errors mean "ask again". Used by tests/kafka/cluster.py.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+
+from tests import waiting
 
 T = TypeVar("T")
 
@@ -63,12 +64,5 @@ def answer_to(ask: Callable[[], T], what: str) -> T:
 
 
 def until(true: Callable[[], bool], what: str) -> None:
-    """Asks again until the answer is yes.
-
-    Kafka has no event for these; each question waits for the broker, and the pause is only
-    there to leave it the processor.
-    """
-    deadline = time.monotonic() + READY_TIMEOUT
-    while not true():
-        assert time.monotonic() < deadline, f"after {READY_TIMEOUT:.0f} s not yet: {what}"
-        time.sleep(0.05)
+    """Ask again until the answer is yes; each question waits for the broker."""
+    waiting.until(true, what, READY_TIMEOUT)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
 
-from tests.kafka.supervisors import LAUNCHER, PATIENCE, PAUSE, ROOT
+from tests.kafka.supervisors import LAUNCHER, ROOT
+from tests.waiting import PATIENCE, until
 
 
 class Program:
@@ -64,16 +64,8 @@ class Program:
         return [line.removeprefix(prefix).strip() for line in self.lines if line.startswith(prefix)]
 
     def until(self, true: Callable[[], object], what: str) -> None:
-        """Return when it is true; fail when the program ends before, or it takes too long.
-
-        Files tell nobody that they have grown: the pause leaves the processor to others.
-        """
-        deadline = time.monotonic() + PATIENCE
-        while not true():
-            if self.process.poll() is not None and not true():
-                raise AssertionError(f"ended by {self.process.returncode} before {what}\n{self}")
-            assert time.monotonic() < deadline, f"after {PATIENCE:g} s not yet: {what}\n{self}"
-            time.sleep(PAUSE)
+        """Return when it is true; fail when the program ends before, or it takes too long."""
+        until(true, what, run=self)
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes that run now."""

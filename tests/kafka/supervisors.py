@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,12 @@ import pytest
 
 from tests.kafka.cluster import Cluster
 from tests.kafka.journal import APP, Reader
+from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = Path(__file__).with_name("launch.py")
 PROGRAM = Path(sys.executable).with_name("kqworker")
 MARK = "RUN_UNDER_TEST"
-# How long anything may take that has no bound of its own, on a busy machine.
-PATIENCE = 60.0
-PAUSE = 0.005
 # Runs the figures of the long run, which take hours.
 LONG = os.environ.get("KQWORKER_LONG") == "1"
 # For a module's heavy tests: these machines may be busy, and the long run is long.
@@ -121,16 +119,8 @@ class Supervisor:
         return found[1]
 
     def until(self, true: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
-        """Return when it is true; fail when the run ends before, or it takes too long.
-
-        Files tell nobody that they have grown: the pause leaves the processor to others.
-        """
-        deadline = time.monotonic() + timeout
-        while not true():
-            if self.process.poll() is not None and not true():
-                raise AssertionError(f"ended by {self.process.returncode} before {what}\n{self}")
-            assert time.monotonic() < deadline, f"after {timeout:g} s not yet: {what}\n{self}"
-            time.sleep(PAUSE)
+        """Return when it is true; fail when the run ends before, or it takes too long."""
+        until(true, what, timeout, self)
 
     def ready(self, timeout: float = PATIENCE) -> Supervisor:
         """Return when its workers are up and it has joined the group."""
@@ -226,26 +216,6 @@ class Supervisor:
 
     def __str__(self) -> str:
         return f"--- {' '.join(map(str, self.process.args[5:]))}\n{self.output[-6000:]}"
-
-
-def ended(processes: Iterable[psutil.Process], within: float) -> bool:
-    """Whether all of these have ended, or do so within so many seconds.
-
-    One that waits to be reaped has ended; its parent may be nobody of ours.
-    """
-    left, deadline = list(processes), time.monotonic() + within
-    while left := [process for process in left if not _over(process)]:
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(PAUSE)
-    return True
-
-
-def _over(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @contextmanager
