@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NewType, TypedDict
 
@@ -130,67 +131,58 @@ def test_a_tombstone_is_a_failure_where_the_annotation_does_not_allow_none(
     )
 
 
+def told(attempt: Callable[[], object], *errors: type[Exception]) -> str:
+    """Return what the library beneath says of it: its words change with its releases."""
+    with pytest.raises(errors) as caught:
+        attempt()
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("annotation", "data", "text"),
     [
-        (
-            Order,
-            b'{"items": []}',
-            "cannot decode the value as JSON for Order: Object missing required field `id`",
-        ),
-        (
-            Order,
-            b'{"id": "1", "items": []}',
-            "cannot decode the value as JSON for Order: Expected `int`, got `str` - at `$.id`",
-        ),
-        (dict, b"", "cannot decode the value as JSON for dict: Input data was truncated"),
-        (dict, b"[1]", "cannot decode the value as JSON for dict: Expected `object`, got `array`"),
-        (
-            dict,
-            b"{nope}",
-            (
-                "cannot decode the value as JSON for dict: JSON is malformed: "
-                "object keys must be strings (byte 1)"
-            ),
-        ),
-        (
-            str,
-            b"a\xff",
-            (
-                "cannot decode the value as UTF-8 text for str: 'utf-8' codec "
-                "can't decode byte 0xff in position 1: invalid start byte"
-            ),
-        ),
-        (
-            list[str],
-            b'["\xff"]',
-            (
-                "cannot decode the value as JSON for list[str]: 'utf-8' codec "
-                "can't decode byte 0xff in position 0: invalid start byte"
-            ),
-        ),
+        (Order, b'{"items": []}', "cannot decode the value as JSON for Order"),
+        (Order, b'{"id": "1", "items": []}', "cannot decode the value as JSON for Order"),
+        (dict, b"", "cannot decode the value as JSON for dict"),
+        (dict, b"[1]", "cannot decode the value as JSON for dict"),
+        (dict, b"{nope}", "cannot decode the value as JSON for dict"),
+        (list[str], b'["\xff"]', "cannot decode the value as JSON for list[str]"),
         (
             Annotated[int, msgspec.Meta(ge=1)],
             b"0",
-            (
-                "cannot decode the value as JSON for Annotated[int, msgspec.Meta(ge=1)]: "
-                "Expected `int` >= 1"
-            ),
+            "cannot decode the value as JSON for Annotated[int, msgspec.Meta(ge=1)]",
         ),
     ],
 )
 def test_bytes_that_do_not_fit_are_an_error_that_says_why(
-    annotation: object, data: bytes, text: str
+    annotation: Any, data: bytes, text: str
 ) -> None:
+    why = told(
+        lambda: msgspec.json.decode(data, type=annotation), msgspec.DecodeError, UnicodeDecodeError
+    )
+
     with pytest.raises(DecodeError) as caught:
         decode(annotation, data)
 
-    assert str(caught.value) == text
+    assert why
+    assert str(caught.value) == f"{text}: {why}"
+
+
+def test_bytes_that_are_not_text_are_an_error_that_says_why() -> None:
+    data = b"a\xff"
+
+    with pytest.raises(DecodeError) as caught:
+        decode(str, data)
+
+    why = told(data.decode, UnicodeDecodeError)
+    assert str(caught.value) == f"cannot decode the value as UTF-8 text for str: {why}"
 
 
 def test_json_that_nests_without_end_is_an_error_of_the_payload() -> None:
-    with pytest.raises(DecodeError, match="recursion"):
+    with pytest.raises(DecodeError, match="^cannot decode the value as JSON for Any: ") as raised:
         decode(Any, b"[" * 100_000)
+
+    assert isinstance(raised.value.__cause__, RecursionError)
 
 
 def test_what_cannot_be_decoded_is_rejected_at_once() -> None:
@@ -209,8 +201,8 @@ def test_what_cannot_be_decoded_is_rejected_at_once() -> None:
         ),
         (bytearray, "a payload cannot be decoded to bytearray: use "),
         (object, "a payload cannot be decoded to object: use "),
-        (bytes | str, "a payload cannot be decoded to bytes | str (Type unions may not "),
-        (3, "a payload cannot be decoded to 3 (Type '3' is not supported): use "),
+        (bytes | str, "a payload cannot be decoded to bytes | str ("),
+        (3, "a payload cannot be decoded to 3 ("),
     ],
 )
 def test_an_annotation_that_nothing_can_be_decoded_to_is_refused(
