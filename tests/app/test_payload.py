@@ -179,7 +179,7 @@ def test_bytes_that_are_not_text_are_an_error_that_says_why() -> None:
 
 
 def test_json_that_nests_without_end_is_an_error_of_the_payload() -> None:
-    with pytest.raises(DecodeError, match="^cannot decode the value as JSON for Any: ") as raised:
+    with pytest.raises(DecodeError, match="cannot decode the value as JSON for Any: ") as raised:
         decode(Any, b"[" * 100_000)
 
     assert isinstance(raised.value.__cause__, RecursionError)
