@@ -8,13 +8,12 @@ Imports neither Kafka nor processes: the one way up is `push`, which opens its s
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-from kqworker import forks, values
+from kqworker import forks, logs, values
 from kqworker.context import collect, without_pushes
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
@@ -28,7 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[[], object])
 
-_logger = logging.getLogger("kqworker.app")
+_logger = logs.logger("kqworker.app")
 
 
 class PushSink(Protocol):

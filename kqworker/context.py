@@ -13,11 +13,12 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from kqworker import logs
 from kqworker.delivery import Delivery
 from kqworker.payload import HeadersLike
 from kqworker.types import Headers, Output, Segment
 
-_logger = logging.getLogger("kqworker.handler")
+_logger = logs.logger("kqworker.handler")
 
 
 class Push(Protocol):

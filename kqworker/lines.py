@@ -6,13 +6,12 @@ without a terminal logs by this. Tested by tests/cli/test_watches.py.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from kqworker import reports
+from kqworker import logs, reports
 from kqworker.core.commands import Report
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import ENDLESS
@@ -21,7 +20,7 @@ from kqworker.types import Ordering
 from kqworker.values import show_size
 from kqworker.watch import Banner, HandlerLine, Summary
 
-logger = logging.getLogger("kqworker.run")
+logger = logs.logger("kqworker.run")
 
 Clock = Callable[[], float]
 

@@ -2,7 +2,8 @@
 
 A record is an event and fields: `logger.info("worker started", extra={"worker_id": 3})`;
 whatever `extra` brings is a field. An app that has set handlers up on the root logger
-keeps them: its lines and ours go there. Knows nothing of what is logged.
+keeps them: its lines and ours go there. Decides, too, that no set-up of an app's switches
+our loggers off, by oversight or in passing. Knows nothing of what is logged.
 Tested by tests/runtime/test_logs.py.
 """
 
@@ -16,6 +17,7 @@ import re
 import select
 import sys
 import time
+from collections.abc import Iterator
 from typing import Final, TextIO
 
 ROOT = "kqworker"
@@ -35,6 +37,78 @@ _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+class _Heard(logging.Logger):
+    """A logger that the set-up of an app's log neither disables nor leaves without a handler.
+
+    `dictConfig` and `fileConfig` disable each logger that is there already and that they do
+    not name, unless they are told otherwise; and they take ours from the root. Who wants less
+    of our lines sets a level for them.
+    """
+
+    @property
+    def disabled(self) -> bool:
+        """Never; setting it does nothing."""
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        pass
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
+        """Hand a record to the handlers; to ours where there is no other."""
+        if _last_resort is None or next(_handlers(self), None):
+            super().callHandlers(record)
+        else:
+            _last_resort.handle(record)
+
+
+def logger(name: str) -> logging.Logger:
+    """Return a logger of ours, as all modules of kqworker must get theirs.
+
+    Args:
+        name: `kqworker.…`.
+    """
+    found = logging.getLogger(name)
+    if not isinstance(found, _Heard):
+        # An app may have asked for it before us, and may have a class of its own for loggers.
+        kind = type(found)
+        found.__class__ = _Heard if kind is logging.Logger else type(name, (_Heard, kind), {})
+    return found
+
+
+def _handlers(logger: logging.Logger) -> Iterator[tuple[logging.Handler, logging.Logger]]:
+    """Yield the handlers that get a logger's records, each with the logger that has it."""
+    at: logging.Logger | None = logger
+    while at is not None:
+        for handler in at.handlers:
+            if not isinstance(handler, logging.NullHandler):
+                yield handler, at
+        at = at.parent if at.propagate else None
+
+
+def _shown_by_another(record: logging.LogRecord) -> bool:
+    """Return whether the app shows a line of ours in its own form: once is enough.
+
+    That is what a handler does that it has given to our loggers, or one of the root that
+    writes to a stream; one that keeps a file or sends mails there does so besides.
+    """
+    if record.name != ROOT and not record.name.startswith(f"{ROOT}."):
+        return False
+    ours = logging.getLogger(record.name)
+    return any(
+        record.levelno >= handler.level
+        and not isinstance(handler, _OurHandler)
+        and (at is not logging.root or _is_stream(handler))
+        for handler, at in _handlers(ours)
+    )
+
+
+def _is_stream(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and not isinstance(
+        handler, logging.FileHandler
+    )
+
+
 class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic for checkers only
     """Told from an app's own handlers by its type; writes to what stderr is at the time.
 
@@ -45,6 +119,9 @@ class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic fo
         super().__init__(sys.stderr)
         self._dropped = 0
         self._cut = False  # in the middle of a line
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        return not _shown_by_another(record) and bool(super().handle(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -92,6 +169,10 @@ class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic fo
         return bool(poll.poll(seconds * 1000))
 
 
+# What `configure` has made last.
+_last_resort: _OurHandler | None = None
+
+
 def clearing(stream: TextIO) -> str:
     """Return what to write before text, so that no status line shows through below it."""
     # A line that is too long for one row, or the second of two, would end up on top of it.
@@ -113,16 +194,18 @@ def configure(level: str, format: str) -> None:
         raise ValueError(f"no log level {level!r}")
     if format not in ("text", "json"):
         raise ValueError(f"no log format {format!r}")
-    logging.getLogger(ROOT).setLevel(number)
+    global _last_resort
+    logger(ROOT).setLevel(number)
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, _OurHandler):
             root.removeHandler(handler)
-    if root.handlers:
-        return
     handler = _OurHandler()
     json_format = JsonFormatter(ascii=not _is_utf8(sys.stderr))
     handler.setFormatter(json_format if format == "json" else TextFormatter())
+    _last_resort = handler
+    if next(_handlers(root), None):
+        return
     root.addHandler(handler)
     # Other libraries' debugging is not what one asks for with ours.
     root.setLevel(max(number, logging.INFO))

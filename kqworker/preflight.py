@@ -7,12 +7,12 @@ Tested by tests/cli/test_preflight.py and tests/kafka.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kqworker import logs
 from kqworker.core.policy import HandlerPolicy
 from kqworker.errors import ConfigError
 from kqworker.kafka import devbroker
@@ -25,7 +25,7 @@ from kqworker.values import did_you_mean
 if TYPE_CHECKING:
     from kqworker.app import App
 
-logger = logging.getLogger("kqworker.run")
+logger = logs.logger("kqworker.run")
 
 NO_BROKERS = (
     "no brokers: give --brokers, KQWORKER_BROKERS, `brokers:` in kqworker.yaml, or App(brokers=…)"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 
+from kqworker import logs
 from kqworker.core.commands import Note, Report
 
-logger = logging.getLogger("kqworker.supervisor")
+logger = logs.logger("kqworker.supervisor")
 
 # What a report says, and how severe it is: an ERROR is work that was not done.
 LINES: dict[Note, tuple[int, str]] = {
@@ -38,7 +39,10 @@ LINES: dict[Note, tuple[int, str]] = {
 
 
 def log(report: Report) -> None:
-    """Write a report to the log, with its coordinates as fields."""
+    """Write a report to the log, with its coordinates in the text and as fields.
+
+    An app's own format shows no fields, and must not hide which message it is.
+    """
     level, words = LINES[report.note]
     if not logger.isEnabledFor(level):
         return
@@ -54,6 +58,8 @@ def log(report: Report) -> None:
     if report.worker:
         fields["worker_id"] = report.worker
     text = words.format(delay=report.delay)
+    if report.partition is not None:
+        text += f": {report.partition}" + (f"@{report.offset}" if report.offset >= 0 else "")
     if report.failure is not None:
         text += f": {report.failure.type}"
         # The first line: so that what follows it, the fields, is still read as theirs.

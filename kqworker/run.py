@@ -8,7 +8,6 @@ Tested by tests/e2e and tests/kafka.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import platform
 import random
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kqworker
-from kqworker import config, preflight
+from kqworker import config, logs, preflight
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.snapshot import Snapshot
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from kqworker.app import App
     from kqworker.settings import Settings
 
-logger = logging.getLogger("kqworker.run")
+logger = logs.logger("kqworker.run")
 
 TICK_SECONDS = 0.2
 RELOAD_SECONDS = 0.5

@@ -7,16 +7,16 @@ Tested by tests/kafka_unit/test_behind.py.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Mapping
 
+from kqworker import logs
 from kqworker.errors import BrokerError
 from kqworker.kafka.admin import Admin
 from kqworker.types import TopicPartition
 
-logger = logging.getLogger("kqworker.kafka")
+logger = logs.logger("kqworker.kafka")
 
 # Between two questions. Each of them opens a connection.
 ASK_SECONDS = 2.0

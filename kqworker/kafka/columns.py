@@ -8,7 +8,6 @@ Tested by tests/kafka_unit/test_columns.py.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from itertools import compress, pairwise
 from operator import le, ne, or_
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
+from kqworker import logs
 from kqworker.types import Records, TopicPartition, payload_size
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("kqworker.kafka")
+logger = logs.logger("kqworker.kafka")
 
 
 def to_records(messages: Sequence[Message]) -> list[Records]:
@@ -89,7 +89,10 @@ def _headers(messages: Sequence[Message]) -> list[Headers | None]:
         except SystemError:
             bad = messages[len(column)]
             logger.error(
-                "a record comes without its headers: a header's name is not UTF-8",
+                "a record comes without its headers: a header's name is not UTF-8: %s[%s]@%s",
+                bad.topic(),
+                bad.partition(),
+                bad.offset(),
                 extra={
                     "event": "headers_unreadable",
                     "topic": bad.topic(),

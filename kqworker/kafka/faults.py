@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
+from kqworker import logs
 from kqworker.errors import BrokerError
 from kqworker.kafka.logs import client_log
 from kqworker.kafka.mailbox import Mailbox
 
-logger = logging.getLogger("kqworker.kafka")
+logger = logs.logger("kqworker.kafka")
 
 # Brokers learn of a new topic one after the other.
 UNKNOWN_TOPIC_SECONDS = 10.0

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
-from kqworker import forks
+from kqworker import forks, logs
 
 # One line of a kind in this many seconds.
 INTERVAL = 30.0
@@ -106,4 +106,4 @@ def plain(text: str) -> str:
     return _AFTER.sub("", _THREAD.sub("", text))
 
 
-client_log = ClientLog(logging.getLogger("kqworker.kafka"))
+client_log = ClientLog(logs.logger("kqworker.kafka"))

@@ -9,7 +9,6 @@ Tested by tests/contract/test_source.py and, against Apache Kafka, tests/kafka/t
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, assert_never
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from kqworker import logs
 from kqworker.core.commands import Commit, Fetching, Pause, Release, Resume
 from kqworker.core.events import Assigned, Fetched, Lost, Positions, Revoked, Start
 from kqworker.errors import BrokerError, ConfigError
@@ -35,7 +35,7 @@ from kqworker.types import Records, TopicPartition
 if TYPE_CHECKING:
     from kqworker.core.commands import SourceCommand
 
-logger = logging.getLogger("kqworker.kafka")
+logger = logs.logger("kqworker.kafka")
 
 # How long a poll may keep commands waiting.
 POLL_SECONDS = 0.05

@@ -6,16 +6,16 @@ Tested by tests/kafka_unit/test_partitions.py and tests/contract/test_source.py.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from kqworker import logs
 from kqworker.core.events import Start
 from kqworker.types import TopicPartition
 
-logger = logging.getLogger("kqworker.kafka")
+logger = logs.logger("kqworker.kafka")
 
 # Asking where a partition was left off: each try, and how many. It is done inside a
 # rebalance, for which the group waits.

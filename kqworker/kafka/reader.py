@@ -5,12 +5,11 @@ Decides nothing. Tested by tests/kafka_unit/test_reader.py.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from kqworker import types
+from kqworker import logs, types
 from kqworker.errors import BrokerError
 from kqworker.kafka.logs import ClientLog
 
@@ -33,7 +32,7 @@ def read(
     Raises:
         BrokerError: Nothing has come for 30 s, or Kafka refuses.
     """
-    log = ClientLog(logging.getLogger("kqworker.kafka"))
+    log = ClientLog(logs.logger("kqworker.kafka"))
     left = {tp: end for tp, end in until.items() if end > since.get(tp, 0)}
     consumer = Consumer({**properties, "enable.partition.eof": "true"}, logger=log)
     try:

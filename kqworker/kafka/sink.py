@@ -9,7 +9,6 @@ retries: both are the core's. Tested by tests/kafka_unit/test_sink.py and tests/
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 import traceback
@@ -20,6 +19,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from kqworker import logs
 from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
 from kqworker.delivery import Delivery
@@ -29,7 +29,7 @@ from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.reasons import Ear
 from kqworker.types import Failure, Output
 
-_logger = logging.getLogger("kqworker.kafka")
+_logger = logs.logger("kqworker.kafka")
 
 # How long the thread waits for deliveries at a time, and so how soon it sees a stop.
 POLL = 0.05

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from kqworker import logs
 from kqworker.errors import KQWorkerError
 from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
 from kqworker.kq.push_options import PushOption, combined
@@ -24,7 +24,7 @@ from kqworker.types import Output
 if TYPE_CHECKING:
     from kqworker.kq.pushing import PushDelivery
 
-_logger = logging.getLogger("kqworker.kq")
+_logger = logs.logger("kqworker.kq")
 
 
 class AsyncDelivery:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import inspect
 import io
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from kqworker import logs
 from kqworker.app import App
 from kqworker.context import Context, Push, without_pushes
 from kqworker.errors import ConfigError
@@ -29,7 +29,7 @@ from kqworker.runtime.printing import nobody_reads
 from kqworker.signature import Forms, Signature, plain_function, read_signature
 from kqworker.types import Headers, Message, Output, Segment
 
-_logger = logging.getLogger("kqworker.handler")
+_logger = logs.logger("kqworker.handler")
 
 FORMS = Forms(
     "a handler takes (key, value) or (context, key, value), named so unless both are text, or "
@@ -349,7 +349,9 @@ class _Failures:
             "attempt": context.attempt,
         }
         told = type(error), error, users_part(error.__traceback__)
-        _logger.error("the error handler failed", exc_info=told, extra=coordinates)
+        where = f"{context.topic}[{context.partition}]@{context.offset}"
+        text = "the error handler failed on %s"
+        _logger.error(text, where, exc_info=told, extra=coordinates)
 
     def _message(self, i: int) -> Message[bytes | None]:
         records = self._segment.records

@@ -6,7 +6,6 @@ a thread of its own. Tested by tests/kq/test_group.py and tests/kafka/test_kq_st
 
 from __future__ import annotations
 
-import logging
 import os
 import selectors
 import signal
@@ -15,12 +14,13 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from kqworker import logs
 from kqworker.errors import ConfigError
 from kqworker.exits import Exit
 from kqworker.kq.queue import MustQueue, Queue
 from kqworker.runtime.loop import TOLD, Signals, Wake, called, ending_signals
 
-_logger = logging.getLogger("kqworker.kq")
+_logger = logs.logger("kqworker.kq")
 
 
 class ServiceGroup:

@@ -8,13 +8,13 @@ Tested by tests/kq/test_metrics.py.
 from __future__ import annotations
 
 import atexit
-import logging
 import math
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from kqworker import logs
 from kqworker.runtime.failures import users_part
 
 INTERVAL = 60.0
@@ -23,7 +23,7 @@ _LOG_STEP = math.log(STEP)
 _LEAST = 1e-9
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "p99_9": 0.999}
 
-_logger = logging.getLogger("kqworker.metrics")
+_logger = logs.logger("kqworker.metrics")
 
 
 class Adds(Protocol):

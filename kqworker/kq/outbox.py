@@ -8,7 +8,6 @@ tests/kq/test_async_pusher.py and tests/kafka/test_kq_pusher.py.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from kqworker import forks, values
+from kqworker import forks, logs, values
 from kqworker.context import is_collecting
 from kqworker.errors import BrokerError, ConfigError, KQWorkerError
 from kqworker.kq.push_options import PushOptions
@@ -27,7 +26,7 @@ from kqworker.types import Headers, Output
 if TYPE_CHECKING:
     from kqworker.kq.pushing import PushDelivery, PushProducer
 
-_logger = logging.getLogger("kqworker.kq")
+_logger = logs.logger("kqworker.kq")
 
 CLOSE_TIMEOUT = 30.0
 HURRIED_TIMEOUT = 1.0

@@ -32,7 +32,7 @@ from kqworker.runtime.start import refuse_on_import
 if TYPE_CHECKING:
     from kqworker.watch import Watch
 
-_logger = logging.getLogger("kqworker.kq")
+_logger = logs.logger("kqworker.kq")
 
 
 class Queue:

@@ -9,7 +9,6 @@ Knows nothing of tasks. Tested by tests/runtime/test_kill.py and test_adopted.py
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import select
 import signal
@@ -19,7 +18,9 @@ from typing import Final
 
 import psutil
 
-logger = logging.getLogger("kqworker.run")
+from kqworker import logs
+
+logger = logs.logger("kqworker.run")
 
 STOP_SECONDS: Final = 0.05
 ROUNDS: Final = 10

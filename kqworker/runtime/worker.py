@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import faulthandler
 import inspect
-import logging
 import multiprocessing
 import os
 import signal
@@ -39,7 +38,7 @@ from kqworker.wire import Stop, encode_boot_failed, encode_ready
 if TYPE_CHECKING:
     import asyncio
 
-_logger = logging.getLogger("kqworker.worker")
+_logger = logs.logger("kqworker.worker")
 
 
 def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:

@@ -1,4 +1,4 @@
-"""Every report has a line in the log, with its coordinates as fields."""
+"""Every report has a line in the log, with its coordinates in the text and as fields."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_retry_says_when_and_why(caplog: pytest.LogCaptureFixture) -> None:
 
     (record,) = caplog.records
     assert record.getMessage() == (
-        "message failed, next attempt in 1.23 s: ValueError: no such order"
+        "message failed, next attempt in 1.23 s: test[3]@7: ValueError: no such order"
     )
     fields = ("topic", "partition", "offset", "handler", "attempt", "worker_id", "traceback")
     assert [record.__dict__[field] for field in fields] == [
@@ -51,6 +51,12 @@ def test_what_a_report_does_not_say_is_no_field(caplog: pytest.LogCaptureFixture
     (record,) = caplog.records
     assert record.getMessage() == "worker died: killed"
     assert not {"topic", "offset", "handler", "attempt", "traceback"} & set(record.__dict__)
+
+
+def test_a_report_of_a_whole_partition_names_it(caplog: pytest.LogCaptureFixture) -> None:
+    reports.log(Report(Note.DRAIN_EXPIRED, partition=TopicPartition("test", 3)))
+
+    assert caplog.records[0].getMessage().endswith(": test[3]")
 
 
 def test_braces_and_percents_of_a_failure_stay_as_they_are(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -460,3 +461,76 @@ def test_a_queue_whose_output_is_read_no_more_gives_up_no_message(
     assert done.returncode == 0, done.stderr
     assert sorted((here / "handled").read_text().split()) == sorted(texts)
     assert not (here / "told").exists()
+
+
+# -- an app that sets up a log of its own
+
+SET_UP = """
+import logging.config
+def set_up() -> None:
+    logging.config.dictConfig({
+        "version": 1,
+        "formatters": {"theirs": {"format": "theirs: %(message)s"}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "theirs"}},
+        "root": {"handlers": ["console"]},
+    })
+"""
+FAILING = """
+from kqworker import App, Retry
+app = App("shop")
+
+@app.on_worker_start
+def start() -> None:
+    ON_START
+
+@app.handler(topic="test", retry=Retry(attempts=2, first=0.01))
+def on_test(text: str) -> None:
+    IN_HANDLER
+    raise ValueError("no")
+"""
+
+
+@pytest.mark.parametrize("when", ["ON_IMPORT", "ON_START", "IN_HANDLER"])
+def test_a_failed_message_is_told_once_whatever_the_app_does_to_the_log(
+    here: Path, broker: DevBroker, kqworker: Run, when: str
+) -> None:
+    app = f"{SET_UP}\nON_IMPORT\n{FAILING}".replace(when, "set_up()")
+    (here / "app.py").write_text(re.sub("ON_IMPORT|ON_START|IN_HANDLER", "pass", app))
+    kqworker("push", "test", "a")
+
+    ended = kqworker("run", "app:app", "-w", "1", "--until-caught-up")
+
+    assert ended.code == 6, ended.err
+    lines = [line for line in ended.err.splitlines() if "message failed" in line]
+    assert len(lines) == 2, ended.err  # of two attempts
+    assert all(re.search(r"test\[\d\]@0: ValueError: no", line) for line in lines)
+    assert ended.err.count("0 handled · 1 failed") == 1
+    theirs = [line.startswith("theirs: message failed") for line in lines]
+    assert all(theirs) if when == "ON_IMPORT" else not any(theirs)
+
+
+QUEUE_WITH_A_LOG = """
+import sys
+from kqworker import kq
+conf = kq.KqConf(
+    name="shop", brokers=(sys.argv[1],), group="shop", topic="test", offset="first",
+    kqworker={"until_caught_up": True},
+)
+def consume(key: str, value: str) -> None:
+    raise ValueError("no")
+queue = kq.must_new_queue(conf, consume)
+set_up()
+queue.start()
+"""
+
+
+def test_so_is_one_of_a_queue(here: Path, broker: DevBroker, kqworker: Run) -> None:
+    (here / "main.py").write_text(SET_UP + QUEUE_WITH_A_LOG)
+    kqworker("push", "test", "a")
+
+    command = [sys.executable, "main.py", broker.address]
+    done = subprocess.run(command, capture_output=True, timeout=60, text=True)
+
+    assert done.returncode == 6, done.stderr
+    assert len(re.findall(r"theirs: message failed.*test\[\d\]@0: ValueError", done.stderr)) == 1
+    assert done.stderr.count("message failed") == 1

@@ -405,7 +405,8 @@ def test_an_error_handler_that_raises_hides_nothing(
         given(handler, error_handler=error_handler)
 
     (record,) = caplog.records
-    assert record.getMessage() == "the error handler failed"
+    where = "{topic}[{partition}]@{offset}".format(**vars(record))
+    assert record.getMessage() == f"the error handler failed on {where}"
     # Of both errors only what the user has written.
     assert "in raising" in caplog.text and "in fail" in caplog.text
     assert "kqworker/kq/consuming.py" not in caplog.text and "binding.py" not in caplog.text

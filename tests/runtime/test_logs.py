@@ -6,13 +6,17 @@ import io
 import json
 import logging
 import os
+import pkgutil
+import subprocess
+import sys
 import time
 
 import pytest
 
+import kqworker
 from kqworker import logs
 
-logger = logging.getLogger("kqworker.test")
+logger = logs.logger("kqworker.test")
 
 
 @pytest.fixture
@@ -168,3 +172,128 @@ def test_a_log_that_nobody_reads_holds_nobody_up_and_says_later_what_was_dropped
         taken = held.count(b"INFO") - 1  # the last was cut off
         assert f"{200 - taken} log lines dropped" in told and "event=log_stalled" in told
         assert cut == ""
+
+
+# -- what an app sets up
+
+
+def said_after(set_up: str) -> list[str]:
+    """What a process writes when the log is configured, and then an app sets its own up."""
+    script = f"""
+import io, logging, logging.config, logging.handlers, sys
+from kqworker import logs
+ours = logs.logger("kqworker.test")
+logs.configure("info", "text")
+{set_up}
+ours.warning("message failed")
+ours.info("ready")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [line.partition("kqworker.test  ")[2] or line for line in done.stderr.splitlines()]
+
+
+THEIRS = """
+logging.config.dictConfig({
+    "version": 1,
+    "formatters": {"theirs": {"format": "theirs: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "theirs"}},
+    WHERE
+})
+"""
+FILE = """
+[loggers]
+keys=root
+[handlers]
+keys=console
+[formatters]
+keys=theirs
+[logger_root]
+handlers=console
+[handler_console]
+class=StreamHandler
+formatter=theirs
+args=()
+[formatter_theirs]
+format=theirs: %(message)s
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "form"),
+    [
+        ('"root": {"handlers": ["console"], "level": "ERROR"},', "theirs: {}"),
+        ('"loggers": {"kqworker": {"handlers": ["console"], "level": "INFO"}},', "theirs: {}"),
+        ('"loggers": {"shop": {"handlers": ["console"]}},', "{}"),
+        ("", "{}"),
+        # These take ours away, and give nothing for it.
+        ('"root": {"level": "INFO"},', "{}"),
+        ('"loggers": {"kqworker": {"propagate": False}},', "{}"),
+    ],
+)
+def test_a_set_up_that_disables_what_is_there_leaves_our_lines_each_once(
+    where: str, form: str
+) -> None:
+    said = said_after(THEIRS.replace("WHERE", where))
+
+    assert said == [form.format("message failed"), form.format("ready")]
+
+
+def test_so_does_one_from_a_file() -> None:
+    said = said_after(f"logging.config.fileConfig(io.StringIO({FILE!r}))")
+
+    assert said == ["theirs: message failed", "theirs: ready"]
+
+
+@pytest.mark.parametrize(
+    "handler", ["StreamHandler()", "NullHandler()", "FileHandler('/dev/null')"]
+)
+def test_a_handler_that_is_added_to_the_root_neither_doubles_nor_swallows_a_line(
+    handler: str,
+) -> None:
+    said = said_after(f"logging.getLogger().addHandler(logging.{handler})")
+
+    assert said == ["message failed", "ready"]
+
+
+def test_a_level_that_is_set_for_our_lines_counts() -> None:
+    assert said_after("logging.getLogger('kqworker').setLevel('ERROR')") == []
+    assert said_after("logging.getLogger('kqworker').setLevel('WARNING')") == ["message failed"]
+
+
+def test_a_logger_that_an_app_made_first_is_ours_and_stays_of_its_own_kind() -> None:
+    class Theirs(logging.Logger):
+        pass
+
+    before = logging.getLoggerClass()
+    logging.setLoggerClass(Theirs)
+    try:
+        made = logging.getLogger("kqworker.test.first")
+    finally:
+        logging.setLoggerClass(before)
+    ours = logs.logger("kqworker.test.first")
+    ours.disabled = True
+
+    assert ours is made
+    assert isinstance(ours, Theirs)
+    assert ours.isEnabledFor(logging.CRITICAL)
+
+
+def test_no_logger_of_any_module_can_be_switched_off() -> None:
+    names = [found.name for found in pkgutil.walk_packages(kqworker.__path__, "kqworker.")]
+    # In a process of its own, in which no test has asked for a logger.
+    script = f"""
+import importlib, logging
+for name in {[name for name in names if not name.endswith("__main__")]}:
+    importlib.import_module(name)
+for name, logger in logging.root.manager.loggerDict.items():
+    if name.partition(".")[0] == "kqworker" and isinstance(logger, logging.Logger):
+        logger.disabled = True
+        print(name, logger.disabled)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split() for line in done.stdout.splitlines())
+    assert "kqworker.supervisor" in found
+    assert set(found.values()) == {"False"}, found
