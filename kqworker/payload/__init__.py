@@ -1,0 +1,26 @@
+"""How bytes become what a handler asks for, and what it pushes or returns becomes bytes.
+
+The names that other rooms use; each is explained at its own place.
+"""
+
+from kqworker.payload.decoding import Decode, absent, decoder, payload_for, undecodable
+from kqworker.payload.encoding import HeadersLike, encode, make_output, topic_fault
+from kqworker.payload.forms import ANYTHING, TEXT, Form, Payload, is_union, spell
+
+__all__ = [
+    "ANYTHING",
+    "TEXT",
+    "Decode",
+    "Form",
+    "HeadersLike",
+    "Payload",
+    "absent",
+    "decoder",
+    "encode",
+    "is_union",
+    "make_output",
+    "payload_for",
+    "spell",
+    "topic_fault",
+    "undecodable",
+]
