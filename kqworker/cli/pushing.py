@@ -1,25 +1,27 @@
 """`kqworker push TOPIC`: one payload, a JSONL file, or the lines of standard input.
 
-Decides where payloads come from and what is said of them; the sink delivers.
+Decides what is said of what was pushed; what is read is inputs.py's, and the sink delivers.
 Tested by tests/cli/test_pushing.py.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
+from kqworker.cli.inputs import Argument, Input, file_lines, input_lines
 from kqworker.cli.opening import settings_of, with_brokers
 from kqworker.cli.options import CONNECTION, setting_options
 from kqworker.cli.terminal import fail, say
 from kqworker.errors import BrokerError, ConfigError
-from kqworker.exits import Exit
+from kqworker.exits import Exit, exit_of
 from kqworker.values import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,7 +38,13 @@ Advance = Callable[[int], None]
 @click.command()
 @click.argument("topic", metavar="TOPIC")
 @click.argument("payload", required=False)
-@click.option("--file", metavar="FILE", help="A JSONL file: each line is one message.")
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="A JSONL file: each line is one message, and must be JSON. - is standard input.",
+)
 @click.option("-k", "--key", metavar="KEY", help="The key of every message.")
 @click.option(
     "-H", "--header", "headers", multiple=True, metavar="NAME=VALUE", help="May be repeated."
@@ -45,7 +53,7 @@ Advance = Callable[[int], None]
 def push(
     topic: str,
     payload: str | None,
-    file: str | None,
+    files: tuple[str, ...],
     key: str | None,
     headers: tuple[str, ...],
     config: str | None,
@@ -53,25 +61,36 @@ def push(
 ) -> Exit:
     """Push a payload, a JSONL file or standard input to a topic.
 
-    Of standard input each line is one message, as it is.
+    Of standard input each line is one message. A message is all bytes of a line before its
+    line feed, as they are: spaces, a carriage return, whatever the encoding. A blank line of
+    standard input is an empty message; one of a file is no JSON: it is left out, and told. The
+    last line needs no line feed.
+
+    A file with a mistake pushes nothing. What can be read but once, as a pipe, is checked as
+    it is pushed. Exit code 0 means that all that was read was delivered; where there is
+    nothing to read, it is 2.
     """
-    payloads, count = _payloads(payload, file)
+    source = _input(payload, files)
     pairs = [_header(header) for header in headers]
 
     from kqworker import logs
     from kqworker.kafka.admin import Admin
-    from kqworker.kafka.properties import admin_properties
+    from kqworker.kafka.properties import admin_properties, largest_message
     from kqworker.payload import make_output
     from kqworker.preflight import connection
     from kqworker.sinks import open_sink
 
+    name = os.fsencode(key) if key is not None else None
     try:
-        make_output(topic, b"", key, pairs)
+        make_output(topic, b"", name, pairs)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    outputs = (make_output(topic, payload, key, pairs) for payload in payloads)
 
-    settings = with_brokers(settings_of(options, config).settings)
+    settings = settings_of(options, config).settings
+    count = source.prepare(largest_message(settings.kafka))
+    outputs = (make_output(topic, payload, name, pairs) for payload in source.payloads())
+
+    settings = with_brokers(settings)
     logs.configure(settings.log_level, settings.log_format)
     to = connection(settings)
     with Admin(admin_properties(to.brokers, to.kafka)) as kafka:
@@ -93,32 +112,48 @@ def push(
                 known += n
                 draw(n)
 
-            pushed, failure, last = deliver(sink, outputs, advance)
+            done = deliver(sink, outputs, advance)
     except KeyboardInterrupt:
         fail(f"stopped: at least {known:,}{of} messages were delivered to {topic}")
         raise
     finally:
         # After an error, or Ctrl-C, nobody waits for what is left.
         sink.close(0.0)
-    if failure is not None:
-        fail(f"{failure}\n{pushed:,}{of} messages were delivered to {topic}, the rest was not")
-        return Exit.BROKER
-    where = f"[{last.partition}] at offset {last.offset}" if last and pushed == 1 else ""
-    click.echo(f"pushed {pushed:,} message{'s' if pushed != 1 else ''} to {topic}{where}")
+    for note in source.notes():
+        say(note)
+    if done.failure is not None:
+        how_far = f"{done.pushed:,}{of} messages were delivered to {topic}, the rest was not"
+        fail(f"{done.failure}\n{how_far}" if done.begun else str(done.failure))
+        return exit_of(done.failure)
+    last = done.last
+    where = f"[{last.partition}] at offset {last.offset}" if last and done.pushed == 1 else ""
+    messages = "message" if done.pushed == 1 else "messages"
+    click.echo(f"pushed {done.pushed:,} {messages} to {topic}{where}")
     return Exit.CLEAN
 
 
-def deliver(
-    sink: PushSink, outputs: Iterable[Output], advance: Advance
-) -> tuple[int, BrokerError | None, Delivery | None]:
-    """Push records and wait for all of them; after the first error none is added.
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a push.
 
-    Returns:
-        How many were delivered, the first error if there was one, and the last delivery.
+    Attributes:
+        begun: How many records were given to the sink.
+        pushed: How many were delivered.
+        failure: The first error, of the sink or of what was read, if there was one.
+        last: The last delivery.
     """
+
+    begun: int
+    pushed: int
+    failure: BrokerError | ConfigError | None
+    last: Delivery | None
+
+
+def deliver(sink: PushSink, outputs: Iterable[Output], advance: Advance) -> Done:
+    """Push records and wait for all of them; after the first error none is added."""
     waiting: deque[Delivery] = deque()
-    pushed = 0
-    failure: BrokerError | None = None
+    begun = pushed = 0
+    failure: BrokerError | ConfigError | None = None
     last: Delivery | None = None
 
     def settle(keep: int) -> None:
@@ -133,68 +168,53 @@ def deliver(
             pushed += 1
             advance(1)
 
-    for output in outputs:
-        waiting.append(sink.send(output))
-        settle(AWAITED)
-        # A slow standard input: what is done by now is told now.
-        while waiting and waiting[0].done:
-            settle(len(waiting) - 1)
-        if failure is not None:
-            break
-    settle(0)
-    return pushed, failure, last
-
-
-def _payloads(payload: str | None, file: str | None) -> tuple[Iterable[bytes], int | None]:
-    """Return the payloads, and how many they are where that is known."""
-    if payload is not None and file is not None:
-        raise click.UsageError("give PAYLOAD or --file, not both", click.get_current_context())
-    if payload is not None:
-        return [payload.encode("utf-8", "surrogateescape")], 1
-    if file is not None:
-        # Read twice, so that nothing is pushed of a file with a mistake at its end.
-        count = sum(1 for _ in _json_lines(Path(file)))
-        return _json_lines(Path(file)), count
-    if sys.stdin.isatty():
-        raise click.UsageError(
-            "nothing to push: give PAYLOAD, --file, or lines on standard input",
-            click.get_current_context(),
-        )
-    return _lines(sys.stdin.buffer), None
-
-
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    for line in stream:
-        if line := line.rstrip(b"\r\n"):
-            yield line
-
-
-def _json_lines(path: Path) -> Iterator[bytes]:
-    from msgspec import DecodeError
-    from msgspec.json import decode
-
     try:
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                if not (line := line.strip()):
-                    continue
-                try:
-                    decode(line)
-                except (DecodeError, UnicodeDecodeError) as error:
-                    raise ConfigError(
-                        f"{path}:{number}: each line is one message, and this is not valid JSON: "
-                        f"{error}"
-                    ) from None
-                yield line
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        for output in outputs:
+            waiting.append(sink.send(output))
+            begun += 1
+            settle(AWAITED)
+            # A slow standard input: what is done by now is told now.
+            while waiting and waiting[0].done:
+                settle(len(waiting) - 1)
+            if failure is not None:
+                break
+    except (BrokerError, ConfigError) as error:
+        # What was read before is on its way.
+        failure = error
+    settle(0)
+    return Done(begun, pushed, failure, last)
 
 
-def _header(text: str) -> tuple[str, str]:
+def _input(payload: str | None, files: tuple[str, ...]) -> Input:
+    context = click.get_current_context()
+    if len(files) > 1:
+        raise click.UsageError(
+            f"give --file once, not {len(files)} times: cat {' '.join(files)} | "
+            f"{context.command_path} … --file -",
+            context,
+        )
+    if payload is not None and files:
+        raise click.UsageError("give PAYLOAD or --file, not both", context)
+    if payload is not None:
+        return Argument(payload)
+    if files:
+        return file_lines(files[0])
+    if os.isatty(0):
+        raise click.UsageError(
+            "nothing to push: give PAYLOAD, --file, or lines on standard input", context
+        )
+    return input_lines()
+
+
+def _header(text: str) -> tuple[str, bytes]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ConfigError(f"--header {text!r}: expected name=value")
-    return name, value
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"--header {text!r}: the name must be UTF-8") from None
+    return name, os.fsencode(value)
 
 
 @contextmanager

@@ -137,6 +137,13 @@ def producer_properties(brokers: str, extra: Mapping[str, str] | None = None) ->
     return _checked(Producer, _without(CONSUMER, extra or {}), _EVERY_CLIENT | _PRODUCER, own)
 
 
+def largest_message(extra: Mapping[str, str]) -> int:
+    """Return how many bytes a record may have that is produced with these properties."""
+    given = extra.get("message.max.bytes", "")
+    # What is no number is refused with all other properties.
+    return int(given if given.isdecimal() else _PRODUCER["message.max.bytes"])
+
+
 def admin_properties(brokers: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the properties of a client that only asks.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -14,10 +15,15 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from kqworker.cli.pushing import deliver
 from kqworker.delivery import Delivery
-from kqworker.errors import BrokerError
+from kqworker.errors import BrokerError, ConfigError
 from kqworker.kafka.devbroker import PARTITIONS, DevBroker, start_dev_broker
 from kqworker.types import Output
 from tests.cli.conftest import Run, started
+
+
+def pushed(given: bytes, *args: str | bytes) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-P", "-m", "kqworker", "push", *args]
+    return subprocess.run(command, input=given, capture_output=True, timeout=60)
 
 
 @pytest.fixture
@@ -60,23 +66,96 @@ def test_the_lines_of_a_jsonl_file_are_pushed_in_order(
 
     ended = kqworker("push", "test", "--file", "x.jsonl", "-k", "a", "-b", broker.address)
 
-    assert (ended.code, ended.out, ended.err) == (0, "pushed 3 messages to test\n", "")
-    assert [m.value() for m in stored(broker, "test", 3)] == [b'{"id": 1}', b"[2]", b'"drei"']
+    assert (ended.code, ended.out) == (0, "pushed 3 messages to test\n")
+    assert ended.err == "1 blank line of x.jsonl not pushed: a blank line is no JSON\n"
+    assert [m.value() for m in stored(broker, "test", 3)] == [b'{"id": 1}', b"  [2]  ", b'"drei"']
 
 
-def test_the_lines_of_standard_input_are_pushed_as_they_are(
+def test_the_lines_of_standard_input_are_pushed_byte_for_byte(
+    broker: DevBroker, here: Path
+) -> None:
+    given = b"one \n\nzwei\r\n\xef\xbb\xbf\x00\xff\r\r\n\n" + b"x" * 3_000_000 + b"\nlast"
+
+    ended = pushed(given, "test", "-k", "a")
+
+    assert (ended.returncode, ended.stdout) == (0, b"pushed 7 messages to test\n")
+    assert b"2 lines of standard input pushed with a carriage return at the end" in ended.stderr
+    found = [m.value() or b"" for m in stored(broker, "test", 7)]
+    assert b"\n".join(found) == given
+
+
+def test_bytes_of_the_command_line_are_pushed_as_the_shell_gave_them(
+    broker: DevBroker, here: Path
+) -> None:
+    ended = pushed(b"", "test", b"\xff", "-k", b"\xfe", "-H", b"x=\xfd")
+
+    assert ended.returncode == 0, ended.stderr
+    (message,) = stored(broker, "test", 1)
+    assert (message.value(), message.key(), message.headers()) == (
+        b"\xff",
+        b"\xfe",
+        [("x", b"\xfd")],
+    )
+
+
+def test_an_empty_argument_is_an_empty_message(broker: DevBroker, kqworker: Run) -> None:
+    ended = kqworker("push", "test", "")
+
+    assert (ended.code, ended.out[:14]) == (0, "pushed 1 messa")
+    assert [m.value() for m in stored(broker, "test", 1)] == [b""]
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "error"),
+    [
+        ((), "", "nothing to push: standard input holds nothing"),
+        (("--file", "-"), "\n \n", "nothing to push: standard input holds nothing but blank lines"),
+        (("--file", "x.jsonl"), "", "nothing to push: x.jsonl holds nothing"),
+        (("--file", "/dev/null"), "", "nothing to push: /dev/null holds nothing"),
+    ],
+)
+def test_an_input_that_holds_nothing_is_an_error(
+    broker: DevBroker, here: Path, kqworker: Run, args: tuple[str, ...], stdin: str, error: str
+) -> None:
+    (here / "x.jsonl").write_bytes(b"")
+
+    ended = kqworker("push", "test", *args, "-b", broker.address, stdin=stdin)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert f"error: {error}\n" in ended.err
+
+
+def test_all_of_a_process_substitution_is_pushed(broker: DevBroker, here: Path) -> None:
+    read, write = os.pipe()
+    command = [sys.executable, "-P", "-m", "kqworker", "push", "test", "--file"]
+    with subprocess.Popen(
+        [*command, f"/dev/fd/{read}"], pass_fds=[read], stdout=subprocess.PIPE
+    ) as push:
+        os.close(read)
+        with os.fdopen(write, "wb") as pipe:
+            for number in range(1000):
+                pipe.write(b"%d\n" % number)
+        assert push.stdout is not None
+        said = push.stdout.read()
+
+    assert (push.returncode, said) == (0, b"pushed 1,000 messages to test\n")
+    found = sorted(int(m.value() or b"") for m in stored(broker, "test", 1000))
+    assert found == list(range(1000))
+
+
+def test_a_mistake_in_a_pipe_says_how_many_were_delivered_before(
     broker: DevBroker, kqworker: Run
 ) -> None:
-    ended = kqworker("push", "test", "-k", "a", stdin="one \n\nzwei\r\n")
+    ended = kqworker(
+        "push", "test", "--file", "-", "-b", broker.address, stdin='1\n[2]\n{"id": \n4\n'
+    )
 
-    assert (ended.code, ended.out) == (0, "pushed 2 messages to test\n")
-    assert [m.value() for m in stored(broker, "test", 2)] == [b"one ", b"zwei"]
-
-
-def test_an_empty_standard_input_pushes_nothing(broker: DevBroker, kqworker: Run) -> None:
-    ended = kqworker("push", "test")
-
-    assert (ended.code, ended.out) == (0, "pushed 0 messages to test\n")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(
+        "error: standard input:3: each line is one message, and this is not valid JSON: "
+    )
+    assert ended.err.endswith("2 messages were delivered to test, the rest was not\n")
+    assert len(stored(broker, "test", 2)) == 2
 
 
 def test_of_a_file_with_a_mistake_nothing_is_pushed(
@@ -99,6 +178,8 @@ def test_of_a_file_with_a_mistake_nothing_is_pushed(
     [
         (["test", "x", "--file", "y"], "error: give PAYLOAD or --file, not both\n"),
         (["test", "--file", "y"], "error: cannot read y: No such file or directory\n"),
+        (["test", "--file", "."], "error: cannot read .: it is a directory\n"),
+        (["test", "--file", "a", "--file", "b"], "error: give --file once, not 2 times: "),
         (["test", "x", "-H", "y"], "error: --header 'y': expected name=value\n"),
         (["my test", "x", "-b", "a:1"], "error: topic 'my test': only letters"),
         (["test", "x", "-b", "a:b"], "error: --brokers: brokers must be host:port"),
@@ -115,7 +196,7 @@ def test_a_mistake_is_told(here: Path, kqworker: Run, args: list[str], error: st
 
 
 def test_what_cannot_be_delivered_is_an_error(broker: DevBroker, here: Path, kqworker: Run) -> None:
-    (here / "x.jsonl").write_text(f'1\n"{"x" * 2000}"\n')
+    (here / "x.jsonl").write_text(f'1\n"{"x" * 990}"\n')
 
     ended = kqworker(
         "push", "test", "--file", "x.jsonl", "-X", "message.max.bytes=1000", "-b", broker.address
@@ -194,8 +275,31 @@ def test_after_the_first_failure_no_more_is_sent() -> None:
     sink = FailingSink(good=3)
     seen: list[int] = []
 
-    pushed, error, last = deliver(sink, (Output("t", b"") for _ in range(100)), seen.append)
+    done = deliver(sink, (Output("t", b"") for _ in range(100)), seen.append)
 
-    assert (pushed, str(error), sink.sent) == (3, "no", 4)
+    assert (done.begun, done.pushed, str(done.failure), sink.sent) == (4, 3, "no", 4)
     assert seen == [1, 1, 1]
-    assert last is not None and last.offset == 2
+    assert done.last is not None and done.last.offset == 2
+
+
+def test_what_was_read_before_a_mistake_is_waited_for() -> None:
+    def read() -> Iterator[Output]:
+        yield Output("t", b"")
+        yield Output("t", b"")
+        raise ConfigError("cannot read it")
+
+    done = deliver(FailingSink(good=3), read(), lambda _: None)
+
+    assert (done.begun, done.pushed, str(done.failure)) == (2, 2, "cannot read it")
+
+
+def test_a_sink_that_has_failed_is_an_error_with_what_was_delivered() -> None:
+    class Broken(FailingSink):
+        def send(self, output: Output) -> Delivery:
+            if self.sent == 2:
+                raise BrokerError("the sink has failed")
+            return super().send(output)
+
+    done = deliver(Broken(good=3), (Output("t", b"") for _ in range(9)), lambda _: None)
+
+    assert (done.begun, done.pushed, str(done.failure)) == (2, 2, "the sink has failed")

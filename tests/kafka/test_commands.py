@@ -110,6 +110,22 @@ def test_lines_of_standard_input_are_pushed_in_order(
     assert [message.value() for message in consume(kafka, name)] == lines
 
 
+def test_blank_lines_and_line_ends_of_standard_input_are_pushed_as_they_are(
+    kafka: Cluster, kqworker: Command, topic: NewTopic
+) -> None:
+    name = topic()
+
+    ended = kqworker("push", name, "-b", kafka.bootstrap, stdin="a \r\n\n\tb\n\nc")
+    nothing = kqworker("push", name, "-b", kafka.bootstrap, stdin="")
+
+    assert (ended.code, ended.out) == (0, f"pushed 5 messages to {name}\n"), ended
+    assert [m.value() for m in consume(kafka, name)] == [b"a \r", b"", b"\tb", b"", b"c"]
+    assert (nothing.code, nothing.err) == (
+        2,
+        "error: nothing to push: standard input holds nothing\n",
+    )
+
+
 @pytest.mark.parametrize("command", ["check", "run"])
 @pytest.mark.parametrize("missing", range(3), ids=["read", "output", "dead-letter"])
 def test_a_missing_topic_is_told_with_the_nearest_and_not_created(
