@@ -138,7 +138,7 @@ class _Run:
         self._left: list[str] = []
         self._interrupts = 0
         self._stopping = False
-        self._silenced = False
+        self._silenced = ""
         self._behind: Behind | None = None
         self._fatal: BrokerError | None = None
 
@@ -313,14 +313,13 @@ class _Run:
             os._exit(Exit.ABANDONED)
         return self._drain(called(number), at_once=self._interrupts == 2)
 
-    def _on_silence(self) -> None:
+    def _on_silence(self, reason: str) -> None:
         if not self._silenced:
-            self._silenced = True
+            self._silenced = reason
             self._stop.request()
 
     def _on_stop(self, at_once: bool) -> Iterable[e.Event]:
-        reason = "nobody reads standard output any more" if self._silenced else self._stop.reason
-        return self._drain(reason, at_once)
+        return self._drain(self._silenced or self._stop.reason, at_once)
 
     def _drain(self, reason: str, at_once: bool) -> Iterable[e.Event]:
         if not self._stopping:

@@ -61,7 +61,13 @@ class BootFailed(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Silenced(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """From a worker: nobody reads its standard output; it begins no message from here on."""
+    """From a worker: what it prints is lost; it begins no message from here on.
+
+    Attributes:
+        reason: Why, for people.
+    """
+
+    reason: str
 
 
 _TaskId = Annotated[int, msgspec.Meta(ge=1, lt=MAX_TASK)]
@@ -186,9 +192,9 @@ def encode_boot_failed(failure: Failure) -> bytearray:
     return _frame(BOOT_FAILED, BootFailed(failure))
 
 
-def encode_silenced() -> bytearray:
-    """Return the frame of a worker whose standard output nobody reads."""
-    return _frame(SILENCED, Silenced())
+def encode_silenced(reason: str) -> bytearray:
+    """Return the frame of a worker whose standard output or error takes nothing any more."""
+    return _frame(SILENCED, Silenced(reason))
 
 
 def encode_answer(answer: Answer) -> bytearray:

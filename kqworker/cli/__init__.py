@@ -100,15 +100,18 @@ def main() -> NoReturn:
     try:
         program.main()
     finally:
-        _let_go_of_a_closed_terminal()
+        _let_go_of_lost_streams()
 
 
-def _let_go_of_a_closed_terminal() -> None:
+def _let_go_of_lost_streams() -> None:
     """Drop what could not be written: Python would try again, and exit with 120 for that."""
-    try:
-        sys.stderr.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+            if not isinstance(error, BrokenPipeError):
+                fail(f"standard output cannot be written: {error.strerror}")
 
 
 def _fill_standard_streams() -> None:

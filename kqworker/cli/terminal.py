@@ -44,7 +44,8 @@ def paint(text: str, colour: str, on: bool) -> str:
 
 def say(text: str) -> None:
     """Write a line to standard error, where all goes that is not the command's result."""
-    print(text, file=sys.stderr, flush=True)
+    # On a full disk the work goes on, too.
+    write(sys.stderr, f"{text}\n")
 
 
 def write(terminal: TextIO, text: str) -> None:

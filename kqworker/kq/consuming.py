@@ -25,7 +25,7 @@ from kqworker.kq.trace import handling
 from kqworker.kq.translate import Translation
 from kqworker.loading import load_attribute
 from kqworker.runtime.failures import users_part
-from kqworker.runtime.printing import nobody_reads
+from kqworker.runtime.printing import lost_by
 from kqworker.signature import Forms, Signature, plain_function, read_signature
 from kqworker.types import Headers, Message, Output, Segment
 
@@ -304,7 +304,7 @@ class _Failures:
                     raise result
                 return result
             except BaseException as error:  # all that is a failed attempt to the worker
-                if not nobody_reads(error):
+                if lost_by(error) is None:
                     self._tell(i, error)
                 raise
 
@@ -318,7 +318,7 @@ class _Failures:
                     raise result
                 return result
             except BaseException as error:  # all that is a failed attempt to the worker
-                if nobody_reads(error):
+                if lost_by(error) is not None:
                     raise
                 answer = self._tell(i, error)
                 if inspect.isawaitable(answer):

@@ -55,7 +55,7 @@ class Child:
         stopping, killed, orphaned: Told to stop; killed by us; its forkserver died.
         end_fd: What turns readable at its end; -1 while nothing is watched.
         boot_failure: Why it could not boot, by its own word.
-        silenced: Nobody reads its standard output, by its own word.
+        silenced: Why it cannot print any more, by its own word; empty while it can.
     """
 
     def __init__(self, number: int) -> None:
@@ -77,7 +77,7 @@ class Child:
         self.orphaned = False
         self.end_fd = -1
         self.boot_failure: Failure | None = None
-        self.silenced = False
+        self.silenced = ""
         self._ready = False
         self._tasks: dict[int, OpenTask] = {}
         self._last_task = 0
@@ -127,7 +127,7 @@ class Child:
                 case BootFailedFrame():
                     self.boot_failure = frame.failure
                 case SilencedFrame():
-                    self.silenced = True
+                    self.silenced = frame.reason
         return events
 
     def _finished(self, answer: Answer) -> Finished | None:

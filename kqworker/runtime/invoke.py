@@ -19,7 +19,7 @@ from kqworker.errors import Reject, RetryLater
 from kqworker.handler import Handler
 from kqworker.runtime.channel import SupervisorGone
 from kqworker.runtime.failures import describe
-from kqworker.runtime.printing import nobody_reads, print_nowhere
+from kqworker.runtime.printing import Lost, lost_by, print_nowhere
 from kqworker.runtime.slot import BETWEEN, INDEX_BITS, POSITION, RECALL, STARTED, WorkerSlot
 from kqworker.types import Failure, Ordering, Outcome, Segment, Task, Verdict
 from kqworker.wire import Answer, FrameTooLarge, encode_answer, encode_silenced
@@ -90,7 +90,7 @@ class Invoker:
     ) -> int:
         """Run a segment; return the first index that is handed back.
 
-        It was not begun because of a recall, or what it printed has nobody to read it.
+        It was not begun because of a recall, or what it printed cannot be written.
         """
         words, seconds = self._slot.words, self._slot.seconds
         number, base = task.id, (task.id << INDEX_BITS) + first
@@ -123,8 +123,9 @@ class Invoker:
                         if outputs:
                             self._deliver(task, Outcome(first + i, Verdict.ACCEPT, outputs=outputs))
             except BaseException as error:  # SystemExit and the like are failed attempts, too
-                if nobody_reads(error):
-                    self._fall_silent()
+                lost = lost_by(error)
+                if lost is not None:
+                    self._fall_silent(lost)
                     words[POSITION] = BETWEEN | base + i
                     return first + i
                 self._failed(task, first + i, error, skipped)
@@ -174,16 +175,16 @@ class Invoker:
         skipped.update(unbegun)
         self._channel.send(encode_answer(Answer(task.id, (outcome,), False, unbegun)))
 
-    def _fall_silent(self) -> None:
+    def _fall_silent(self, lost: Lost) -> None:
         """Begin nothing more: what is printed from here on would be lost.
 
         A message that could not print has not failed. It goes back as if it had not begun,
-        and waits for a run whose output is read.
+        and waits for a run whose output can be written.
         """
         self._must_be_the_worker()
         take_outputs()
-        print_nowhere()
-        self._channel.send(encode_silenced())
+        print_nowhere(lost.fd)
+        self._channel.send(encode_silenced(lost.reason))
         self._silenced = True
 
     def _must_be_the_worker(self) -> None:

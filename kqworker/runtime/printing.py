@@ -1,22 +1,98 @@
-"""What a worker prints: above the supervisor's status line, and as long as anybody reads it.
+"""What a worker prints: above the supervisor's status line, and as long as it can be written.
 
 Decides that the line is removed before each piece of text on a terminal (it is drawn again
-a moment later), and when an error means that nobody reads standard output any more. Knows
-nothing of the supervisor. Tested by tests/runtime/test_printing.py.
+a moment later), and when an error means that standard output or standard error takes nothing
+any more: its reader has gone, its disk is full. Knows nothing of the supervisor.
+Tested by tests/runtime/test_printing.py.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
+import logging
 import os
 import select
 import sys
+from dataclasses import dataclass
+from typing import Final, TextIO
 
 from kqworker.logs import clearing
 from kqworker.runtime.failures import reasons
 
+_STREAMS: Final = {"stdout": 1, "stderr": 2}
+_NAMES: Final = {1: "standard output", 2: "standard error"}
+# The last reference to a stream would close what it shares with the one in its place.
+_kept: list[TextIO] = []
+# Set on an error that one of the streams has raised, to its descriptor.
+_MARK: Final = "_kqworker_stream"
+# What a write says that will say it again; a connection or a file of the handler's own may, too.
+_UNWRITABLE: Final = frozenset(
+    {
+        errno.EPIPE,
+        errno.EIO,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EBADF,
+        errno.EROFS,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.ESTALE,
+    }
+)
 
-class Above(io.TextIOWrapper):
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A standard stream that can be written to no more.
+
+    Attributes:
+        fd: Its descriptor, 1 or 2.
+        reason: Why, for people.
+    """
+
+    fd: int
+    reason: str
+
+
+class Standard(io.TextIOWrapper):
+    """A standard stream that marks its errors: a handler's own files raise the same ones.
+
+    Args:
+        stream: What it takes the place of.
+        fd: Where that writes to.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper, fd: int) -> None:
+        super().__init__(
+            stream.buffer,
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+        self._fd = fd
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            setattr(error, _MARK, self._fd)
+            raise
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        try:
+            super().flush()
+        except OSError as error:
+            setattr(error, _MARK, self._fd)
+            raise
+
+
+class Above(Standard):
     """A stream to a terminal that writes above the status line."""
 
     def write(self, text: str) -> int:
@@ -25,49 +101,101 @@ class Above(io.TextIOWrapper):
         return len(text)
 
 
-def print_above() -> None:
-    """Let the standard streams of this process write above the status line."""
-    for name in ("stdout", "stderr"):
+def take_streams(status_line: bool) -> None:
+    """Let the standard streams of this process be ours.
+
+    Args:
+        status_line: There may be one below what is written to a terminal.
+    """
+    for name, fd in _STREAMS.items():
         stream = getattr(sys, name)
-        # An app may have set up a stream of its own. The one that is left must live on: the
-        # last reference to it would close the terminal.
+        # An app may have set up a stream of its own.
         original = stream is getattr(sys, f"__{name}__")
-        if original and isinstance(stream, io.TextIOWrapper) and clearing(stream):
-            above = Above(
-                stream.buffer,
-                encoding=stream.encoding,
-                errors=stream.errors,
-                line_buffering=stream.line_buffering,
-                write_through=stream.write_through,
-            )
-            setattr(sys, name, above)
+        if original and isinstance(stream, io.TextIOWrapper) and not stream.closed:
+            ours = Above if status_line and clearing(stream) else Standard
+            with contextlib.suppress(OSError):
+                stream.flush()
+            setattr(sys, name, ours(stream, fd))
+            _kept.extend((stream, getattr(sys, name)))
 
 
-def nobody_reads(error: BaseException) -> bool:
-    """Return whether an error comes from a standard output that has lost its reader.
+def lost_by(error: BaseException) -> Lost | None:
+    """Return the standard stream that an error comes from; None if it is another failure.
 
     Args:
         error: What a handler raised.
     """
     try:
-        broken = any(isinstance(e, BrokenPipeError) for e in (error, *reasons(error)))
+        found = [e for e in (error, *reasons(error)) if isinstance(e, OSError)]
     except BaseException:  # an exception whose class lies is some other failure
-        return False
-    # A connection breaks with the same error: only the pipe itself can tell.
-    return broken and not _is_read()
+        return None
+    for one in found:
+        fd = getattr(one, _MARK, None)
+        if fd is not None:
+            return Lost(fd, _why(fd, one))
+    for one in found:
+        # Written past the stream, or to something else: only standard output itself can tell.
+        if one.errno in _UNWRITABLE and _fault(one.errno) is not None:
+            return Lost(1, _why(1, one))
+    return None
 
 
-def print_nowhere() -> None:
+def print_nowhere(fd: int = 1) -> None:
     """Send to nowhere what this process still has to print; nothing of that raises."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, fd)
     os.close(nowhere)
 
 
-def print_nowhere_unless_read() -> None:
-    """Let the end of a process be quiet: its hooks print, and so does what was not flushed."""
+def finish_streams(logger: logging.Logger) -> None:
+    """Write what is buffered, and let the end of a process be quiet where that cannot be.
+
+    Args:
+        logger: Learns of lines that are lost; not where it was their reader who left.
+    """
+    for name, fd in _STREAMS.items():
+        stream: TextIO | None = getattr(sys, name)
+        fault = _fault(errno.ENOSPC) if fd == 1 else None
+        try:
+            if stream is not None and fault is None:
+                stream.flush()
+        except ValueError:
+            continue  # the app has closed it
+        except OSError as error:
+            fault = error
+        if fault is not None:
+            print_nowhere(fd)
+            if fd == 1 and fault.errno != errno.EPIPE:
+                text = "%s; what is printed last is lost"
+                logger.error(text, _why(fd, fault), extra={"event": "output_lost"})
+
+
+def _why(fd: int, error: OSError) -> str:
+    if error.errno == errno.EPIPE:
+        return f"nobody reads {_NAMES.get(fd, 'an output')} any more"
+    return f"{_NAMES.get(fd, 'an output')} cannot be written: {error.strerror}"
+
+
+def _fault(number: int) -> OSError | None:
+    """Return why standard output takes nothing any more; None if it does.
+
+    Args:
+        number: Of the error that may come from it.
+    """
     if not _is_read():
-        print_nowhere()
+        return BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    try:
+        os.write(1, b"")  # a device and a closed descriptor tell by that
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what could not be written is still in there
+        disk = os.fstatvfs(1)  # of no blocks for what is no file
+    except ValueError:
+        return None
+    except OSError as error:
+        return error
+    if number == errno.ENOSPC and disk.f_blocks > 0 and disk.f_bavail == 0:
+        return OSError(number, os.strerror(number))
+    return None
 
 
 def _is_read() -> bool:

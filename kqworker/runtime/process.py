@@ -52,8 +52,8 @@ class ProcessWorkers:
         spec: What the workers run.
         method: "forkserver" or "spawn"; None for the best that the platform has.
         clock: The loop's clock, in seconds.
-        silenced: Called when a worker says that nobody reads its standard output, once or
-            more; it must be quick.
+        silenced: Called with the reason when a worker says that what it prints is lost,
+            once or more; it must be quick.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ProcessWorkers:
         spec: WorkerSpec,
         method: str | None = None,
         clock: Callable[[], float] = time.monotonic,
-        silenced: Callable[[], None] = lambda: None,
+        silenced: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._spec = spec
         self._clock = clock
@@ -269,7 +269,7 @@ class ProcessWorkers:
     def _hear(self, child: Child, frames: Iterable[ToSupervisor]) -> None:
         self._events += child.said(frames)
         if child.silenced:
-            self._silenced()
+            self._silenced(child.silenced)
 
     def _ended(self, child: Child) -> None:
         assert child.process is not None and child.handle is not None

@@ -29,7 +29,7 @@ from kqworker.runtime.channel import SupervisorGone, WorkerChannel
 from kqworker.runtime.failures import TRACEBACK_SIZE, cut, describe
 from kqworker.runtime.invoke import AnyHandler, Invoker
 from kqworker.runtime.orphans import die_with_parent, supervisor_lives, watch_supervisor
-from kqworker.runtime.printing import print_above, print_nowhere_unless_read
+from kqworker.runtime.printing import finish_streams, take_streams
 from kqworker.runtime.slot import WorkerSlot
 from kqworker.runtime.spec import WorkerSpec, arranged, changes, load
 from kqworker.types import Failure
@@ -53,8 +53,7 @@ def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:
     _tie()
     channel = WorkerChannel(socket.socket(fileno=channel_fd))
     slot = WorkerSlot(slot_fd)
-    if spec.log_format == "text":
-        print_above()
+    take_streams(status_line=spec.log_format == "text")
     os.register_at_fork(after_in_child=lambda: _not_the_worker(channel, slot))
     coroutines = Coroutines()
     booted = _boot(spec, channel, coroutines)
@@ -62,12 +61,12 @@ def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:
         app, handlers = booted
         with contextlib.suppress(SupervisorGone):
             _serve(handlers, channel, slot, coroutines)
-        print_nowhere_unless_read()
+        finish_streams(_logger)
         _run_stop_hooks(app.stop_hooks, coroutines)
     coroutines.close()
     # multiprocessing leaves them out, before Python 3.13: they are the app's own clean-up.
     atexit._run_exitfuncs()
-    print_nowhere_unless_read()
+    finish_streams(_logger)
 
 
 def _serve(

@@ -463,6 +463,58 @@ def test_a_queue_whose_output_is_read_no_more_gives_up_no_message(
     assert not (here / "told").exists()
 
 
+def on_full_disk(command: list[str], stream: str) -> tuple[int, str]:
+    """Run a command with one of its streams on a full disk; return its code and the other."""
+    other = {"stdout": "stderr", "stderr": "stdout"}[stream]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, **{stream: full, other: subprocess.PIPE}, timeout=60)
+    return done.returncode, str(done.stderr or done.stdout or b"", "utf-8")
+
+
+RUN = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", "run", "app:app"]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_run_whose_output_is_on_a_full_disk_drains_and_fails_no_message(
+    here: Path, broker: DevBroker, kqworker: Run, stream: str
+) -> None:
+    app = PRINTING.replace("flush=True", f"flush=True, file=sys.{stream}")
+    (here / "app.py").write_text(f"import sys\n{app}")
+    texts = [str(number) for number in range(400)]
+    kqworker("push", "test", stdin="\n".join(texts))
+
+    code, said = on_full_disk([*RUN, "-w", "2"], stream)
+
+    assert code == 0, said
+    if stream == "stdout":
+        why = "standard output cannot be written: No space left on device"
+        assert said.count(f"{why}: draining") == 1
+        assert "0 failed" in said and "message failed" not in said
+    first = (here / "handled").read_text().split() if (here / "handled").exists() else []
+    assert len(first) < len(texts)
+    ended = kqworker("run", "app:app", "-w", "2", "--until-caught-up")
+    assert ended.code == 0, ended.err
+    assert sorted((here / "handled").read_text().split()) == sorted(texts)
+    assert "attempt=" not in ended.err
+
+
+def test_so_does_a_queue_on_a_full_disk(here: Path, broker: DevBroker, kqworker: Run) -> None:
+    (here / "main.py").write_text(QUEUE)
+    texts = [str(number) for number in range(400)]
+    kqworker("push", "test", stdin="\n".join(texts))
+    command = [sys.executable, "main.py", broker.address]
+
+    code, said = on_full_disk(command, "stdout")
+
+    assert code == 0, said
+    assert said.count("standard output cannot be written: No space left on device: drain") == 1
+    assert "0 failed" in said and "message failed" not in said
+    done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted((here / "handled").read_text().split()) == sorted(texts)
+    assert not (here / "told").exists()
+
+
 # -- an app that sets up a log of its own
 
 SET_UP = """

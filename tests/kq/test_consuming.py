@@ -20,6 +20,7 @@ from kqworker.kq import KqConf, Metrics, with_handle
 from kqworker.kq.consuming import KqHandler, QueueApp, _print_at_once, function_of
 from kqworker.kq.trace import trace_headers
 from kqworker.kq.translate import translate
+from kqworker.runtime.printing import Lost
 from kqworker.types import Segment
 from tests.app.segments import segment
 
@@ -424,7 +425,7 @@ def test_an_error_handler_cannot_push_by_the_context(caplog: pytest.LogCaptureFi
 def test_what_could_not_be_printed_is_no_failure_to_tell_of(
     handler: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kqworker.kq.consuming.nobody_reads", lambda error: True)
+    monkeypatch.setattr("kqworker.kq.consuming.lost_by", lambda error: Lost(1, "full"))
     told: list[object] = []
 
     with pytest.raises(KeyError):

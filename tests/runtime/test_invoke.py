@@ -13,6 +13,7 @@ from kqworker.context import collecting
 from kqworker.runtime import invoke
 from kqworker.runtime.channel import SupervisorGone
 from kqworker.runtime.invoke import Invoker
+from kqworker.runtime.printing import Lost
 from kqworker.runtime.slot import POSITION, RECALL, Position, Slot, WorkerSlot
 from kqworker.types import Ordering, Segment, Task, Verdict
 from tests.runtime.bench import segment
@@ -27,7 +28,7 @@ class Desk:
         self.shared = Slot()
         self.slot = WorkerSlot(os.dup(self.shared.fd))
         self.said: list[Said] = []
-        self.silenced = 0
+        self.silenced: list[str] = []
         self.gone = False
         self.invoker = Invoker(app.handlers, self.slot, self, self.finish)
 
@@ -36,7 +37,7 @@ class Desk:
             raise SupervisorGone
         (answer,) = wire.supervisor_parser().feed(frame)
         if isinstance(answer, wire.Silenced):
-            self.silenced += 1
+            self.silenced.append(answer.reason)
             return
         assert isinstance(answer, wire.Answer)
         self.said.append((answer, self.shared.read()))
@@ -296,11 +297,13 @@ def test_what_a_final_handler_raises_is_final_unless_it_asks_for_another_attempt
 
 
 @pytest.mark.parametrize("handler", [0, 1, 2], ids=["sync", "async", "final"])
-def test_a_worker_that_nobody_reads_hands_back_what_it_could_not_print_and_begins_no_more(
+def test_a_worker_whose_output_is_lost_hands_back_what_it_could_not_print_and_begins_no_more(
     desk: Desk, handler: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(invoke, "nobody_reads", lambda error: isinstance(error, BrokenPipeError))
-    monkeypatch.setattr(invoke, "print_nowhere", lambda: None)
+    lost = {BrokenPipeError: Lost(2, "full")}
+    monkeypatch.setattr(invoke, "lost_by", lambda error: lost.get(type(error)))
+    nowhere: list[int] = []
+    monkeypatch.setattr(invoke, "print_nowhere", nowhere.append)
     begun: list[str] = []
 
     def act(value: str) -> object:
@@ -322,10 +325,11 @@ def test_a_worker_that_nobody_reads_hands_back_what_it_could_not_print_and_begin
     assert [outcome.index for outcome in failed.outcomes] == [1]
     assert answer == wire.Answer(3, (), True, (2, 3, 4), answer.seconds)
     assert places([position]) == [(2, True)]
-    assert desk.silenced == 1
+    assert desk.silenced == ["full"]
+    assert nowhere == [2]
 
     said.clear()
     desk.run(segment(["later"]), handler=handler)
     ((answer, _),) = said
     assert (answer.outcomes, answer.unbegun, begun[3:]) == ((), (0,), [])
-    assert desk.silenced == 1
+    assert desk.silenced == ["full"]

@@ -1,14 +1,17 @@
-"""What the log and handlers print on a terminal stands above the status line, whole."""
+"""What is printed on a terminal stands above the status line, whole; and where it is lost."""
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
 import re
+import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +19,11 @@ from kqworker import logs
 from kqworker.cli.terminal import StatusLine
 from kqworker.runtime.printing import (
     Above,
-    nobody_reads,
-    print_above,
+    Lost,
+    finish_streams,
+    lost_by,
     print_nowhere,
-    print_nowhere_unless_read,
+    take_streams,
 )
 
 STATUS = "1,234 handled · 99/s · 2 in flight · 2/2 workers busy"
@@ -92,7 +96,7 @@ def test_prints_one_after_the_other_and_long_ones_show_nothing_of_the_status_lin
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = with_status_line(monkeypatch)
-    print_above()
+    take_streams(status_line=True)
     print("one", 1)
     print("two")
     print("x" * 65, file=sys.stderr)
@@ -124,7 +128,7 @@ def test_a_stream_that_is_no_terminal_stays_as_it_is(monkeypatch: pytest.MonkeyP
     file = io.BytesIO()
     open_streams(monkeypatch, file)
 
-    print_above()
+    take_streams(status_line=True)
     print("one")
     log("two")
 
@@ -141,30 +145,57 @@ def test_json_lines_on_a_terminal_are_json_alone(monkeypatch: pytest.MonkeyPatch
     assert terminal.getvalue().startswith(b'{"time"')
 
 
-# -- when nobody reads it
+# -- when it cannot be written
+
+NOBODY = Lost(1, "nobody reads standard output any more")
+FULL = Lost(1, "standard output cannot be written: No space left on device")
+LOGGER = logging.getLogger("kqworker.test")
+
+
+@contextmanager
+def outputs(to: int, fd: int = 1) -> Iterator[None]:
+    """A standard stream goes to a file, which is closed here; the streams are a worker's."""
+    name = "stdout" if fd == 1 else "stderr"
+    before, originally, kept = getattr(sys, name), getattr(sys, f"__{name}__"), os.dup(fd)
+    os.dup2(to, fd)
+    os.close(to)
+    stream = open(fd, "w", closefd=False)  # noqa: SIM115 - it shares its buffer
+    setattr(sys, name, stream)
+    setattr(sys, f"__{name}__", stream)
+    try:
+        take_streams(status_line=False)
+        yield
+        finish_streams(LOGGER)
+    finally:
+        print_nowhere(fd)
+        getattr(sys, name).flush()
+        setattr(sys, name, before)
+        setattr(sys, f"__{name}__", originally)
+        os.dup2(kept, fd)
+        os.close(kept)
 
 
 @contextmanager
 def piped() -> Iterator[int]:
     """Standard output is a pipe; this is the end to read from, for the test to close."""
-    before, kept = sys.stdout, os.dup(1)
     reader, writer = os.pipe()
-    os.dup2(writer, 1)
-    os.close(writer)
-    try:
-        with open(1, "w", closefd=False) as sys.stdout:
-            yield reader
-            print_nowhere_unless_read()
-    finally:
-        sys.stdout = before
-        os.dup2(kept, 1)
-        os.close(kept)
+    with outputs(writer):
+        yield reader
 
 
-def failed_print() -> BaseException:
-    with pytest.raises(BrokenPipeError) as raised:
-        print("x", flush=True)
+def full(fd: int = 1) -> AbstractContextManager[None]:
+    """A standard stream goes to a full disk."""
+    return outputs(os.open("/dev/full", os.O_WRONLY), fd)
+
+
+def failed(write: Callable[[], object]) -> OSError:
+    with pytest.raises(OSError) as raised:
+        write()
     return raised.value
+
+
+def failed_print() -> OSError:
+    return failed(lambda: print("x", flush=True))
 
 
 def caused(by: BaseException) -> BaseException:
@@ -187,17 +218,94 @@ def test_a_print_that_fails_says_that_nobody_reads() -> None:
         os.close(reader)
         error = failed_print()
 
-        assert nobody_reads(error)
-        assert nobody_reads(caused(error))
-        assert not nobody_reads(ValueError())
-        assert not nobody_reads(Liar())
+        assert lost_by(error) == NOBODY
+        assert lost_by(caused(error)) == NOBODY
+        assert lost_by(failed(lambda: os.write(1, b"x"))) == NOBODY
+        assert lost_by(ValueError()) is None
+        assert lost_by(FileNotFoundError(errno.ENOENT, "no file")) is None
+        assert lost_by(Liar()) is None
 
 
-def test_a_connection_that_breaks_is_no_closed_output() -> None:
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_print_on_a_full_disk_says_so(size: int) -> None:
+    with full():
+        assert lost_by(failed(lambda: print("x" * size, flush=True))) == FULL
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: os.write(1, b"x"),
+        lambda: sys.stdout.buffer.write(b"x" * 100_000),
+        lambda: print("x", file=sys.__stdout__, flush=True),
+        lambda: caused(failed_print()) and failed_print(),
+    ],
+)
+def test_what_is_written_past_the_stream_to_a_full_disk_says_so_too(
+    write: Callable[[], object],
+) -> None:
+    with full():
+        try:
+            write()
+        except OSError as error:
+            assert lost_by(error) == FULL
+
+
+def test_standard_error_on_a_full_disk_is_told_from_it() -> None:
+    with full(2):
+        error = failed(lambda: print("x", file=sys.stderr, flush=True))
+
+    assert lost_by(error) == Lost(2, "standard error cannot be written: No space left on device")
+
+
+def test_an_output_that_was_closed_says_so() -> None:
     with piped() as reader:
-        assert not nobody_reads(BrokenPipeError())
-        assert not nobody_reads(caused(BrokenPipeError()))
+        kept = os.dup(1)
+        os.close(1)
+        error = failed_print()
+        lost = lost_by(error), lost_by(failed(lambda: os.write(1, b"x")))
+        os.dup2(kept, 1)
+        os.close(kept)
         os.close(reader)
+
+    assert lost == (Lost(1, "standard output cannot be written: Bad file descriptor"),) * 2
+
+
+def test_a_limit_on_the_size_of_files_says_so(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with outputs(os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        try:
+            error = failed(lambda: print("x" * 100_000, flush=True))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert lost_by(error) == Lost(1, "standard output cannot be written: File too large")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BrokenPipeError(errno.EPIPE, "a connection"),
+        OSError(errno.ENOSPC, "a file"),
+        OSError(errno.EIO, "a device"),
+        OSError(errno.EBADF, "a file that was closed"),
+    ],
+)
+def test_a_connection_or_a_file_of_the_handlers_own_is_no_lost_output(error: OSError) -> None:
+    with piped() as reader:
+        assert lost_by(error) is None
+        assert lost_by(caused(error)) is None
+        os.close(reader)
+
+
+def test_a_full_disk_of_the_handlers_own_is_no_lost_output() -> None:
+    with piped() as reader, Path("/dev/full").open("w") as own:
+        own.write("x")
+        error = failed(own.flush)
+        assert lost_by(error) is None
+        os.close(reader)
+        print_nowhere(own.fileno())
 
 
 def test_what_is_printed_to_nowhere_fails_no_more() -> None:
@@ -208,22 +316,36 @@ def test_what_is_printed_to_nowhere_fails_no_more() -> None:
         print_nowhere()
 
         print("y", flush=True)
-        assert not nobody_reads(BrokenPipeError())
+        assert lost_by(BrokenPipeError(errno.EPIPE, "a connection")) is None
 
 
-def test_what_nobody_reads_is_dropped_at_the_end() -> None:
+def test_what_nobody_reads_is_dropped_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     with piped() as reader:
         print("x", end="")
         os.close(reader)
 
-        print_nowhere_unless_read()
+        finish_streams(LOGGER)
 
         sys.stdout.flush()
+    assert not caplog.records
+
+
+def test_what_a_full_disk_does_not_take_at_the_end_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with full():
+        print("x", end="")
+
+        finish_streams(LOGGER)
+
+        sys.stdout.flush()
+    (record,) = caplog.records
+    assert record.getMessage() == f"{FULL.reason}; what is printed last is lost"
 
 
 def test_what_is_read_is_printed_to_the_end() -> None:
     with piped() as reader:
-        print_nowhere_unless_read()
+        finish_streams(LOGGER)
 
         print("x", end="", flush=True)
         assert os.read(reader, 100) == b"x"

@@ -113,7 +113,7 @@ def test_words_of_booting_come_out_as_they_went_in(failure: Failure, pid: int) -
 
 def test_a_stop_and_a_silence_come_out_as_they_went_in() -> None:
     assert from_supervisor(wire.encode_stop()) == [wire.Stop()]
-    assert from_worker(wire.encode_silenced()) == [wire.Silenced()]
+    assert from_worker(wire.encode_silenced("full")) == [wire.Silenced("full")]
 
 
 def a_task(**columns: Any) -> Task:
