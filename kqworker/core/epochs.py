@@ -10,6 +10,7 @@ Tested by tests/core/test_epochs.py and by every run in tests/sim.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from kqworker.core.commands import Mark, Note, Report
 from kqworker.core.completion import Completion, decode, encode
@@ -34,17 +35,22 @@ class Epoch:
         held: Messages of it in memory; `held_bytes` their keys and values.
         busy: Those of them that a worker has, or whose delivery is awaited.
         used: Characters of the map at the last look; more than the budget if it did not fit.
+        partitions, clean, begun, handed, owner: What its commits say beside the map; see
+            `Completion`.
     """
 
     __slots__ = (
         "asked",
         "attempts",
+        "begun",
         "budget",
         "busy",
+        "clean",
         "committed",
         "draining",
         "finished",
         "full",
+        "handed",
         "handler",
         "held",
         "held_bytes",
@@ -52,7 +58,9 @@ class Epoch:
         "member",
         "number",
         "offsets",
+        "owner",
         "partition",
+        "partitions",
         "paused",
         "seen",
         "tried",
@@ -90,21 +98,39 @@ class Epoch:
         self.offsets = Offsets(start.offset, found.done)
         self.attempts: dict[int, int] = dict(found.attempts)
         self.tried = max(self.attempts, default=-1)
+        self.partitions = found.partitions
+        self.clean = False
+        self.begun: tuple[int, ...] = ()
+        self.handed = 0
+        self.owner = 0
 
     def mark(self) -> Mark | None:
         """Return how far this epoch may be committed; None while nothing is known.
 
-        A map over the budget is left out as a whole, which is safe (what finished above
-        the watermark may run again).
+        Over the budget the finished runs are left out as a whole, and then the attempts. That
+        is safe: what finished above the watermark may run again. What stands beside the map
+        fits into any budget that Apache Kafka has by default.
         """
         watermark = self.offsets.watermark
         if watermark is None:
             return None
         # A message that compaction has removed meanwhile is never finished.
         self.attempts = {o: had for o, had in self.attempts.items() if o >= watermark}
-        completion = Completion(tuple(self.offsets.runs_done()), self.attempts)
-        text = encode(watermark, completion, self.budget)
+        said = Completion(
+            tuple(self.offsets.runs_done()),
+            self.attempts,
+            self.partitions,
+            self.clean,
+            self.begun,
+            self.handed,
+            self.owner,
+        )
+        text = encode(watermark, said, self.budget)
         self.used = self.budget + 1 if text is None else len(text)
+        if text is None:
+            text = encode(watermark, replace(said, done=()), self.budget)
+        if text is None:
+            text = encode(watermark, replace(said, done=(), attempts={}), self.budget)
         return Mark(watermark, text or "")
 
     def unsettled(self) -> bool:

@@ -7,6 +7,7 @@ import doctest
 import tracemalloc
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -40,17 +41,40 @@ def completions(draw: st.DrawFn, base: int) -> Completion:
         offset += distance
         if not any(start <= offset < stop for start, stop in runs):
             attempts[offset] = draw(st.integers(1, 3) | st.integers(1, 1_000))
-    return Completion(tuple(runs), attempts)
+    more = draw(st.none() | beside(base, runs))
+    return replace(more or Completion(), done=tuple(runs), attempts=attempts)
+
+
+@st.composite
+def beside(draw: st.DrawFn, base: int, runs: list[Run]) -> Completion:
+    """What stands beside a map; all of it or some."""
+    begun = draw(st.sets(st.integers(base, base + 1_000), max_size=5))
+    return Completion(
+        partitions=draw(st.none() | st.integers(0, 3) | st.integers(0, 2**31 - 1)),
+        clean=draw(st.booleans()),
+        begun=tuple(
+            offset
+            for offset in sorted(begun)
+            if not any(start <= offset < stop for start, stop in runs)
+        ),
+        handed=draw(st.just(0) | st.integers(max(base, 1), base + 1_000)),
+        owner=draw(st.just(0) | st.integers(0, 2**64 - 1)),
+    )
 
 
 MAPS = BASES.flatmap(lambda base: st.tuples(st.just(base), completions(base)))
 
 
-def text_of(*numbers: int, bitmap: bytes = b"", after: bytes = b"") -> str:
+def text_of(*numbers: int, bitmap: bytes = b"", after: bytes = b"", version: str = "1") -> str:
     """A text with a right checksum, whatever it holds."""
     body = b"".join(map(varint, numbers)) + bitmap + after
-    crc = zlib.crc32(b"1" + body).to_bytes(4, "little")
-    return "1" + base64.urlsafe_b64encode(body + crc).decode().rstrip("=")
+    crc = zlib.crc32(version.encode() + body).to_bytes(4, "little")
+    return version + base64.urlsafe_b64encode(body + crc).decode().rstrip("=")
+
+
+def more_of(*numbers: int, bitmap: bytes = b"", after: bytes = b"") -> str:
+    """The same in version 2."""
+    return text_of(*numbers, bitmap=bitmap, after=after, version="2")
 
 
 def varint(number: int) -> bytes:
@@ -73,7 +97,10 @@ def test_what_was_written_is_read(case: tuple[int, Completion]) -> None:
     text = encoded(base, completion)
     assert decode(text, base) == completion
     assert text.isascii() and "\0" not in text
-    assert bool(text) == bool(completion.done or completion.attempts)
+    assert bool(text) == (completion != Completion())
+    # Who knows version 1 alone reads what it knows, and drops the rest.
+    beside = replace(completion, done=(), attempts={})
+    assert text[:1] == ("" if not text else "1" if beside == Completion() else "2")
 
 
 @given(st.integers(0, 200), st.sets(st.integers(0, 400)))
@@ -121,6 +148,8 @@ def changes(text: str) -> Iterator[str]:
         Completion(((1_001, 1_009), (1_012, 1_100)), {1_000: 2, 1_010: 1}),
         Completion(tuple((offset, offset + 1) for offset in range(1_001, 1_070, 2))),
         Completion((), {1_000: 2}),
+        Completion(clean=True),
+        Completion(((1_001, 1_009),), {1_000: 2}, 4, False, (1_000, 1_010), 1_200, 2**63),
     ],
 )
 def test_every_small_change_is_noticed(completion: Completion) -> None:
@@ -131,17 +160,17 @@ def test_every_small_change_is_noticed(completion: Completion) -> None:
 
 
 @settings(max_examples=1_000, deadline=None)
-@given(st.text() | st.text().map("1".__add__), st.integers(0, HIGHEST))
+@given(st.text() | st.text().map("1".__add__) | st.text().map("2".__add__), st.integers(0, HIGHEST))
 def test_any_text_is_refused_and_never_raises(text: str, base: int) -> None:
     assert decode(text, base) == (None if text else Completion())
 
 
 @settings(max_examples=1_000, deadline=None)
-@given(st.binary(max_size=40), st.integers(0, 3))
+@given(st.binary(max_size=40), st.integers(0, 3), st.sampled_from("12"))
 def test_any_content_with_a_right_checksum_is_read_strictly_or_refused(
-    body: bytes, base: int
+    body: bytes, base: int, version: str
 ) -> None:
-    text = text_of(base, after=body)
+    text = text_of(base, after=body, version=version)
     completion = decode(text, base)
     if completion is not None:
         assert encode(base, completion, len(text)) == text
@@ -161,6 +190,37 @@ def test_the_text_is_as_documented() -> None:
     assert encode(128, Completion((), {256: 1}), BUDGET) == two_bytes
 
 
+def test_the_text_of_version_2_is_as_documented() -> None:
+    alone = more_of(5, 5 << 1, 0, 0, 0)
+    assert encode(5, Completion(partitions=4), BUDGET) == alone
+    none = more_of(5, 1 << 1, 0, 0, 0)
+    assert encode(5, Completion(partitions=0), BUDGET) == none
+    clean = more_of(5, 1, 0, 0, 0)
+    assert encode(5, Completion(clean=True), BUDGET) == clean
+    every = Completion(((6, 26),), {5: 2}, 300, True, (5, 30), 40, 2**64 - 1)
+    text = more_of(5, 301 << 1 | 1, 36, 2**64 - 1, 2, 0, 24, 1 << 1, 19 << 1 | 1, 0, 0, 1)
+    assert encode(5, every, BUDGET) == text
+    assert decode(text, 5) == every
+
+
+def test_a_text_of_version_1_says_nothing_of_what_came_later() -> None:
+    assert decode(text_of(5, 2, 19 << 1 | 1, 0), 5) == Completion(
+        ((6, 26),), {}, partitions=None, clean=False, begun=(), handed=0, owner=0
+    )
+
+
+def test_where_all_that_was_handed_out_is_below_the_base_none_of_it_is_open() -> None:
+    for handed in (1, 4, 5):
+        assert decode(encoded(5, Completion(handed=handed)), 5) == Completion(handed=5)
+    assert decode(encoded(5, Completion(handed=6)), 5) == Completion(handed=6)
+
+
+def test_what_was_begun_and_is_finished_is_left_out() -> None:
+    completion = Completion(((7, 9),), {}, begun=(9, 4, 7, 6, 8, 6))
+    assert decode(encoded(5, completion), 5) == Completion(((7, 9),), begun=(6, 9))
+    assert encode(5, Completion(begun=(4,)), 0) == ""
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -171,6 +231,19 @@ def test_the_text_is_as_documented() -> None:
         pytest.param(text_of(5), id="a base alone"),
         pytest.param(text_of(5, 0), id="an empty map"),
         pytest.param("2" + text_of(5, 2, 3, 0)[1:], id="another version"),
+        pytest.param(text_of(5, 2, 3, 0, version="3"), id="a version to come"),
+        pytest.param("1" + more_of(5, 8, 0, 0, 0)[1:], id="version 2 that is called the first"),
+        pytest.param(more_of(), id="nothing, in version 2"),
+        pytest.param(more_of(5, 8, 0, 0), id="half of what version 2 says"),
+        pytest.param(more_of(5, 0, 0, 0, 0), id="nothing that version 1 does not say"),
+        pytest.param(more_of(5, 0, 0, 0, 0, 2, 39, 0), id="a map that version 1 can hold"),
+        pytest.param(more_of(5, 8, 0, 0, 0, 0), id="an empty map in version 2"),
+        pytest.param(more_of(5, 8, 0, 0, 2, 0), id="fewer begun than said"),
+        pytest.param(more_of(5, 8, 0, 0, 2**64), id="more begun than fit"),
+        pytest.param(more_of(5, 8, 0, 0, 1, 2**63), id="one begun above all offsets"),
+        pytest.param(more_of(5, 8, 0, 0, 1, 1, 2, 39, 0), id="one begun that is finished"),
+        pytest.param(more_of(5, 8, 2**63 - 3, 0, 0), id="handed out above all offsets"),
+        pytest.param(more_of(5, 8, 0, 2**64, 0), id="an owner above all numbers"),
         pytest.param(text_of(5, 0, 0, 0) + "=", id="padding"),
         pytest.param(text_of(5, 4, 1, 0), id="fewer runs than said"),
         pytest.param(text_of(5, 2, 9, 0, 7), id="half an attempt"),
@@ -219,6 +292,9 @@ def test_a_hostile_text_costs_no_more_than_its_length() -> None:
         text_of(0, 2**62, after=b"\0" * 3_000),
         text_of(0, 2, 2**62, 2**62),
         text_of(0, 0, after=b"\xff" * 3_000),
+        more_of(0, 8, 0, 0, 2**62),
+        more_of(0, 8, 0, 0, 2**62, after=b"\0" * 3_000),
+        more_of(0, 8, 2**62, 2**62, 0, 2**62),
     ]
     tracemalloc.start()
     try:
@@ -271,6 +347,7 @@ def test_attempts_at_finished_messages_are_left_out() -> None:
         Completion(((7, 9), (9, 11))),
         Completion(((9, 11), (6, 8))),
         Completion((), {7: 0}),
+        Completion(((4, 6),), clean=True),
     ],
 )
 def test_a_map_that_makes_no_sense_is_a_bug(completion: Completion) -> None:

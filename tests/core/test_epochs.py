@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kqworker.core.commands import Mark, Note, Report
@@ -101,6 +103,65 @@ def test_a_map_that_does_not_fit_is_left_out_as_a_whole(epoch: Epoch) -> None:
     epoch.budget = 5
     assert epoch.mark() == Mark(0, "")
     assert epoch.used == 6
+
+
+def told(epoch: Epoch) -> Completion:
+    """What the next commit of an epoch says."""
+    mark = epoch.mark()
+    assert mark is not None
+    found = decode(mark.metadata, mark.offset)
+    assert found is not None
+    return found
+
+
+def test_where_not_all_fits_the_finished_runs_go_first_and_the_attempts_next(epoch: Epoch) -> None:
+    scattered(epoch, 2_000)
+    epoch.attempts = {0: 2}
+    epoch.partitions, epoch.owner, epoch.handed, epoch.begun = 100_000, 2**64 - 1, 4_000, (0, 2)
+    rest = Completion((), {}, 100_000, False, (0, 2), 4_000, 2**64 - 1)
+    epoch.budget = 300
+    assert told(epoch) == replace(rest, attempts={0: 2})
+    assert epoch.used == 301
+
+    epoch.attempts = dict.fromkeys(range(0, 2000, 2), 1)
+    assert told(epoch) == rest
+    assert epoch.used == 301
+
+
+def test_what_stands_beside_the_map_fits_any_budget_that_kafka_has_by_default() -> None:
+    epoch = begun(Start(2**62))
+    scattered_from = 2**62
+    admit(epoch, *range(scattered_from, scattered_from + 20_000))
+    finish(epoch, *range(scattered_from + 1, scattered_from + 20_000, 2))
+    epoch.partitions, epoch.owner, epoch.clean = 2**31 - 1, 2**64 - 1, True
+    epoch.handed = 2**63
+    epoch.begun = tuple(range(scattered_from, scattered_from + 2_000, 2))
+    said = Completion((), {}, epoch.partitions, True, epoch.begun, epoch.handed, epoch.owner)
+    assert told(epoch) == said
+    assert epoch.used == METADATA_BUDGET + 1
+
+
+def test_how_many_partitions_there_were_at_first_is_handed_on(epoch: Epoch) -> None:
+    epoch.partitions = 3
+    mark = epoch.mark()
+    assert mark is not None and mark.offset == 0
+
+    successor = begun(Start(*mark))
+
+    assert told(successor).partitions == 3
+    assert not successor.unsettled()
+
+
+def test_that_an_owner_ended_in_order_is_not_said_by_the_next(epoch: Epoch) -> None:
+    epoch.clean, epoch.begun, epoch.handed, epoch.owner = True, (0,), 1, 7
+    assert told(epoch) == Completion((), {}, None, True, (0,), 1, 7)
+    mark = epoch.mark()
+    assert mark is not None
+
+    successor = begun(Start(*mark))
+
+    assert successor.mark() == Mark(0, "")
+    assert successor.unsettled()  # so that its own death is not taken for an end in order
 
 
 # -- commits

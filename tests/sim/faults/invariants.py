@@ -42,7 +42,7 @@ FAULTS = (
     Fault(
         "full-map-falls-back", 2, "epochs",
         'return Mark(watermark, text or "")',
-        'return Mark(0, "") if text is None else Mark(watermark, text)',
+        'return Mark(watermark if self.used <= self.budget else 0, text or "")',
     ),
     Fault(
         "finished-runs-come-back", 2, "offsets",
@@ -149,8 +149,7 @@ FAULTS = (
     ),
     Fault(
         "attempts-are-not-in-the-map", 6, "epochs",
-        "Completion(tuple(self.offsets.runs_done()), self.attempts)",
-        "Completion(tuple(self.offsets.runs_done()))",
+        "            self.attempts,\n", "            {},\n",
     ),
     Fault(
         "attempts-before-a-restart-are-forgotten", 6, "messages",
