@@ -20,7 +20,8 @@ from kqworker.core.retry import Retry
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
 from kqworker.handler import Handler, locate, place
-from kqworker.payload import HeadersLike, make_output
+from kqworker.payload import HeadersLike, make_output, refuse_unrun
+from kqworker.signature import cannot_be_called, has_yield, is_async
 from kqworker.types import Ordering, Output
 
 P = ParamSpec("P")
@@ -320,28 +321,33 @@ def _addresses(value: object) -> tuple[str, ...] | None:
 
 
 def _hook(function: Callable[[], object], kind: str) -> Callable[[], object]:
-    try:
-        inspect.signature(function).bind()
-    except (TypeError, ValueError) as error:
+    why = cannot_be_called(function, 0)
+    if why is not None:
         raise ConfigError(
             f"{locate(function)}: @{kind} needs a function that can be called without arguments: "
-            f"{error}"
-        ) from error
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            f"{why}"
+        )
+    if has_yield(function):
         raise ConfigError(
             f"{locate(function)}: @{kind}: it has a yield, so a call would run nothing"
         )
-    if inspect.iscoroutinefunction(function):
-        coroutine_function = function
 
-        async def run_async() -> None:
-            with without_pushes(f"@{kind}"):
-                await coroutine_function()
+    async def settle(result: object) -> None:
+        with without_pushes(f"@{kind}"):
+            refuse_unrun(await result if inspect.isawaitable(result) else result, f"@{kind}")
 
-        return run_async
+    async def run_async() -> None:
+        # Called within the loop, where a plain wrapper may make its task.
+        with without_pushes(f"@{kind}"):
+            result: object = function()
+        await settle(result)
 
     def run() -> object:
         with without_pushes(f"@{kind}"):
-            return function()
+            result = function()
+        if inspect.isawaitable(result):
+            return settle(result)
+        refuse_unrun(result, f"@{kind}")
+        return result
 
-    return run
+    return run_async if is_async(function) else run

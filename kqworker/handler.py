@@ -23,8 +23,15 @@ from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
-from kqworker.payload import HeadersLike, make_output, topic_fault
-from kqworker.signature import Signature, plain_function, read_signature
+from kqworker.payload import HeadersLike, make_output, refuse_unrun, topic_fault
+from kqworker.signature import (
+    Signature,
+    has_yield,
+    is_async,
+    plain_function,
+    read_signature,
+    returns_coroutine,
+)
 from kqworker.types import Ordering, Output, Segment
 from kqworker.values import did_you_mean
 
@@ -72,7 +79,7 @@ class Handler(Generic[P, R]):
         self.function = function
         self.name = self._checked_name(name)
         self._refuse_what_cannot_be_called()
-        self.is_async = inspect.iscoroutinefunction(plain_function(function))
+        self.is_async = is_async(function)
         self.topic = topic
         self._pattern = self._checked_topic()
         self.ordering = self._checked_ordering(ordering)
@@ -118,7 +125,7 @@ class Handler(Generic[P, R]):
 
     def _compiled(self) -> Bind:
         function: Callable[..., object] = self.function
-        if self.is_async and not _is(inspect.iscoroutinefunction, function):
+        if self.is_async and not returns_coroutine(function):
             # A plain wrapper around a coroutine function: only its result can tell.
             function = _settled(function)
         return compile_binding(function, self._signature)
@@ -157,11 +164,10 @@ class Handler(Generic[P, R]):
         """Return the record for what the handler returned, or None if there is none.
 
         Raises:
-            TypeError: The result has no bytes, or is a coroutine that nobody awaited.
+            TypeError: The result has no bytes, or is work that nobody has run.
         """
-        if isinstance(result, types.CoroutineType):
-            result.close()
-            raise TypeError("the handler returned a coroutine: write async def, so it is awaited")
+        if result is not None:
+            refuse_unrun(result)
         if result is None or self.output is None:
             return None
         return make_output(self.output, result)
@@ -209,7 +215,7 @@ class Handler(Generic[P, R]):
             raise self.refusal("it is not a function: decorate a function, def or async def")
         if isinstance(function, staticmethod):
             raise self.refusal("decorate a function of the module, not a static method")
-        if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
+        if has_yield(function):
             raise self.refusal(
                 "it has a yield, so a call would run nothing: return one value, or push several "
                 "by Context.push"
@@ -303,11 +309,6 @@ def place(filename: str, line: int) -> str:
     """Return `file:line`, the file as seen from the current directory."""
     path, here = Path(filename), Path.cwd()
     return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{line}"
-
-
-def _is(check: Callable[[object], bool], function: object) -> bool:
-    """Ask inspect about a function, or about the call of an object."""
-    return check(function) or check(inspect.getattr_static(type(function), "__call__", None))
 
 
 def _settled(function: Callable[..., object]) -> Callable[..., object]:

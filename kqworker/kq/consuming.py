@@ -24,9 +24,10 @@ from kqworker.kq.queue_options import ErrorHandler
 from kqworker.kq.trace import handling
 from kqworker.kq.translate import Translation
 from kqworker.loading import load_attribute
+from kqworker.payload import refuse_unrun
 from kqworker.runtime.failures import users_part
 from kqworker.runtime.printing import lost_by
-from kqworker.signature import Forms, Signature, plain_function, read_signature
+from kqworker.signature import Forms, Signature, is_async, read_signature
 from kqworker.types import Headers, Message, Output, Segment
 
 _logger = logs.logger("kqworker.handler")
@@ -140,7 +141,7 @@ class KqHandler(Handler[..., Any]):
             output=None,
             name=_name(function, translation.name),
         )
-        if error_handler is not None and not self.is_async and _is_async(error_handler):
+        if error_handler is not None and not self.is_async and is_async(error_handler):
             raise self.refusal("its error handler is async, and the handler is not")
 
     def __getstate__(self) -> dict[str, object]:
@@ -183,9 +184,7 @@ class KqHandler(Handler[..., Any]):
         Raises:
             BaseException: What the handler returned.
         """
-        if isinstance(result, BaseException):
-            raise result
-        return super().encode_result(result)
+        return super().encode_result(_result(result))
 
 
 class QueueApp(App):
@@ -241,10 +240,6 @@ def _module(function: Function, reference: str | None) -> str:
     return module if isinstance(module, str) and module != "__main__" else ""
 
 
-def _is_async(function: Function) -> bool:
-    return inspect.iscoroutinefunction(plain_function(function))
-
-
 # -- what is around a call
 
 
@@ -286,6 +281,15 @@ def _traced_async(call: Call, headers: Sequence[Headers | None]) -> Call:
     return traced
 
 
+def _result(result: object) -> object:
+    """Return what a handler returned; raise where that is a failure, as a worker would."""
+    if isinstance(result, BaseException):
+        raise result
+    if result is not None:
+        refuse_unrun(result)
+    return result
+
+
 class _Failures:
     """Tells an error handler of the failed attempts at a segment's messages."""
 
@@ -299,13 +303,13 @@ class _Failures:
     def told(self, call: Call) -> Call:
         def told(i: int) -> object:
             try:
-                result = call(i)
-                if isinstance(result, BaseException):
-                    raise result
-                return result
+                return _result(call(i))
             except BaseException as error:  # all that is a failed attempt to the worker
                 if lost_by(error) is None:
-                    self._tell(i, error)
+                    try:
+                        refuse_unrun(self._tell(i, error), "the error handler")
+                    except TypeError as worse:  # the message's own failure is what counts
+                        self._failed(i, worse)
                 raise
 
         return told
@@ -313,19 +317,16 @@ class _Failures:
     def told_async(self, call: Call) -> Call:
         async def told(i: int) -> object:
             try:
-                result = await call(i)
-                if isinstance(result, BaseException):
-                    raise result
-                return result
+                return _result(await call(i))
             except BaseException as error:  # all that is a failed attempt to the worker
                 if lost_by(error) is not None:
                     raise
                 answer = self._tell(i, error)
-                if inspect.isawaitable(answer):
-                    try:
-                        await answer
-                    except BaseException as worse:  # the message's own failure is what counts
-                        self._failed(i, worse)
+                try:
+                    answer = await answer if inspect.isawaitable(answer) else answer
+                    refuse_unrun(answer, "the error handler")
+                except BaseException as worse:  # the message's own failure is what counts
+                    self._failed(i, worse)
                 raise
 
         return told

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kqworker import logs
+from kqworker.payload import refuse_unrun
 from kqworker.runtime.failures import users_part
 
 INTERVAL = 60.0
@@ -120,7 +121,7 @@ class Harmless:
     def add(self, seconds: float) -> None:
         """Count one message, or log why that could not be done."""
         try:
-            self._metrics.add(seconds)
+            refuse_unrun(self._metrics.add(seconds), "metrics")
         except BaseException as error:  # what became of the message is what counts
             now = self._clock()
             if now - self._told >= INTERVAL:

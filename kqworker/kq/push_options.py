@@ -18,7 +18,7 @@ from kqworker.kq import security
 from kqworker.kq.balancers import Balancer, Hashing, Murmur2Balancer
 from kqworker.kq.option import Option, joined
 from kqworker.kq.security import TLS, protocol
-from kqworker.signature import cannot_be_called
+from kqworker.signature import cannot_be_called, has_yield, is_async
 
 T = TypeVar("T")
 
@@ -176,6 +176,10 @@ def with_on_delivery(callback: OnDelivery) -> PushOption:
             raise ConfigError(
                 f"with_on_delivery(callback={callback!r}): it is called with key, value and "
                 f"delivery: {why}"
+            )
+        if is_async(callback) or has_yield(callback):
+            raise ConfigError(
+                f"with_on_delivery(callback={callback!r}): nobody would await it: write def"
             )
         return replace(options, on_delivery=callback)
 

@@ -14,7 +14,7 @@ from kqworker.context import Context
 from kqworker.errors import ConfigError
 from kqworker.kq.metrics import Adds
 from kqworker.kq.option import Option, joined
-from kqworker.signature import cannot_be_called
+from kqworker.signature import cannot_be_called, has_yield
 from kqworker.types import Message
 
 T = TypeVar("T")
@@ -132,6 +132,10 @@ def with_error_handler(function: ErrorHandler) -> QueueOption:
             raise ConfigError(
                 f"with_error_handler({function!r}): it is called with context, message and "
                 f"error: {why}"
+            )
+        if has_yield(function):
+            raise ConfigError(
+                f"with_error_handler({function!r}): it has a yield, so a call would run nothing"
             )
         return replace(options, error_handler=function)
 

@@ -6,6 +6,7 @@ The names that other rooms use; each is explained at its own place.
 from kqworker.payload.decoding import Decode, absent, decoder, payload_for, undecodable
 from kqworker.payload.encoding import HeadersLike, encode, make_output, topic_fault
 from kqworker.payload.forms import ANYTHING, TEXT, Form, Payload, is_union, spell
+from kqworker.payload.unrun import refuse_unrun
 
 __all__ = [
     "ANYTHING",
@@ -20,6 +21,7 @@ __all__ = [
     "is_union",
     "make_output",
     "payload_for",
+    "refuse_unrun",
     "spell",
     "topic_fault",
     "undecodable",

@@ -101,7 +101,9 @@ def test_a_plain_wrapper_around_an_async_function_is_awaited() -> None:
 def test_a_coroutine_that_nobody_awaited_is_a_failure_not_a_result() -> None:
     handler = made(lambda value: in_the_module_async(value), name="forgot")
 
-    with pytest.raises(TypeError, match="returned a coroutine: write async def"):
+    with pytest.raises(
+        TypeError, match="returned a coroutine: write async def, and await it there"
+    ):
         handler.encode_result(handler("a"))
 
 

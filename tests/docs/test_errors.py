@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "reference" / "errors.md"
 # Calls whose text a user reads, and where that is so only in some modules.
 RAISED = {"ConfigError", "BrokerError", "WorkerLost", "UsageError", "DecodeError", "refusal"}
 IN_SOME = {
-    "TypeError": {"app", "handler", "forms", "decoding", "encoding", "signature"},
+    "TypeError": {"app", "handler", "forms", "decoding", "encoding", "unrun", "reading", "called"},
     "ValueError": {"retry", "settings"},
     "RuntimeError": {"context"},
     "TimeoutError": {"delivery"},

@@ -39,9 +39,11 @@ def handler_of(handler: object, **options: Any) -> KqHandler:
     return found
 
 
-def call(handler: KqHandler, messages: Segment, i: int = 0) -> Any:
+def call(handler: KqHandler, messages: Segment, i: int = 0, awaiting: bool = True) -> Any:
     result = handler.bind(messages, lambda i: Context(handler, messages, i, None))(i)
-    return asyncio.run(result) if inspect.iscoroutine(result) else result
+    if handler.is_async or (awaiting and inspect.iscoroutine(result)):
+        return asyncio.run(result)
+    return result
 
 
 def given(handler: object, messages: Segment | None = None, **options: Any) -> Any:
@@ -263,13 +265,20 @@ class Broken:
         raise SystemExit("no metrics")
 
 
-@pytest.mark.parametrize("handler", [lambda k, v: v, coroutine])
-def test_metrics_that_fail_change_nothing(
-    handler: object, caplog: pytest.LogCaptureFixture
-) -> None:
-    given(handler, metrics=Broken())
+class Unawaited:
+    async def add(self, seconds: float) -> None: ...
 
-    assert "no metrics" in caplog.text
+
+@pytest.mark.parametrize("handler", [lambda k, v: v, coroutine])
+@pytest.mark.parametrize(
+    ("metrics", "said"), [(Broken(), "no metrics"), (Unawaited(), "metrics returned a coroutine")]
+)
+def test_metrics_that_fail_change_nothing(
+    handler: object, metrics: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    given(handler, metrics=metrics)
+
+    assert said in caplog.text
 
 
 # -- the error handler
@@ -376,6 +385,43 @@ def test_a_worker_takes_an_exception_that_is_returned_for_a_failure(handler: obj
 
     with pytest.raises(KeyError, match="value"):
         made.encode_result(call(made, segment(b"value")))
+
+
+def unrun(key: str, value: str) -> object:
+    return (letter for letter in value)
+
+
+async def unrun_later(key: str, value: str) -> object:
+    return (letter for letter in value)
+
+
+@pytest.mark.parametrize("handler", [unrun, unrun_later, lambda k, v: coroutine(k, v)])
+@pytest.mark.parametrize("telling", [True, False])
+def test_work_that_is_returned_and_has_not_run_is_a_failure_and_the_error_handler_hears_of_it(
+    handler: object, telling: bool
+) -> None:
+    heard: list[BaseException] = []
+    tell = (lambda context, message, error: heard.append(error)) if telling else None
+    made = handler_of(handler, error_handler=tell)
+
+    with pytest.raises(TypeError, match="the handler returned a") as caught:
+        made.encode_result(call(made, segment(b"value"), awaiting=False))
+
+    assert heard == ([caught.value] if telling else [])
+
+
+@pytest.mark.parametrize("handler", [fail, fail_later])
+@pytest.mark.parametrize("tell", [unrun, lambda *told: coroutine("k", "v")])
+def test_an_error_handler_whose_work_has_not_run_is_told(
+    handler: Any, tell: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(KeyError, match="value"):
+        given(handler, error_handler=lambda context, message, error: tell("k", "v"))
+
+    if handler is fail_later and tell is not unrun:
+        assert caplog.text == ""  # it was awaited
+    else:
+        assert "the error handler returned a" in caplog.text
 
 
 @pytest.mark.parametrize("result", [3, "x", b"x", False, KeyError, object()])

@@ -8,9 +8,7 @@ Tested by tests/app/test_signature.py.
 from __future__ import annotations
 
 import enum
-import functools
 import inspect
-import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from kqworker.payload import (
     is_union,
     payload_for,
 )
+from kqworker.signature.called import Call, read_call
 from kqworker.types import Message
 
 # Names under which other frameworks hand over what we tell by its annotation.
@@ -102,24 +101,63 @@ def read_signature(function: Callable[..., object], forms: Forms = ANY_HANDLER) 
         TypeError: It asks for something that cannot be served; the text says what is allowed.
     """
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        call = read_call(function)
     except (TypeError, ValueError, NameError) as error:
         raise TypeError(f"its signature cannot be read ({error}): {forms.text}") from error
-    hints = {p.name: _resolve(function, p) for p in parameters}
+    if not call.hiding:
+        return _read(call, forms)
+    try:
+        signature = _read(call, forms)
+        _refuse_what_is_not_passed_on(call, signature)
+    except TypeError as error:
+        raise TypeError(
+            f"{error}; a decorator around it takes {_hidden(call)}, so this is what the function "
+            "inside asks for: if the decorator gives it more than the message, let its wrapper "
+            "name what is left, def wrapper(message), and no *args"
+        ) from error
+    return signature
+
+
+def _read(call: Call, forms: Forms) -> Signature:
+    parameters = list(call.signature.parameters.values())
+    hints = {p.name: _resolve(call, p) for p in parameters}
 
     contexts = [p for p in parameters if _is_context(hints[p.name])]
     if forms.context_first and not contexts:
         contexts = _context_first(parameters, hints, forms)
+        if call.hiding and any(MEANT.get(p.name) != "Context" for p in contexts):
+            raise TypeError(f"which of its parameters is the context is not clear: {forms.text}")
     payloads = _payload_parameters([p for p in parameters if p not in contexts], forms)
     roles: dict[str, tuple[Role, Payload]] = {p.name: (Role.CONTEXT, ANYTHING) for p in contexts}
     if len(payloads) == 1:
         roles[payloads[0].name] = _single(payloads[0], hints[payloads[0].name], forms)
     else:
-        roles |= _key_and_value(payloads, hints, forms)
+        roles |= _key_and_value(payloads, hints, forms, by_name=bool(call.hiding))
     return Signature(_served(parameters, roles, forms))
 
 
-def _resolve(function: Callable[..., object], parameter: inspect.Parameter) -> object:
+def _hidden(call: Call) -> str:
+    """Return what the outermost of the hiding wrappers takes, as one would write it."""
+    parameters = call.hiding[-1].parameters.values()
+    return " and ".join(
+        f"{'*' if p.kind is p.VAR_POSITIONAL else '**'}{p.name}"
+        for p in parameters
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    )
+
+
+def _refuse_what_is_not_passed_on(call: Call, signature: Signature) -> None:
+    """Refuse what a wrapper that takes `*args` or `**kwargs` cannot be called with."""
+    positional = [None for p in signature.parameters if not p.keyword]
+    named = dict.fromkeys(p.name for p in signature.parameters if p.keyword)
+    for wrapper in call.hiding:
+        try:
+            wrapper.bind(*positional, **named)
+        except TypeError as error:
+            raise TypeError(f"it cannot be called with what it asks for: {error}") from error
+
+
+def _resolve(call: Call, parameter: inspect.Parameter) -> object:
     """Return a parameter's annotation without its quotes, or `Parameter.empty`."""
     annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
@@ -130,7 +168,7 @@ def _resolve(function: Callable[..., object], parameter: inspect.Parameter) -> o
 
     alone.__annotations__ = {parameter.name: annotation}
     try:
-        hints = typing.get_type_hints(alone, _globals_of(function), include_extras=True)
+        hints = typing.get_type_hints(alone, call.namespace, include_extras=True)
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise TypeError(
             f"the annotation {annotation!r} of {parameter.name!r} cannot be resolved ({error}): "
@@ -138,40 +176,6 @@ def _resolve(function: Callable[..., object], parameter: inspect.Parameter) -> o
             "TYPE_CHECKING"
         ) from error
     return hints[parameter.name]
-
-
-def _globals_of(function: Callable[..., object]) -> dict[str, object]:
-    """Return the namespace in which a handler's annotations were written."""
-    plain = plain_function(function)
-    return plain.__globals__ if plain is not None else {}
-
-
-def plain_function(function: object) -> types.FunctionType | None:
-    """Return the Python function behind a partial, a method, a decorator or an object."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = inspect.unwrap(function) if callable(function) else function
-    if isinstance(function, types.MethodType):
-        function = inspect.unwrap(function.__func__)
-    if not isinstance(function, types.FunctionType | type):
-        function = inspect.getattr_static(type(function), "__call__", None)
-    return function if isinstance(function, types.FunctionType) else None
-
-
-def cannot_be_called(function: object, arguments: int) -> str | None:
-    """Return why a function cannot be called with so many arguments, or None.
-
-    >>> cannot_be_called(lambda a, b: None, 3), cannot_be_called(print, 3)
-    ('too many positional arguments', None)
-    """
-    try:
-        # What is no function, too, is its error.
-        inspect.signature(function).bind(*[None] * arguments)  # type: ignore[arg-type]
-    except TypeError as error:
-        return str(error)
-    except ValueError:
-        return None  # built in, and without a signature: its first call will tell
-    return None
 
 
 def _is_context(hint: object) -> bool:
@@ -223,12 +227,15 @@ def _single(parameter: inspect.Parameter, hint: object, forms: Forms) -> tuple[R
 
 
 def _key_and_value(
-    parameters: Sequence[inspect.Parameter], hints: dict[str, object], forms: Forms
+    parameters: Sequence[inspect.Parameter],
+    hints: dict[str, object],
+    forms: Forms,
+    by_name: bool,
 ) -> dict[str, tuple[Role, Payload]]:
     names = {p.name for p in parameters}
     if names == {"key", "value"}:
         roles = {"key": Role.KEY, "value": Role.VALUE}
-    elif all(hints[p.name] in (inspect.Parameter.empty, str) for p in parameters):
+    elif not by_name and all(hints[p.name] in (inspect.Parameter.empty, str) for p in parameters):
         for p in parameters:
             plain = hints[p.name] is inspect.Parameter.empty
             # Beside a key a message may well be the value, but a context is neither.

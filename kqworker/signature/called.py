@@ -1,0 +1,214 @@
+"""What a call of a function really calls: behind partials, methods, objects and decorators.
+
+`functools.wraps` lets a wrapper show the signature of the function inside; what is called is
+the wrapper. So a wrapper's own parameters count, and those of the function inside only where
+`*args` or `**kwargs` hide what the wrapper passes on.
+Knows nothing of messages. Tested by tests/app/test_decorators.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+Function = Callable[..., object]
+
+# What `functools.wraps` takes along beside them: a wrapper's own annotations are gone.
+KEEPS_ANNOTATIONS = 'assigned=("__module__", "__name__", "__qualname__", "__doc__")'
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The parameters with which a function is called.
+
+    Attributes:
+        signature: The parameters; their annotations as they were written.
+        namespace: Where the annotations were written.
+        hiding: Signatures of wrappers around it that take `*args` or `**kwargs`: nobody can
+            tell whether they pass on what they are given.
+    """
+
+    signature: inspect.Signature
+    namespace: dict[str, object]
+    hiding: tuple[inspect.Signature, ...] = ()
+
+
+def read_call(function: Function) -> Call:
+    """Return the parameters with which a function is called.
+
+    Raises:
+        TypeError: They are not what they seem; the text says why and what to do.
+        ValueError: It is built in, and says nothing of its parameters.
+    """
+    if isinstance(function, functools.partial):
+        args, keywords = function.args, function.keywords
+        return _around(
+            read_call(function.func),
+            lambda shown: functools.partial(shown, *args, **keywords),
+        )
+    if isinstance(function, types.MethodType):
+        owner = function.__self__
+        return _around(read_call(function.__func__), lambda shown: types.MethodType(shown, owner))
+    inside = getattr(function, "__wrapped__", None)
+    if not callable(inside):
+        inside = None
+    own = _own(function, inside)
+    if own is None or (inside is not None and _hides(own.signature)):
+        assert inside is not None
+        call = read_call(inside)
+        hiding = (*call.hiding, own.signature) if own is not None else call.hiding
+        return replace(call, hiding=hiding)
+    return own
+
+
+def _around(call: Call, take: Callable[[Function], Function]) -> Call:
+    """Return a call of which some arguments are given already."""
+    signatures = [inspect.signature(take(_like(s))) for s in (call.signature, *call.hiding)]
+    return replace(call, signature=signatures[0], hiding=tuple(signatures[1:]))
+
+
+def _own(function: Function, inside: Function | None) -> Call | None:
+    """Return what a function itself takes; None where only the one inside can tell."""
+    # A proxy says to be a function, and is none.
+    if type(function) is types.FunctionType:
+        return _of_function(function, inside)
+    call = inspect.getattr_static(type(function), "__call__", None)
+    if isinstance(call, types.FunctionType):
+        return read_call(types.MethodType(call, function))
+    if inside is not None:
+        return None
+    return Call(inspect.signature(function, follow_wrapped=False), _namespace(function))
+
+
+def _of_function(function: types.FunctionType, inside: Function | None) -> Call:
+    if inside is None:
+        return Call(inspect.signature(function), function.__globals__)
+    told = vars(function).get("__signature__")
+    if told is not None and told is not getattr(inside, "__signature__", None):
+        return Call(inspect.signature(function, follow_wrapped=False), function.__globals__)
+    # Without what `functools.wraps` has put into it: the signature of the function inside.
+    bare = types.FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    bare.__kwdefaults__ = function.__kwdefaults__
+    bare.__annotations__ = function.__annotations__
+    signature = inspect.signature(bare)
+    if function.__annotations__ != getattr(inside, "__annotations__", None):
+        return Call(signature, function.__globals__)
+    if not _hides(signature):
+        _refuse_lost_annotations(signature, inside, function.__annotations__)
+    return Call(signature, _namespace(inside))
+
+
+def _refuse_lost_annotations(
+    signature: inspect.Signature, inside: Function, annotations: dict[str, object]
+) -> None:
+    """Refuse a wrapper's parameter whose own annotation cannot be known any more.
+
+    Its function inside is annotated, and has no parameter of this name.
+    """
+    if not annotations.keys() - {"return"}:
+        return
+    plain = plain_function(inside)
+    code = plain.__code__ if plain is not None else None
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
+    for name in signature.parameters:
+        if name not in annotations and name not in known:
+            raise TypeError(
+                f"the annotation of {name!r}, a parameter of the decorator around it, is lost, "
+                "for functools.wraps puts those of the function inside in its place: give the "
+                f"parameter its name there, or write functools.wraps(…, {KEEPS_ANNOTATIONS})"
+            )
+
+
+def _hides(signature: inspect.Signature) -> bool:
+    return any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in signature.parameters.values())
+
+
+def _like(signature: inspect.Signature) -> Function:
+    """Return a function that shows a signature, for inspect to take parameters off it."""
+
+    def shown(*args: object, **kwargs: object) -> None: ...
+
+    shown.__signature__ = signature  # type: ignore[attr-defined]
+    return shown
+
+
+def _namespace(function: object) -> dict[str, object]:
+    plain = plain_function(function)
+    return plain.__globals__ if plain is not None else {}
+
+
+def plain_function(function: object) -> types.FunctionType | None:
+    """Return the user's function behind a partial, a method, a decorator or an object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function) if callable(function) else function
+    if isinstance(function, types.MethodType):
+        function = inspect.unwrap(function.__func__)
+    if not isinstance(function, types.FunctionType | type):
+        function = inspect.getattr_static(type(function), "__call__", None)
+    return function if isinstance(function, types.FunctionType) else None
+
+
+def _called_function(function: object) -> object:
+    """Return the function whose body a call runs first: of a decorator its wrapper."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, types.MethodType):
+            function = function.__func__
+        elif isinstance(function, functools._lru_cache_wrapper):
+            function = function.__wrapped__
+        elif isinstance(function, types.FunctionType | type):
+            return function
+        else:
+            call = inspect.getattr_static(type(function), "__call__", None)
+            return call if isinstance(call, types.FunctionType) else function
+
+
+def returns_coroutine(function: object) -> bool:
+    """Return whether a call certainly returns a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        _called_function(function)
+    )
+
+
+def is_async(function: object) -> bool:
+    """Return whether a call returns a coroutine, as far as can be told.
+
+    A plain wrapper around an async function may have run it, or return its coroutine.
+    """
+    return returns_coroutine(function) or inspect.iscoroutinefunction(plain_function(function))
+
+
+def has_yield(function: object) -> bool:
+    """Return whether a call returns a generator and runs nothing."""
+    called = _called_function(function)
+    return inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
+
+
+def cannot_be_called(function: object, arguments: int) -> str | None:
+    """Return why a function cannot be called with so many arguments, or None.
+
+    >>> cannot_be_called(lambda a, b: None, 3), cannot_be_called(print, 3)
+    ('too many positional arguments', None)
+    """
+    if not callable(function):
+        return f"{function!r} is not a callable object"
+    try:
+        call = read_call(function)
+        for signature in (call.signature, *call.hiding):
+            signature.bind(*[None] * arguments)
+    except TypeError as error:
+        return str(error)
+    except ValueError:
+        return None  # built in, and without a signature: its first call will tell
+    return None

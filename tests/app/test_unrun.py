@@ -1,0 +1,215 @@
+"""What a call returns that has run nothing: no result, and no message handled."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+import inspect
+import itertools
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+
+from kqworker import App, ConfigError
+from kqworker.payload import refuse_unrun
+from tests.app.segments import given, made, no_context, segment
+
+ran: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran() -> None:
+    ran.clear()
+
+
+def generator(value: str) -> Iterator[str]:
+    ran.append(value)
+    yield value
+
+
+async def async_generator(value: str) -> AsyncIterator[str]:
+    ran.append(value)
+    yield value
+
+
+async def coroutine(value: str) -> None:
+    ran.append(value)
+
+
+class Awaitable:
+    def __await__(self) -> Generator[None]:
+        ran.append("awaited")
+        yield
+
+
+@contextlib.contextmanager
+def manager(value: str) -> Iterator[None]:
+    ran.append(value)
+    yield
+
+
+@contextlib.asynccontextmanager
+async def async_manager(value: str) -> AsyncIterator[None]:
+    ran.append(value)
+    yield
+
+
+def decorator_without_its_parentheses(attempts: object) -> Callable[..., object]:
+    def decorate(function: Callable[..., object]) -> Callable[..., object]:
+        return function
+
+    return decorate
+
+
+def future(value: str) -> object:
+    return concurrent.futures.Future()
+
+
+UNRUN: list[tuple[Callable[[str], object], str]] = [
+    (generator, "a generator, whose work nobody has run: return one value, or push several"),
+    (async_generator, "an async generator, whose work nobody has run: return one value, or"),
+    (coroutine, "a coroutine: write async def, and await it there"),
+    (lambda value: Awaitable(), "a Awaitable, whose work nobody has run: write async def, and"),
+    (future, "a concurrent.futures._base.Future, whose work nobody has run: wait for it in"),
+    (lambda value: map(ran.append, [value]), "a map, whose work nobody has run: go through it"),
+    (lambda value: itertools.starmap(ran.append, [[value]]), "an itertools.starmap, whose"),
+    (lambda value: functools.partial(ran.append, value), "a functools.partial, whose work"),
+    (decorator_without_its_parentheses, "a function, whose work nobody has run: call it in"),
+    (manager, "a context manager, whose work nobody has run: use it in the handler, by with"),
+    (async_manager, "a context manager, whose work nobody has run: use it in the handler, by"),
+]
+
+
+def wrapped(function: Callable[[str], object]) -> Callable[[str], object]:
+    @functools.wraps(function)
+    def wrapper(value: str) -> object:
+        return function(value)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(("function", "text"), UNRUN)
+@pytest.mark.parametrize("output", [None, "out"])
+def test_work_that_nobody_has_run_is_a_failure_and_no_result(
+    function: Callable[[str], object], text: str, output: str | None
+) -> None:
+    handler = made(lambda value: function(value), name="handler", output=output)
+
+    with pytest.raises(TypeError) as caught:
+        handler.encode_result(handler("a"))
+
+    assert f"the handler returned {text}" in str(caught.value).replace("tests.app.test_unrun.", "")
+    assert ran == []
+
+
+@pytest.mark.parametrize("function", [generator, async_generator])
+def test_a_wrapper_around_a_generator_is_taken_and_fails_with_each_message(
+    function: Callable[[str], object],
+) -> None:
+    handler = made(wrapped(function))
+
+    with pytest.raises(TypeError, match="generator, whose work nobody has run"):
+        handler.encode_result(handler.bind(segment(b"a"), no_context)(0))
+
+
+@pytest.mark.parametrize("result", [generator, async_generator, coroutine, future])
+def test_what_an_async_handler_returns_must_have_run_too(
+    result: Callable[[str], object],
+) -> None:
+    async def handle(value: str) -> object:
+        return result(value)
+
+    handler = made(handle)
+    finished: Any = handler.bind(segment(b"a"), no_context)(0)
+
+    with pytest.raises(TypeError, match="the handler returned a"):
+        handler.encode_result(asyncio.run(finished))
+    assert ran == []
+
+
+def test_a_task_that_is_returned_is_cancelled_with_its_attempt() -> None:
+    async def attempt() -> asyncio.Task[None]:
+        task = asyncio.ensure_future(coroutine("late"))
+        with pytest.raises(TypeError, match="wait for it in the handler"):
+            made(coroutine).encode_result(task)
+        await asyncio.wait([task])
+        return task
+
+    assert asyncio.run(attempt()).cancelled()
+    assert ran == []
+
+
+@pytest.mark.parametrize("result", [0, False, "", b"x", [1], {"a": 1}, (), {1}, 1.5, object(), int])
+def test_any_other_result_is_one(result: object) -> None:
+    refuse_unrun(result)
+
+
+class Objects:
+    def method(self, value: str) -> Iterator[str]:
+        yield value
+
+    async def async_method(self, value: str) -> AsyncIterator[str]:
+        yield value
+
+    def __call__(self, value: str) -> Iterator[str]:
+        yield value
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        generator,
+        async_generator,
+        Objects().method,
+        Objects().async_method,
+        Objects(),
+        functools.partial(Objects()),
+        functools.partial(functools.partial(Objects().method)),
+        functools.lru_cache(generator),
+    ],
+)
+def test_a_yield_that_can_be_seen_is_refused_at_decoration(function: Any) -> None:
+    with pytest.raises(ConfigError, match="it has a yield, so a call would run nothing"):
+        made(function, name="it")
+
+
+def test_an_async_wrapper_around_a_plain_function_is_awaited() -> None:
+    def plain(value: str) -> str:
+        return value.upper()
+
+    @functools.wraps(plain)
+    async def wrapper(value: str) -> str:
+        return plain(value)
+
+    handler = made(wrapper)
+
+    assert handler.is_async
+    assert asyncio.run(given(wrapper, b"a")) == "A"
+
+
+@pytest.mark.parametrize("kind", ["on_worker_start", "on_worker_stop"])
+def test_a_hook_whose_work_has_not_run_fails(kind: str) -> None:
+    app = App("hooks")
+    getattr(app, kind)(lambda: generator("a"))
+    (hook,) = app.start_hooks + app.stop_hooks
+
+    with pytest.raises(TypeError, match=f"@{kind} returned a generator, whose work nobody has"):
+        hook()
+    with pytest.raises(ConfigError, match="it has a yield"):
+        getattr(app, kind)(functools.partial(generator, "a"))
+
+
+def test_a_hook_may_return_its_coroutine() -> None:
+    app = App("hooks")
+    app.on_worker_start(lambda: coroutine("plain"))
+    app.on_worker_start(functools.partial(coroutine, "partial"))
+
+    for hook in app.start_hooks:
+        result: Any = hook()
+        assert inspect.iscoroutine(result)
+        asyncio.run(result)
+
+    assert ran == ["plain", "partial"]

@@ -1,0 +1,70 @@
+"""Handlers that are called otherwise than they look: decorated, or returning what has not run."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+from tests.kafka.cluster import Cluster
+from tests.kafka.records import consume, produce
+from tests.kafka.shops import CAUGHT_UP, Shop, Start, values
+from tests.kafka.supervisors import Supervise
+
+
+def lines(folder: Path) -> list[object]:
+    return sorted(
+        json.loads(line)
+        for path in folder.rglob("*.given")
+        for line in path.read_text().splitlines()
+    )
+
+
+def test_a_call_that_runs_nothing_is_a_failed_attempt(kafka: Cluster, supervise: Supervise) -> None:
+    prefix = f"c-{uuid.uuid4().hex[:8]}-"
+    unrun, run = ("generator", "future", "forgotten"), ("awaited", "injected", "asks")
+    for name in unrun + run:
+        kafka.create_topic(prefix + name)
+        produce(kafka, prefix + name, [b"a"])
+    dead = kafka.new_topic()
+
+    supervisor = supervise(
+        kafka, prefix, "--until-caught-up", app="tests.kafka.calls:app", dead_letter=dead
+    )
+    assert supervisor.wait() == 6, supervisor
+
+    assert lines(supervise.journal) == [
+        ["asks", "a", 0],
+        ["awaited", "a"],
+        ["injected", "a", "session"],
+    ]
+    said = {}
+    for letter in consume(kafka, dead):
+        told = {name: (value or b"").decode() for name, value in letter.headers() or []}
+        assert (told["kqworker-error-type"], told["kqworker-attempts"]) == ("TypeError", "2")
+        said[told["kqworker-topic"].removeprefix(prefix)] = told["kqworker-error-text"]
+    assert set(said) == set(unrun)
+    assert "returned a generator, whose work nobody has run" in said["generator"]
+    assert "Future, whose work nobody has run" in said["future"]
+    assert "returned a coroutine: write async def" in said["forgotten"]
+
+
+UNRUN = """\
+def handle(key, value):
+    return (print("ran", letter) for letter in value)
+
+def heard(context, message, error):
+    print("heard", error)
+"""
+
+
+def test_a_queues_handler_that_runs_nothing_has_failed(shop: Shop, start: Start) -> None:
+    shop.configure(Kqworker=CAUGHT_UP)
+    shop.program(UNRUN, ", kq.with_error_handler(heard)")
+    produce(shop.cluster, shop.topic, values(2), partitions=2)
+
+    program = start("main.py")
+
+    assert program.wait() == 6, program
+    assert len(program.starting("heard the handler returned a generator, whose work nobody")) == 2
+    assert "ran" not in [line.split()[0] for line in program.lines if line]
