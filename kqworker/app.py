@@ -206,8 +206,10 @@ class App:
         """Push a value to a topic.
 
         In a worker it is delivered after the handler has returned and before its message
-        is finished, and dropped if the handler raises. Elsewhere it is produced at once,
-        without waiting; the connection is opened at the first push.
+        is finished, and dropped if the handler raises. It belongs to the message in whose
+        context it is made: a thread needs a copy of that, or pushes by `Context.push`.
+        Elsewhere it is produced at once, without waiting; the connection is opened at the
+        first push.
 
         Args:
             topic: The topic's name.
@@ -223,6 +225,7 @@ class App:
         Raises:
             TypeError: The value has no JSON form, or the key is neither str nor bytes.
             ValueError: The topic is not a name that Kafka takes.
+            RuntimeError: In a worker: it belongs to no message, or to one that has ended.
             ConfigError, BrokerError: The connection cannot be opened.
         """
         output = make_output(topic, value, key, headers, partition)

@@ -1,22 +1,26 @@
 """What a handler may learn of the message that it is on, and what it pushes meanwhile.
 
 In a worker a push is collected, not produced: the supervisor delivers it once the handler
-has returned, before the message is finished, and drops it with a failed attempt. One
-invocation runs at a time, so one list a process does; it serves threads of the handler too.
-Knows nothing of signatures or Kafka. Tested by tests/app/test_context.py.
+has returned, before the message is finished, and drops it with a failed attempt. It belongs
+to the message in whose context it is made: a task, and what runs in a copy of that context,
+may outlive its message, and must not push into the next one. One invocation runs at a time,
+so one list a process does. Knows nothing of signatures or Kafka.
+Tested by tests/app/test_context.py.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from kqworker import logs
 from kqworker.delivery import Delivery
 from kqworker.payload import HeadersLike
-from kqworker.types import Headers, Output, Segment
+from kqworker.types import Headers, Output, Segment, TopicPartition
 
 _logger = logs.logger("kqworker.handler")
 
@@ -60,7 +64,7 @@ class Context:
             None without a limit.
     """
 
-    __slots__ = ("_handler", "_index", "_segment", "attempt", "deadline")
+    __slots__ = ("_handler", "_index", "_origin", "_segment", "attempt", "deadline")
 
     def __init__(
         self, handler: Handling, segment: Segment, index: int, deadline: float | None
@@ -68,6 +72,7 @@ class Context:
         self._handler = handler
         self._segment = segment
         self._index = index
+        self._origin = current.get()
         self.attempt = segment.attempt
         self.deadline = deadline
 
@@ -113,12 +118,22 @@ class Context:
         headers: HeadersLike | None = None,
         partition: int | None = None,
     ) -> Delivery:
-        """Push a value; the same as `App.push`.
+        """Push a value as `App.push` does, from any thread.
 
         In a worker it is delivered after the handler has returned and before its message
         is finished; if the handler raises, it is dropped.
+
+        Raises:
+            RuntimeError: The message has ended.
         """
-        return self._handler.app_push(topic, value, key=key, headers=headers, partition=partition)
+        # A thread has no context of its own before Python 3.14.
+        before = current.set(self._origin)
+        try:
+            return self._handler.app_push(
+                topic, value, key=key, headers=headers, partition=partition
+            )
+        finally:
+            current.reset(before)
 
 
 class _FieldsAdapter(logging.LoggerAdapter[logging.Logger]):
@@ -144,9 +159,18 @@ class CollectedDelivery(Delivery):
         )
 
 
-_outputs: list[Output] = []
+# A message, for as long as one attempt lasts: another attempt is another object.
+Origin = tuple[TopicPartition, int]
+
+# Which message a push belongs to, which one runs, and what was pushed for it. The loop that
+# runs messages writes to them itself: a call would cost it more.
+current: ContextVar[Origin | None] = ContextVar("kqworker_message", default=None)
+running: list[Origin | None] = [None]
+collected: list[Output] = []
+# Held where something is pushed, which a thread may do while its message ends.
+_lock = threading.Lock()
 _collecting = False
-_forbidden_in: str | None = None
+_forbidden_in: ContextVar[str | None] = ContextVar("kqworker_no_pushes", default=None)
 
 
 def collecting(on: bool) -> None:
@@ -161,38 +185,56 @@ def is_collecting() -> bool:
 
 
 def collect(output: Output) -> Delivery | None:
-    """Take a push into the current invocation's list; None where nothing is collected.
+    """Take a push for its message; None where nothing is collected.
 
     Raises:
-        RuntimeError: Outside of an invocation, where nobody would deliver it.
+        RuntimeError: It belongs to no message that still runs, so nobody would deliver it.
     """
-    if _forbidden_in is not None:
+    forbidden = _forbidden_in.get()
+    if forbidden is not None:
         raise RuntimeError(
-            f"{_forbidden_in} cannot push: it belongs to no message, so nothing would ensure the "
+            f"{forbidden} cannot push: it belongs to no message, so nothing would ensure the "
             "delivery; push in a handler, or outside of workers"
         )
     if not _collecting:
         return None
-    _outputs.append(output)
-    return CollectedDelivery()
+    origin = current.get()
+    if origin is None:
+        raise RuntimeError(
+            "a push in a worker belongs to the message in whose context it is made, and here is "
+            "none, as in a thread: push by the handler's Context, or run what pushes in "
+            "contextvars.copy_context() of the handler"
+        )
+    with _lock:
+        if running[0] is origin:
+            collected.append(output)
+            if running[0] is origin:
+                return CollectedDelivery()
+            # It ended in between, and waits for the lock if it has seen this.
+            collected.pop()
+    partition, offset = origin
+    raise RuntimeError(
+        f"{partition}@{offset} has ended, so nothing would ensure the delivery of what is pushed "
+        "for it now: the handler must wait for the thread or task that pushes"
+    )
 
 
 def take_outputs() -> tuple[Output, ...]:
-    """Return what was pushed since the last call, in order, and forget it."""
-    if not _outputs:
+    """Return what was pushed for the message that runs, in order; it takes no more."""
+    running[0] = None
+    if not collected:
         return ()
-    taken = tuple(_outputs)
-    # A thread that the handler left running may have pushed in between.
-    del _outputs[: len(taken)]
+    with _lock:
+        taken = tuple(collected)
+        collected.clear()
     return taken
 
 
 @contextmanager
 def without_pushes(where: str) -> Iterator[None]:
-    """Refuse pushes of this process while inside; `where` is named in the error."""
-    global _forbidden_in
-    _forbidden_in = where
+    """Refuse pushes of this context while inside; `where` is named in the error."""
+    before = _forbidden_in.set(where)
     try:
         yield
     finally:
-        _forbidden_in = None
+        _forbidden_in.reset(before)

@@ -323,7 +323,8 @@ class _Failures:
                     raise
                 answer = self._tell(i, error)
                 try:
-                    answer = await answer if inspect.isawaitable(answer) else answer
+                    with without_pushes("an error handler"):
+                        answer = await answer if inspect.isawaitable(answer) else answer
                     refuse_unrun(answer, "the error handler")
                 except BaseException as worse:  # the message's own failure is what counts
                     self._failed(i, worse)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
-from kqworker.context import Context, take_outputs
+from kqworker.context import Context, collected, current, running, take_outputs
 from kqworker.errors import Reject, RetryLater
 from kqworker.handler import Handler
 from kqworker.runtime.channel import SupervisorGone
@@ -94,6 +94,7 @@ class Invoker:
         """
         words, seconds = self._slot.words, self._slot.seconds
         number, base = task.id, (task.id << INDEX_BITS) + first
+        partition, offsets, become = segment.records.partition, segment.records.offsets, current.set
         count = len(segment.records.values)
         if words[RECALL] >= number or self._silenced:
             return first
@@ -114,9 +115,13 @@ class Invoker:
                     if words[RECALL] >= number:
                         words[POSITION] = BETWEEN | base + i
                         return first + i
+                    running[0] = origin = (partition, offsets[i])
+                    become(origin)
                     result = call(i)
-                    outputs = take_outputs()
-                    if outputs or result is not None:
+                    # As take_outputs does; most messages have none.
+                    running[0] = None
+                    if collected or result is not None:
+                        outputs = take_outputs()
                         output = handler.encode_result(result)
                         if output is not None:
                             outputs += (output,)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from kqworker.app import App
-from kqworker.context import Context
+from kqworker.context import Context, collecting, current, running, take_outputs
 from kqworker.handler import Handler
 from kqworker.types import Headers, Records, Segment, TopicPartition
 
@@ -44,3 +45,15 @@ def given(function: Any, *values: bytes | None, **columns: Any) -> Any:
         return Context(handler, messages, i, None)
 
     return handler.bind(messages, context)(len(values) - 1)
+
+
+@contextmanager
+def in_a_message(offset: int = 10) -> Iterator[None]:
+    """Be a worker on a message, as the loop over messages makes it one."""
+    collecting(True)
+    running[0] = origin = (PLACE, offset)
+    before = current.set(origin)
+    yield
+    current.reset(before)
+    take_outputs()
+    collecting(False)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from kqworker import App, ConfigError, Delivery
-from kqworker.context import collecting, take_outputs
+from kqworker.context import take_outputs
 from kqworker.types import Output
+from tests.app.segments import in_a_message
 
 
 class RecordingSink:
@@ -50,10 +51,8 @@ def sinks(monkeypatch: pytest.MonkeyPatch) -> list[RecordingSink]:
 
 @pytest.fixture
 def in_a_worker() -> Iterator[None]:
-    collecting(True)
-    yield
-    collecting(False)
-    take_outputs()
+    with in_a_message():
+        yield
 
 
 def test_an_app_keeps_what_it_was_given() -> None:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from kqworker import App, Context
-from kqworker.context import collecting, take_outputs
-from tests.app.segments import made, segment
+from kqworker.context import current, running, take_outputs, without_pushes
+from tests.app.segments import PLACE, in_a_message, made, segment
+from tests.waiting import until
 
 
 @pytest.fixture
 def in_a_worker() -> Iterator[None]:
-    collecting(True)
-    yield
-    collecting(False)
-    take_outputs()
+    with in_a_message():
+        yield
 
 
 def handle(value: str) -> None: ...
@@ -87,13 +87,102 @@ def test_pushes_of_a_worker_are_collected_in_order_and_taken_once() -> None:
     assert take_outputs() == ()
 
 
-@pytest.mark.usefixtures("in_a_worker")
-def test_a_push_of_a_thread_of_the_handler_is_collected_too() -> None:
-    thread = threading.Thread(target=App("test").push, args=("a", "1"))
+def in_thread(call: Callable[[], object]) -> BaseException | None:
+    """Call a function in a thread; return what it raises."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
+    return raised[0] if raised else None
 
-    assert [output.topic for output in take_outputs()] == ["a"]
+
+@pytest.mark.usefixtures("in_a_worker")
+def test_a_thread_pushes_by_the_context_of_its_message_or_in_a_copy_of_its_own() -> None:
+    app = App("test")
+    context = Context(app.handler(topic="orders")(handle), segment(b"a"), 0, None)
+    copied = contextvars.copy_context()
+
+    assert in_thread(lambda: context.push("a", "1")) is None
+    assert in_thread(lambda: copied.run(app.push, "b", "2")) is None
+    assert [output.topic for output in take_outputs()] == ["a", "b"]
+
+
+@pytest.mark.usefixtures("in_a_worker")
+def test_a_push_that_belongs_to_no_message_raises_and_says_how_to_make_it() -> None:
+    # What a thread inherits is Python's to decide; here it is nothing, as before 3.14.
+    error = contextvars.Context().run(in_thread, lambda: App("test").push("a", "1"))
+
+    assert isinstance(error, RuntimeError)
+    assert "belongs to the message in whose context it is made" in str(error)
+    assert "push by the handler's Context" in str(error)
+    assert take_outputs() == ()
+
+
+@pytest.mark.usefixtures("in_a_worker")
+@pytest.mark.parametrize("way", ["context", "copy"])
+def test_a_push_of_a_message_that_has_ended_raises_and_names_it(way: str) -> None:
+    app = App("test")
+    context = Context(app.handler(topic="orders")(handle), segment(b"a"), 0, None)
+    copied = contextvars.copy_context()
+    take_outputs()
+    # The same message may come again, and is another one then.
+    running[0] = (PLACE, 10)
+    current.set(running[0])
+
+    with pytest.raises(RuntimeError, match=r"^orders\[2\]@10 has ended, so nothing would ensure"):
+        if way == "context":
+            context.push("a", "late")
+        else:
+            copied.run(app.push, "a", "late")
+
+    app.push("a", "in time")
+    assert [output.value for output in take_outputs()] == [b"in time"]
+
+
+@pytest.mark.usefixtures("in_a_worker")
+def test_what_is_pushed_while_its_message_ends_goes_with_it_or_raises() -> None:
+    app = App("test")
+    pushed: list[str] = []
+
+    def push() -> None:
+        while True:
+            try:
+                app.push("a", "1")
+            except RuntimeError:
+                return
+            pushed.append("1")
+
+    copied = contextvars.copy_context()
+    threads = [threading.Thread(target=copied.copy().run, args=(push,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(pushed) > 100, "threads that push")
+    taken = take_outputs()
+    for thread in threads:
+        thread.join()
+
+    assert len(taken) == len(pushed)
+    assert take_outputs() == ()
+
+
+@pytest.mark.usefixtures("in_a_worker")
+def test_pushes_are_refused_in_one_context_and_not_in_others() -> None:
+    app = App("test")
+    copied = contextvars.copy_context()
+
+    with without_pushes("a hook"):
+        copied.run(app.push, "a", "1")
+        with pytest.raises(RuntimeError, match="a hook cannot push"):
+            app.push("a", "2")
+
+    assert [output.value for output in take_outputs()] == [b"1"]
 
 
 @pytest.mark.usefixtures("in_a_worker")

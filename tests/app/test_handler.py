@@ -13,11 +13,11 @@ import cloudpickle
 import pytest
 
 from kqworker import App, ConfigError, Message, Retry
-from kqworker.context import collecting, take_outputs
+from kqworker.context import take_outputs
 from kqworker.core.policy import HandlerPolicy
 from kqworker.handler import Handler
 from kqworker.types import Ordering
-from tests.app.segments import made, no_context, segment
+from tests.app.segments import in_a_message, made, no_context, segment
 
 app = App("test")
 
@@ -39,10 +39,8 @@ def plain(value: str) -> str:
 
 @pytest.fixture
 def collected() -> Iterator[None]:
-    collecting(True)
-    yield
-    collecting(False)
-    take_outputs()
+    with in_a_message():
+        yield
 
 
 def test_a_handler_is_still_the_plain_function() -> None:

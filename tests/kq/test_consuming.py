@@ -460,9 +460,23 @@ def test_an_error_handler_that_raises_hides_nothing(
     assert (vars(record)["partition"], vars(record)["offset"]) == (2, 10)
 
 
-def test_an_error_handler_cannot_push_by_the_context(caplog: pytest.LogCaptureFixture) -> None:
+def pushing(context: Context, message: object, error: object) -> None:
+    context.push("t", b"")
+
+
+async def pushing_later(context: Context, message: object, error: object) -> None:
+    context.push("t", b"")
+
+
+@pytest.mark.parametrize(
+    ("handler", "error_handler"),
+    [(fail, pushing), (fail_later, pushing), (fail_later, pushing_later)],
+)
+def test_an_error_handler_cannot_push_by_the_context(
+    handler: object, error_handler: object, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.ERROR), pytest.raises(KeyError):
-        given(fail, error_handler=lambda context, message, error: context.push("t", b""))
+        given(handler, error_handler=error_handler)
 
     assert "an error handler cannot push" in caplog.text
 
