@@ -51,6 +51,10 @@ class Pace:
         return max(1, int(FRAME_SECONDS / self.seconds))
 
     @property
-    def frames(self) -> int:
-        """How many frames a worker may have: two hide the hand-over of short messages."""
-        return 2 if self.seconds is not None and self.seconds <= SECOND_FRAME_SECONDS else 1
+    def short(self) -> bool:
+        """Whether another frame may wait behind one of these: that hides the hand-over."""
+        return self.seconds is not None and self.seconds <= SECOND_FRAME_SECONDS
+
+    def seconds_of(self, count: int) -> float:
+        """How long so many messages take; a frame's time while nobody knows."""
+        return FRAME_SECONDS if self.seconds is None else self.seconds * count

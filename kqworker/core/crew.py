@@ -54,7 +54,9 @@ class Crew:
         self._messages = messages
         self._out = messages.out
         self._starts: list[float] = []
-        self._turn = 0
+        # Each handler's part of the workers' time so far, and the part of whom it is turn.
+        self._spent = [0.0] * len(policies)
+        self._served = 0.0
         self._ready_once = False
         self._closing = False
         self.cut_off = False  # at the end, a message was ended that is no fault of its own
@@ -95,22 +97,22 @@ class Crew:
     # -- work
 
     def dispatch(self, now: float) -> None:
-        """Send what is ready to who is free; handlers take turns."""
-        messages, total = self._messages, len(self._policies)
+        """Send what is ready to who is free; the workers' time is shared between handlers."""
+        messages, spent = self._messages, self._spent
         while True:
             idle = self.pool.count(State.IDLE)
-            for step in range(total):
-                handler = (self._turn + step) % total
-                ready = messages.ready(handler)
-                worker = self._free(handler, now) if ready else None
-                if worker is not None:
-                    break
-            else:
+            waiting = [h for h in range(len(spent)) if messages.ready(h)]
+            worker = self._free(now) if waiting else None
+            if worker is None:
                 return
-            self._turn = handler + 1
+            # A handler that had nothing to do has saved nothing up meanwhile.
+            handler = min(waiting, key=lambda h: max(spent[h], self._served))
+            ready, pace = messages.ready(handler), messages.paces[handler]
             # An even share, so that no worker idles while another has a full frame.
             share = -(-ready // max(1, idle))
-            flight = messages.take(handler, min(messages.paces[handler].count, share))
+            flight = messages.take(handler, min(pace.count, share))
+            self._served = max(spent[handler], self._served)
+            spent[handler] = self._served + pace.seconds_of(len(flight.task))
             self.pool.signal(worker, Signal.SENT)
             if not worker.flights:
                 worker.since = now
@@ -123,18 +125,20 @@ class Crew:
                 due = now + limit
                 worker.check_at = due if worker.check_at is None else min(worker.check_at, due)
 
-    def _free(self, handler: int, now: float) -> Worker | None:
-        """Return who can take a task: an idle worker, or one whose work is as short."""
-        paces = self._messages.paces
-        frames = paces[handler].frames
+    def _free(self, now: float) -> Worker | None:
+        """Return who can take a task: an idle worker, or one whose only task is short.
+
+        Also what is slow itself may wait behind that: else it would get no worker at all
+        while another handler's backlog keeps each of them with a second task.
+        """
         second = None
         for worker in self.pool:
             if worker.state is State.IDLE:
                 return worker
-            if second is None and worker.state is State.BUSY and len(worker.flights) < frames:
+            if second is None and worker.state is State.BUSY and len(worker.flights) == 1:
                 first = worker.flights[0].task
                 prompt = now < worker.since + LATE_SECONDS and first.id > worker.recalled
-                second = worker if prompt and paces[first.handler].frames > 1 else None
+                second = worker if prompt and self._messages.paces[first.handler].short else None
         return second
 
     def finished(self, event: e.Finished, now: float) -> None:

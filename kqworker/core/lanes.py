@@ -1,8 +1,9 @@
 """Which messages of one handler may run next: unordered, or one at a time per lane.
 
 A lane is a partition's epoch, or a key in it. Whoever takes messages of a lane holds it
-until it is released; meanwhile nothing else of that lane runs. Nothing is copied here:
-a span names messages of a batch as it was fetched.
+until it is released; meanwhile nothing else of that lane runs. Partitions take turns, so
+that a backlog of one keeps none of another waiting. Nothing is copied here: a span names
+messages of a batch as it was fetched.
 
 Pure: no Kafka, no clock, no process. Knows nothing of workers, retries or offsets.
 Tested by tests/core/test_lanes.py and by every run in tests/sim.
@@ -10,7 +11,7 @@ Tested by tests/core/test_lanes.py and by every run in tests/sim.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -115,28 +116,39 @@ def _move(spans: deque[Span], taken: list[Span], count: int, size: int) -> tuple
 
 
 class Unordered:
-    """Any message may run at any time, oldest first."""
+    """Any message may run at any time; of each partition the oldest first."""
 
     def __init__(self) -> None:
-        self._spans: deque[Span] = deque()
+        self._turn: OrderedDict[Epoch, deque[Span]] = OrderedDict()
         self.ready = 0
 
     def push(self, span: Span) -> None:
-        """Add newly fetched messages behind all others."""
-        self._spans.append(span)
+        """Add newly fetched messages behind all others of their partition."""
+        spans = self._turn.get(span.epoch)
+        if spans is None:
+            spans = self._turn[span.epoch] = deque()
+        spans.append(span)
         self.ready += span.stop - span.start
 
     def take(self, count: int, size: int) -> Taken:
         """Take up to `count` messages of about `size` bytes, at least one if any is ready."""
         taken: list[Span] = []
-        left, _ = _move(self._spans, taken, count, size)
-        self.ready -= count - left
+        before = count
+        while self._turn and count > 0 and size > 0:
+            epoch, spans = next(iter(self._turn.items()))
+            count, size = _move(spans, taken, count, size)
+            if spans:
+                self._turn.move_to_end(epoch)
+            else:
+                del self._turn[epoch]
+        self.ready -= before - count
         return taken, []
 
     def give_back(self, spans: Sequence[Span]) -> None:
-        """Put taken messages back in front, in their order."""
-        self._spans.extendleft(reversed(spans))
-        self.ready += sum(span.stop - span.start for span in spans)
+        """Put taken messages back in front of their partitions, in their order."""
+        for span in spans[::-1]:
+            self._turn.setdefault(span.epoch, deque()).appendleft(span)
+            self.ready += span.stop - span.start
 
     def lane_of(self, epoch: Epoch, records: Records, index: int) -> Lane | None:
         """Return None: there are no lanes."""
@@ -147,13 +159,13 @@ class Unordered:
 
     def drop(self, epochs: Iterable[Epoch]) -> None:
         """Forget what waits of these epochs."""
-        gone = set(epochs)
-        self._spans = deque(span for span in self._spans if span.epoch not in gone)
-        self.ready = sum(span.stop - span.start for span in self._spans)
+        for epoch in epochs:
+            for span in self._turn.pop(epoch, ()):
+                self.ready -= span.stop - span.start
 
 
 class Lanes:
-    """One message of a lane at a time, in its order; lanes take turns.
+    """One message of a lane at a time, in its order; partitions take turns, and their lanes.
 
     Args:
         by_key: A lane is a key of a partition, else a partition. A message without a
@@ -163,7 +175,7 @@ class Lanes:
     def __init__(self, by_key: bool) -> None:
         self._by_key = by_key
         self._lanes: dict[tuple[Epoch, object], Lane] = {}
-        self._turn: deque[Lane] = deque()
+        self._turn: OrderedDict[Epoch, deque[Lane]] = OrderedDict()
         self.ready = 0
 
     def push(self, span: Span) -> None:
@@ -191,23 +203,36 @@ class Lanes:
         n = span.stop - span.start
         if not lane.held:
             if not lane.spans:
-                self._turn.append(lane)
+                self._wait(lane)
             self.ready += n
         lane.spans.append(span)
         lane.count += n
+
+    def _wait(self, lane: Lane) -> None:
+        """Put a lane behind the others of its partition."""
+        lanes = self._turn.get(lane.epoch)
+        if lanes is None:
+            lanes = self._turn[lane.epoch] = deque()
+        lanes.append(lane)
 
     def take(self, count: int, size: int) -> Taken:
         """Take up to `count` messages of about `size` bytes, at least one if any is ready."""
         taken: list[Span] = []
         lanes: list[Lane] = []
         while self._turn and count > 0 and size > 0:
-            lane = self._turn.popleft()
-            self.ready -= lane.count
-            lane.held = True
-            lanes.append(lane)
-            left, size = _move(lane.spans, taken, count, size)
-            lane.count -= count - left
-            count = left
+            epoch, turn = next(iter(self._turn.items()))
+            while turn and count > 0 and size > 0:
+                lane = turn.popleft()
+                self.ready -= lane.count
+                lane.held = True
+                lanes.append(lane)
+                left, size = _move(lane.spans, taken, count, size)
+                lane.count -= count - left
+                count = left
+            if turn:
+                self._turn.move_to_end(epoch)
+            else:
+                del self._turn[epoch]
         return taken, lanes
 
     def give_back(self, spans: Sequence[Span]) -> None:
@@ -229,7 +254,7 @@ class Lanes:
         """Let a held lane go on."""
         lane.held = False
         if lane.spans:
-            self._turn.append(lane)
+            self._wait(lane)
             self.ready += lane.count
         else:
             self._lanes.pop((lane.epoch, lane.key), None)
@@ -244,7 +269,8 @@ class Lanes:
                     del self._lanes[name]
                 lane.spans.clear()
                 lane.count = 0
-        self._turn = deque(lane for lane in self._turn if lane.epoch not in gone)
+        for epoch in gone:
+            self._turn.pop(epoch, None)
 
 
 def queue_for(ordering: Ordering) -> Queue:

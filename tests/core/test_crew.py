@@ -7,7 +7,7 @@ import pytest
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.retry import Retry
-from kqworker.types import Ordering, Outcome, TopicPartition, Verdict
+from kqworker.types import Ordering, Outcome, Task, TopicPartition, Verdict
 from tests.core.supervised import (
     BOOM,
     OTHER,
@@ -21,6 +21,8 @@ from tests.core.supervised import (
     the,
     those,
 )
+
+BUSY, QUIET = TopicPartition("busy", 0), TopicPartition("quiet", 0)
 
 
 def on_two_short_tasks() -> Supervised:
@@ -59,6 +61,36 @@ def test_handlers_take_turns() -> None:
     for _ in range(3):
         supervisor.accept(supervisor.seen_task())
     assert [task.handler for task in supervisor.tasks()] == [0, 1, 0, 1]
+
+
+def busy_and_quiet() -> tuple[Supervised, list[Task]]:
+    """A worker whose two tasks are of a backlog of 5 ms messages, and nothing else to do."""
+    supervisor = Supervised(policy(topic="busy"), policy(topic="quiet"))
+    supervisor.assign(BUSY, QUIET)
+    supervisor.boot(1)
+    supervisor.fetch(*range(4000), partition=BUSY)
+    supervisor.accept(supervisor.seen_task(), seconds=0.005)
+    return supervisor, supervisor.tasks()[-2:]
+
+
+def test_what_nobody_knows_the_time_of_waits_for_no_idle_worker_beside_a_backlog() -> None:
+    supervisor, (first, _) = busy_and_quiet()
+    supervisor.fetch(0, partition=QUIET)
+    (sent,) = tasks(supervisor.accept(first, seconds=0.01))
+    assert sent.handler == 1
+
+
+def test_slow_messages_leave_half_of_the_time_to_short_ones() -> None:
+    supervisor, begun = busy_and_quiet()
+    supervisor.fetch(*range(200), partition=QUIET)
+    spent = [0.0, 0.0]
+    for _ in range(300):
+        task = begun.pop(0)
+        seconds = (0.3 if task.handler else 0.005) * len(task)
+        spent[task.handler] += seconds
+        supervisor.at(supervisor.now + seconds)
+        begun += tasks(supervisor.accept(task, seconds=seconds))
+    assert 0.8 < spent[0] / spent[1] < 1.25
 
 
 def test_a_worker_with_a_short_task_gets_a_second_and_no_third() -> None:

@@ -280,6 +280,30 @@ def test_tombstones_weigh_nothing(ordering: Ordering) -> None:
 # -- turns
 
 
+@pytest.mark.parametrize("ordering", list(Ordering))
+def test_a_backlog_of_one_partition_keeps_none_of_another_waiting(ordering: Ordering) -> None:
+    queue = queue_for(ordering)
+    busy, quiet = epoch_of(1, partition=0), epoch_of(2, partition=1)
+    keys = [f"{n}".encode() for n in range(9)]
+    queue.push(span(busy, records(*range(9), keys=keys)))
+    queue.push(span(quiet, records(70, partition=quiet.partition, keys=[b"0"])))
+
+    _, lanes = queue.take(2, ENOUGH)
+    for lane in lanes:
+        queue.release(lane)
+
+    assert offsets(queue.take(2, ENOUGH)[0])[0] == 70
+
+
+@pytest.mark.parametrize("ordering", list(Ordering))
+def test_a_take_goes_on_with_the_next_partition(ordering: Ordering) -> None:
+    queue = queue_for(ordering)
+    for number in (1, 2):
+        queue.push(span(epoch_of(number, partition=number), records(number)))
+
+    assert offsets(queue.take(9, ENOUGH)[0]) == [1, 2]
+
+
 def test_a_lane_that_was_served_goes_behind_the_others() -> None:
     queue = Lanes(by_key=True)
     queue.push(span(epoch_of(1), records(0, 1, 2, keys=[b"a", b"a", b"b"])))

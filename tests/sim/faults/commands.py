@@ -78,7 +78,7 @@ FAULTS = (
     ),
     Fault(
         "three-tasks-at-once", "Send", "crew",
-        "and len(worker.flights) < frames:", "and len(worker.flights) <= frames:",
+        "and len(worker.flights) == 1:", "and len(worker.flights) <= 2:",
     ),
     Fault(
         "sent-before-it-is-ready", "Send", "crew",
