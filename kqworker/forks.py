@@ -10,6 +10,10 @@ and tests/kq/test_pusher.py.
 from __future__ import annotations
 
 import atexit
+
+# A fork asks in reverse order of registration. logging's hook takes logging's lock, which whoever
+# connects may need: it must be registered before ours, to be asked after it.
+import logging  # noqa: F401
 import os
 import threading
 import time
