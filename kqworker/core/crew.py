@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kqworker.core import commands as c
+from kqworker.core import deaths, overtime
 from kqworker.core import events as e
-from kqworker.core import overtime
 from kqworker.core.epochs import Epoch
-from kqworker.core.flight import Flight
 from kqworker.core.messages import Messages
 from kqworker.core.policy import HandlerPolicy
-from kqworker.core.pool import Pool, Signal, State, Worker
+from kqworker.core.pool import Place, Pool, Signal, State, Worker
 from kqworker.types import Failure
 
 Doom = tuple[c.End, Failure]
@@ -261,23 +260,22 @@ class Crew:
         if worker is None:
             return None
         limited = event.cause is e.Cause.KILLED and worker.state is not State.CONDEMNED
-        if worker.state is State.CONDEMNED or event.cause is e.Cause.STOPPED:
-            charge = None
-        elif limited:
-            charge = Failure("TimeLimitExceeded", "it ran longer than its time limit")
-        else:
-            charge = Failure("WorkerCrashed", f"the worker died on it: {event.text}")
-        on_none = all(flight.task.id != event.task for flight in worker.flights)
-        for flight in worker.flights:
-            self._settle_dead(flight, event, charge, now)
+        late = worker.state is State.CONDEMNED and not worker.ready and not worker.expected
+        dead = deaths.settle(worker, event, limited, self._messages, self._closing, now)
+        self.cut_off = self.cut_off or dead.cut_off
+        if dead.progress:
+            self.pool.progressed()
         text = event.text
-        if worker.state is State.CONDEMNED and not worker.ready:
+        if late:
             text = f"it was not ready within {self._boot_seconds:g} s (startup_timeout)"
-        self.pool.signal(worker, Signal.DIED)
-        if limited and on_none:
+        elif limited and dead.on_none:
             text = "for longer than a time limit it had messages, and was on none"
+        self.pool.signal(worker, Signal.DIED)
+        if late and not self._ready_once and not self._closing:
+            # Nobody's start may take longer: the next one's would not end earlier either.
+            return c.End.BOOT_FAILED, deaths.too_late(self._boot_seconds)
         failure = Failure("WorkerDied", text)
-        if on_none and not worker.expected and not self._closing:
+        if dead.on_none and not worker.expected and not self._closing:
             self._out.append(c.Report(c.Note.WORKER_DIED, worker=worker.id, failure=failure))
         if limited or worker.expected:
             if not self._closing:
@@ -285,52 +283,20 @@ class Crew:
                 self._starts.append(now)
             return None
         # All die with the forkserver: that is one misfortune and no row of crashes.
-        return self._replace_dead(worker, failure, now, wait=event.cause is not e.Cause.STOPPED)
-
-    def _settle_dead(
-        self, flight: Flight, event: e.WorkerDied, charge: Failure | None, now: float
-    ) -> None:
-        count = len(flight.task)
-        index = event.index if event.task == flight.task.id else 0
-        if index or flight.outcomes:
-            self.pool.progressed()  # the messages before the one that it died on
-        # What it told of a message was complete, whatever ended it afterwards.
-        told = index in flight.outcomes
-        crashed = None
-        # It may have come to a message that was taken from it: it has not begun that.
-        mine = event.task == flight.task.id and index not in flight.settled
-        if mine and index < count and not told:
-            if charge is not None:
-                crashed = index, charge
-            note = c.Note.TIME_LIMIT if event.cause is e.Cause.KILLED else c.Note.WORKER_DIED
-            if charge is None and self._closing:
-                note = c.Note.ABANDONED
-                self.cut_off = True
-            self._report(note, flight, index, event)
-        begun = index + 1 if crashed is not None or told else index
-        flight.unbegun.update(i for i in range(begun, count) if i not in flight.outcomes)
-        self._messages.settle(flight, now, crashed)
-
-    def _report(self, note: c.Note, flight: Flight, index: int, event: e.WorkerDied) -> None:
-        _, segment, i = flight.locate(index)
-        self._out.append(
-            c.Report(
-                note,
-                self._policies[flight.task.handler].name,
-                segment.records.partition,
-                segment.records.offsets[i],
-                segment.attempt,
-                worker=event.worker,
-                failure=Failure("WorkerDied", event.text),
-            )
-        )
+        wait = event.cause is not e.Cause.STOPPED
+        return self._replace_dead(worker, failure, now, wait, dead.killer)
 
     def _replace_dead(
-        self, worker: Worker, failure: Failure, now: float, wait: bool = True
+        self,
+        worker: Worker,
+        failure: Failure,
+        now: float,
+        wait: bool = True,
+        killer: Place | None = None,
     ) -> Doom | None:
         if self._closing:
             return None
-        delay = self.pool.died(worker.ready)
+        delay = self.pool.died(worker.ready, killer)
         if delay is None:
             return c.End.CRASH_LOOP, failure
         self._starts.append(now + delay if wait else now)
@@ -400,4 +366,5 @@ class Crew:
                 if left is not None:
                     text = "its worker was killed and does not end"
                     event = e.WorkerDied(worker.id, e.Cause.KILLED, None, 0, text)
-                    self._report(c.Note.ABANDONED, flight, left, event)
+                    name = self._policies[flight.task.handler].name
+                    self._out.append(deaths.report(c.Note.ABANDONED, flight, left, event, name))

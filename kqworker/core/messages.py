@@ -125,6 +125,14 @@ class Messages:
 
     # -- to and from workers
 
+    def keeps(self, handler: int) -> bool:
+        """Return whether what fails of a handler is kept as a dead letter."""
+        return self._policies[handler].dead_letter is not None
+
+    def name(self, handler: int) -> str:
+        """Return a handler's name, for reports."""
+        return self._policies[handler].name
+
     def ready(self, handler: int) -> int:
         """Return how many messages of a handler may be taken now."""
         return self._queues[handler].ready

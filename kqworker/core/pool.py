@@ -13,6 +13,14 @@ from collections.abc import Iterator
 
 from kqworker.core.flight import Flight
 from kqworker.errors import BugError
+from kqworker.types import TopicPartition
+
+# A message by its partition and offset.
+Place = tuple[TopicPartition, int]
+
+LONGEST_SECONDS = 5.0  # until a replacement, after ever so many deaths in a row
+# After a death that a message is charged with, and that leads to its dead letter: those end.
+KILLER_SECONDS = 0.2
 
 
 class State(enum.Enum):
@@ -103,15 +111,21 @@ class Pool:
 
     Args:
         size: Workers wanted, at least 1.
-        crashes: So many deaths in a row without one message handled end the run.
-        boots: So many deaths in a row before a worker was ready end it, too. Both are at
-            least four rounds of all workers: what one misfortune ends, of the forkserver or
-            of what a start hook connects to, ends them all at once.
+        crashes: So many deaths in a row without one message handled end the run, but for
+            those that `killers` is about.
+        boots: So many deaths in a row before a worker was ready end it, too, once no other
+            is ready. Both are at least four rounds of all workers: what one misfortune ends,
+            of the forkserver or of what a start hook connects to, ends them all at once.
+        killers: So many different messages that end as dead letters, each of which has
+            killed its worker, end it, too, without one message handled between them.
     """
 
-    def __init__(self, size: int, crashes: int = 20, boots: int = 5) -> None:
+    def __init__(self, size: int, crashes: int = 20, boots: int = 5, killers: int = 200) -> None:
         self._crashes = max(crashes, 4 * size)
         self._boots = max(boots, 4 * size)
+        self._most_killers = max(killers, 4 * size)
+        self._killers: set[Place] = set()
+        self._kills = 0
         self._workers: dict[int, Worker] = {}
         self._next = 0
         self._deaths = 0
@@ -152,25 +166,47 @@ class Pool:
 
     def progressed(self) -> None:
         """Note that a message was handled: workers do work."""
-        self._deaths = 0
+        self._deaths = self._kills = 0
+        if self._killers:
+            self._killers.clear()
 
     def booted(self) -> None:
         """Note that a worker became ready: workers can boot."""
         self._boot_deaths = 0
 
-    def died(self, ready: bool) -> float | None:
-        """Note a death; return the seconds until its replacement, or None: give up."""
+    def died(self, ready: bool, killer: Place | None = None) -> float | None:
+        """Note a death.
+
+        Args:
+            ready: The worker had booted.
+            killer: The message that it died on, if that ends as a dead letter when it has
+                killed often enough.
+
+        Returns:
+            The seconds until its replacement; None: give up.
+        """
         self.restarts += 1
-        if ready:
+        # The first few replacements come at once: a kill is the normal end of a hang.
+        if killer is not None:
+            self._killers.add(killer)
+            self._kills += 1
+            give_up = len(self._killers) >= self._most_killers
+            delay = _delay(self._kills - 3, KILLER_SECONDS)
+        elif ready:
             self._deaths += 1
+            give_up = self._deaths >= self._crashes
+            delay = _delay(max(self._deaths - 3, self._boot_deaths), LONGEST_SECONDS)
         else:
             self._boot_deaths += 1
-        if self._deaths >= self._crashes or self._boot_deaths >= self._boots:
-            return None
-        # The first few replacements come at once: a kill is the normal end of a hang.
-        row = max(self._deaths - 3, self._boot_deaths)
-        return 0.0 if row <= 0 else min(5.0, 0.1 * 2.0 ** (row - 1))
+            alone = not self.count(State.IDLE, State.BUSY, State.RETIRING)
+            give_up = self._boot_deaths >= self._boots and alone
+            delay = _delay(self._boot_deaths, LONGEST_SECONDS)
+        return None if give_up else delay
 
     def count(self, *states: State) -> int:
         """Return how many workers are in one of these states."""
         return sum(1 for worker in self._workers.values() if worker.state in states)
+
+
+def _delay(row: int, longest: float) -> float:
+    return 0.0 if row <= 0 else min(longest, 0.1 * 2.0 ** min(row - 1, 16))

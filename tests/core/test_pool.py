@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from kqworker.core.pool import TRANSITIONS, Pool, Signal, State, Worker
 from kqworker.errors import BugError
+from tests.core.supervised import TP
 
 
 def worker_in(pool: Pool, state: State) -> Worker:
@@ -151,6 +152,20 @@ def test_the_first_deaths_in_a_row_are_replaced_at_once_then_ever_later() -> Non
     pool = Pool(size=1)
     delays = [pool.died(ready=True) for _ in range(12)]
     assert delays == [0, 0, 0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+
+
+def test_deaths_that_end_in_dead_letters_are_replaced_soon() -> None:
+    pool = Pool(size=1)
+    delays = [pool.died(ready=True, killer=(TP, offset)) for offset in range(7)]
+    assert delays == [0, 0, 0, 0.1, 0.2, 0.2, 0.2]
+
+
+@pytest.mark.parametrize(("size", "last"), [(1, 200), (60, 240)])
+def test_so_many_different_messages_that_kill_are_given_up(size: int, last: int) -> None:
+    pool = Pool(size)
+    delays = [pool.died(ready=True, killer=(TP, n // 2)) for n in range(2 * last - 1)]
+    assert None not in delays[:-1]
+    assert delays[-1] is None
 
 
 def test_a_worker_that_did_not_boot_is_never_replaced_at_once() -> None:

@@ -271,12 +271,89 @@ def test_one_misfortune_that_keeps_all_workers_from_booting_is_no_crash_loop() -
     assert c.Fetching(False) in supervisor.on(e.BootFailed(40, BOOM))
 
 
-def test_a_worker_that_takes_too_long_to_boot_is_told_so() -> None:
-    supervisor = Supervised(boot_seconds=3.0)
-    assert c.KillWorker(1) in supervisor.tick(3.0)
+def test_a_later_worker_that_takes_too_long_to_boot_is_told_so() -> None:
+    supervisor = running(boot_seconds=3.0)
+    supervisor.die(1)
+    assert c.KillWorker(2) in supervisor.tick(3.0)
 
-    report = the(supervisor.die(1, cause=e.Cause.KILLED), c.Report)
+    report = the(supervisor.die(2, cause=e.Cause.KILLED), c.Report)
     assert report.failure is not None and "not ready within 3 s" in report.failure.text
+    assert those(supervisor.seen, c.Stopped) == []
+
+
+def test_first_workers_that_are_not_ready_in_time_end_the_start_at_once() -> None:
+    supervisor = Supervised(workers=2, boot_seconds=3.0)
+    assert {c.KillWorker(1), c.KillWorker(2)} <= set(supervisor.tick(3.0))
+
+    supervisor.die(1, cause=e.Cause.KILLED)
+    supervisor.die(2, cause=e.Cause.KILLED)
+    stopped = supervisor.seen[-1]
+    assert isinstance(stopped, c.Stopped) and stopped.end is c.End.BOOT_FAILED
+    assert stopped.failure is not None
+    assert "within 3 s" in stopped.failure.text and "startup_timeout" in stopped.failure.text
+
+
+KILLING = policy(dead_letter="letters", retry=Retry(attempts=1))
+
+
+def kill_in_a_row(supervisor: Supervised, count: int, first: int = 1) -> None:
+    """Have so many messages kill their worker, one after the other, and become dead letters."""
+    for worker in range(first, first + count):
+        supervisor.die(worker, supervisor.seen_task())
+        supervisor.tick(supervisor.now + 0.3)
+        supervisor.boot(worker + 1)
+
+
+def test_many_messages_in_a_row_that_kill_become_dead_letters_and_end_nothing() -> None:
+    supervisor = running(KILLING)
+    supervisor.fetch(*range(300))
+    kill_in_a_row(supervisor, 199)
+    assert c.Fetching(False) not in supervisor.seen  # with which a stop begins
+    assert len(those(supervisor.seen, c.Produce)) == 199
+
+    supervisor.die(200, supervisor.seen_task())
+    assert c.Fetching(False) in supervisor.seen
+
+
+def test_a_message_that_is_handled_between_those_that_kill_begins_the_count_anew() -> None:
+    supervisor = running(KILLING)
+    supervisor.fetch(*range(400))
+    kill_in_a_row(supervisor, 199)
+    supervisor.accept(supervisor.seen_task(), worker=200)
+    kill_in_a_row(supervisor, 199, first=200)
+    assert c.Fetching(False) not in supervisor.seen
+
+
+def test_one_message_that_kills_again_and_again_is_one_message() -> None:
+    supervisor = running(policy(dead_letter="letters", retry=Retry(attempts=999, cap=0.0)))
+    supervisor.fetch(0)
+    kill_in_a_row(supervisor, 250)
+    assert c.Fetching(False) not in supervisor.seen
+
+
+def test_messages_in_a_row_that_kill_and_are_dropped_are_a_crash_loop() -> None:
+    supervisor = running(policy(retry=Retry(attempts=1)))
+    supervisor.fetch(*range(30))
+    for worker in range(1, 21):
+        assert c.Fetching(False) not in supervisor.seen
+        supervisor.die(worker, supervisor.seen_task())
+        supervisor.tick(supervisor.now + 10.0)
+        supervisor.boot(worker + 1)
+    assert c.Fetching(False) in supervisor.seen
+
+
+def test_workers_that_cannot_boot_end_nothing_while_another_is_ready() -> None:
+    supervisor = running(workers=2, boot_seconds=3.0)
+    supervisor.die(2)
+    for worker in range(3, 43):
+        supervisor.tick(supervisor.now + 10.0)
+        supervisor.on(e.BootFailed(worker, BOOM))
+    assert c.Fetching(False) not in supervisor.seen
+
+    supervisor.die(1)
+    assert c.Fetching(False) not in supervisor.seen
+    supervisor.tick(supervisor.now + 10.0)
+    assert c.Fetching(False) in supervisor.on(e.BootFailed(43, BOOM))
 
 
 def test_a_second_task_goes_past_a_worker_that_is_on_a_long_one() -> None:

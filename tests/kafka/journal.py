@@ -69,7 +69,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._fd = -1
         self._pid = 0
 
@@ -79,7 +79,7 @@ class Journal:
         pid = os.getpid()
         if pid != self._pid:
             self._pid = pid
-            path = self._folder / f"{pid}.journal"
+            path = self.folder / f"{pid}.journal"
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         # Nothing public tells a handler of its frame, and it should not care.
         frame = len(context._segment.records)
@@ -109,7 +109,7 @@ class Reader:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._read: dict[Path, int] = {}
         self._open: dict[tuple[int, Key, int], Attempt] = {}
         self.attempts: list[Attempt] = []
@@ -121,7 +121,7 @@ class Reader:
 
     def follow(self) -> Reader:
         """Read what was written since the last time."""
-        for path in sorted(self._folder.rglob("*.journal")):
+        for path in sorted(self.folder.rglob("*.journal")):
             done = self._read.get(path, 0)
             if path.stat().st_size - done >= RECORD.size:
                 with path.open("rb") as file:

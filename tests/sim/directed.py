@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from kqworker.core.retry import Retry
 from kqworker.types import Ordering
-from tests.sim.scenario import Faults, Plan, Scenario, draw
+from tests.sim.scenario import LETTERS, Faults, Plan, Scenario, draw
 
 
 def _every(seconds: float, count: int, action: str) -> list[tuple[float, str]]:
@@ -66,6 +66,43 @@ def alone_and_hanging(scenario: Scenario) -> None:
     scenario.lives[:-1] = [Plan(6.0, killed, "catch up", [], Faults(boot=0.5))]
 
 
+def killing_in_a_row(scenario: Scenario) -> None:
+    """Message after message kills its worker, and each is to end as a dead letter."""
+    _killing(scenario, LETTERS, lambda number: True)
+
+
+def killing_in_large_frames(scenario: Scenario) -> None:
+    """Much is good, and some messages in the same large frames kill and are dropped."""
+    _killing(scenario, None, lambda number: number % 4 == 3)
+
+
+def _killing(scenario: Scenario, dead_letter: str | None, kills: Callable[[int], bool]) -> None:
+    _only_handlers(scenario, Ordering.UNORDERED)
+    for place, policy in enumerate(scenario.policies):
+        changed = replace(policy, dead_letter=dead_letter)
+        scenario.policies[place] = changed
+        for _, message, _ in scenario.arrivals:
+            if message.policy is policy:
+                message.policy = changed
+    for number, (_, message, _) in enumerate(scenario.arrivals):
+        message.kind, message.times = ("crash", 99) if kills(number) else ("ok", 0)
+        message.seconds, message.outputs = 0.0001, 0
+    scenario.limits = replace(scenario.limits, workers=1, messages=1000, size=1 << 20)
+    scenario.batch = 20
+    scenario.lives[:-1] = [Plan(600.0, [], "catch up", [], Faults())]
+
+
+def one_at_work_and_none_behind_it(scenario: Scenario) -> None:
+    """One worker handles what there is; in the place of the other, none gets ready."""
+    _only_handlers(scenario, Ordering.UNORDERED)
+    for _, message, _ in scenario.arrivals:
+        message.kind, message.outputs, message.seconds = "ok", 0, 0.5
+    limits = replace(scenario.limits, workers=2, boot_seconds=1.0, reloads=False)
+    scenario.limits = limits
+    acts = [(2.0, "unbootable"), (2.1, "worker")]
+    scenario.lives[:-1] = [Plan(90.0, acts, "catch up", [], Faults())]
+
+
 def _only_handlers(scenario: Scenario, ordering: Ordering) -> None:
     """Let nothing wait, fail or be killed but by what the scene is about."""
     scenario.lag = 0.0
@@ -82,6 +119,9 @@ SCENES: dict[str, Callable[[Scenario], None]] = {
     "alone and hanging": alone_and_hanging,
     "lost while paused": lost_while_paused,
     "ended in a drain": ended_in_a_drain,
+    "killing in a row": killing_in_a_row,
+    "some that kill in large frames": killing_in_large_frames,
+    "one at work, none behind it": one_at_work_and_none_behind_it,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ class Life:
         self.members = [Member(self, number) for number in range(scenario.members)]
         self.sink = Sink(self)
         self.bad_boots = self.bad_deaths = 0
+        self.killers: set[tuple[TopicPartition, int]] = set()
+        self.may_give_up = self.start_may_fail = False
         self._booted: set[int] = set()
         self._ticks = 0
         self._command_at = 0.0
@@ -152,32 +155,59 @@ class Life:
         return bool(self.supervisor.visited()["ending"])
 
     def _judge(self, event: e.Event) -> None:
-        """Keep count of deaths in a row, as the truth has it."""
+        """Keep count of deaths in a row, as the truth has it, and of when they are too many."""
+        if self.ending():
+            return
         if isinstance(event, e.WorkerReady):
             self.bad_boots = 0
             self._booted.add(event.worker)
         elif isinstance(event, e.Finished):
             if event.complete:
                 self.bad_deaths = 0
+                self.killers.clear()
         elif isinstance(event, e.BootFailed):
             self.bad_boots += 1
         elif isinstance(event, e.WorkerDied):
             flights = self.oracle.flights.get(event.worker, {})
             if any(f.outcomes for f in flights.values()) or (event.task in flights and event.index):
                 self.bad_deaths = 0
-            if event.worker in self._booted:
+                self.killers.clear()
+            killer = self._killer(event)
+            if killer is not None:
+                self.killers.add(killer)
+            elif event.worker in self._booted:
                 self.bad_deaths += 1
             else:
                 self.bad_boots += 1
+        else:
+            return
+        if not isinstance(event, e.WorkerReady | e.Finished) and not self._booted:
+            self.start_may_fail = True
+        rounds = 4 * self.world.scenario.limits.workers
+        others = (status for w, status in self.oracle.status.items() if w != event.worker)
+        boots = self.bad_boots >= max(5, rounds) and "ready" not in others
+        deaths = self.bad_deaths >= max(20, rounds) or len(self.killers) >= max(200, rounds)
+        self.may_give_up = self.may_give_up or boots or deaths
+
+    def _killer(self, event: e.WorkerDied) -> tuple[TopicPartition, int] | None:
+        """Return the message that is charged with a death, if it ends as a dead letter."""
+        flight = self.oracle.flights.get(event.worker, {}).get(event.task or 0)
+        if flight is None or event.cause is not e.Cause.CRASHED:
+            return None
+        if event.index >= len(flight.entries) or event.index in {*flight.outcomes, *flight.settled}:
+            return None
+        message = flight.entries[event.index].message
+        kept = message.policy.dead_letter is not None
+        return (message.partition, message.offset) if kept else None
 
     def check_end(self, command: c.Stopped) -> None:
         """Check that the end is what it says it is."""
         by = self.checks.stop_by
         must(by is not None and self.now <= by, "(7) a stop takes too long", self.now, by)
         if command.end is c.End.CRASH_LOOP:
-            rounds = 4 * self.world.scenario.limits.workers
-            looped = self.bad_boots >= max(5, rounds) or self.bad_deaths >= max(20, rounds)
-            must(looped, "no crash loop", self.bad_boots, self.bad_deaths)
+            must(self.may_give_up, "(12) no crash loop", self.bad_boots, self.bad_deaths)
+        if command.end is c.End.BOOT_FAILED:
+            must(self.start_may_fail, "(12) given up although a worker was ready", command)
         if self._catching_up is not None and command.end is c.End.CLEAN:
             self._check_caught_up(self._catching_up)
 
@@ -269,6 +299,10 @@ class Life:
         alive = [worker for worker in self.workers.values() if not worker.doomed]
         if alive:
             self.random.choice(alive).die(e.Cause.CRASHED)
+
+    def _do_unbootable(self) -> None:
+        """From now on no worker gets ready."""
+        self.faults = replace(self.faults, boot=1.0)
 
     def _do_forkserver(self) -> None:
         for worker in self.workers.values():

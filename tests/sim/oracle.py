@@ -7,7 +7,8 @@ only for owned partitions, (4) one runner per lane, its order kept, (5) what is 
 bounded, (6) everything ends handled, dead-lettered or given up, after its attempts, (7) a
 stop ends within its time, (8) and leaves no process, (9) a clean stop redelivers nothing,
 (10) a slow message holds up no other that needs not wait for it, (11) with a time limit, a
-worker that is stopped between messages keeps none of them for long.
+worker that is stopped between messages keeps none of them for long, (12) a run that gets on is
+not given up.
 """
 
 from __future__ import annotations

@@ -173,8 +173,8 @@ FAULTS = (
         "self.end = End.ABANDONED", "pass",
     ),
     Fault(
-        "cut-off-and-calls-it-clean", "Stopped", "crew",
-        "self.cut_off = True", "pass",
+        "cut-off-and-calls-it-clean", "Stopped", "deaths",
+        "dead = dead._replace(cut_off=True)", "pass",
         scene="ended in a drain",
     ),
     Fault(

@@ -31,7 +31,7 @@ FAULTS = (
         "runs.append((last, self._position))", "runs.append((last, self._position + 1))",
     ),
     Fault(
-        "behind-a-crash-is-accepted", 1, "crew",
+        "behind-a-crash-is-accepted", 1, "deaths",
         "index = event.index if event.task == flight.task.id else 0", "index = event.index",
     ),
     # 2: commits never go back within an epoch
@@ -124,17 +124,17 @@ FAULTS = (
         "or had >= policy.retry.attempts:", "or had >= policy.retry.attempts - 1:",
     ),
     Fault(
-        "charged-for-the-forkserver", 6, "crew",
+        "charged-for-the-forkserver", 6, "deaths",
         "if worker.state is State.CONDEMNED or event.cause is e.Cause.STOPPED:",
         "if worker.state is State.CONDEMNED:",
     ),
     Fault(
-        "charged-for-our-own-kill", 6, "crew",
+        "charged-for-our-own-kill", 6, "deaths",
         "if worker.state is State.CONDEMNED or event.cause is e.Cause.STOPPED:",
         "if event.cause is e.Cause.STOPPED:",
     ),
     Fault(
-        "told-and-charged-again", 6, "crew",
+        "told-and-charged-again", 6, "deaths",
         "told = index in flight.outcomes", "told = False",
     ),
     Fault(
@@ -168,13 +168,15 @@ FAULTS = (
         "elif epoch.paused and (room or not epoch.held):", "elif epoch.paused and room:",
     ),
     Fault(
-        "second-task-is-lost-with-its-worker", 6, "crew",
-        "for flight in worker.flights:\n            self._settle_dead",
-        "for flight in list(worker.flights)[:1]:\n            self._settle_dead",
+        "second-task-is-lost-with-its-worker", 6, "deaths",
+        "for flight in worker.flights:\n        dead",
+        "for flight in list(worker.flights)[:1]:\n        dead",
     ),
     Fault(
-        "crash-loop-in-spite-of-progress", 6, "crew",
-        "self.pool.progressed()  # the messages before the one that it died on", "pass",
+        "crash-loop-in-spite-of-progress", 12, "deaths",
+        "dead = dead._replace(progress=True)  # the messages before the one that it died on",
+        "pass",
+        scene="some that kill in large frames",
     ),
     # 7: a stop ends within its time
     Fault(
@@ -287,5 +289,16 @@ FAULTS = (
     Fault(
         "quiet-in-spite-of-an-answer", 11, "crew",
         "worker.quiet_at = None\n", "pass\n",
+    ),
+    # 12: a run that gets on is not given up
+    Fault(
+        "dead-letters-make-a-crash-loop", 12, "pool",
+        "if killer is not None:", "if False:",
+        scene="killing in a row",
+    ),
+    Fault(
+        "given-up-with-one-at-work", 12, "pool",
+        "self._boot_deaths >= self._boots and alone", "self._boot_deaths >= self._boots",
+        scene="one at work, none behind it",
     ),
 )  # fmt: skip
