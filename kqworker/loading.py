@@ -33,6 +33,16 @@ SAID: dict[str, tuple[Callable[..., object], str]] = {
     "App.on_worker_stop()": (App.on_worker_stop, "write @app.on_worker_stop, and no ()"),
     "Retry.__init__()": (Retry, "write Retry(attempts=…, first=…, factor=…, cap=…, jitter=…)"),
 }
+# Who replaces Python's blocking calls by those of green threads, and with what; and of which
+# calls the processes of a run cannot do without the real ones.
+GREEN = {"gevent": "monkey.patch_all()", "eventlet": "eventlet.monkey_patch()"}
+BLOCKING = (
+    ("_thread", "start_new_thread"),
+    ("select", "select"),
+    ("os", "fork"),
+    ("os", "read"),
+    ("signal", "signal"),
+)
 # How many of what a file defines are named where none was.
 SUGGESTED = 3
 _OURS = f"{Path(__file__).parent}/"
@@ -84,6 +94,26 @@ def load_attribute(reference: str, app_dir: str | None = None) -> object:
 def importing() -> bool:
     """Return whether it is a module with handlers, being imported here, that asks."""
     return _importing.get()
+
+
+def refuse_green_threads(when: str = "in this program") -> None:
+    """Refuse to supervise in a process that gevent or eventlet has patched: it would hang.
+
+    Args:
+        when: Or where that has happened, for people.
+
+    Raises:
+        ConfigError: It is; the text says where patching works.
+    """
+    for module, name in BLOCKING:
+        found = getattr(sys.modules.get(module), name, None)
+        library = str(getattr(found, "__module__", "")).partition(".")[0]
+        if library in GREEN:
+            raise ConfigError(
+                f"{library} has patched Python ({module}.{name}) {when}, and kqworker's "
+                f"supervisor would hang: call {GREEN[library]} in a function under "
+                "@app.on_worker_start, where it works"
+            )
 
 
 def _look_up(reference: str, app_dir: str | None, kind: str) -> tuple[ModuleType, str, object]:

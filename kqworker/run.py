@@ -30,6 +30,7 @@ from kqworker.kafka.behind import Behind
 from kqworker.kafka.properties import librdkafka_version, protocol
 from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
+from kqworker.loading import refuse_green_threads
 from kqworker.reload import FileWatch
 from kqworker.runtime.garbage import collections
 from kqworker.runtime.loop import Loop, Signals, Stop, called, ending_signals
@@ -117,6 +118,7 @@ def run(
         WorkerLost: Workers died one after the other without handling a message.
     """
     refuse_on_import()
+    refuse_green_threads()
     return _Run(app, settings, reference, watch or Quiet(), stop or Stop()).run()
 
 

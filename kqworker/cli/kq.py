@@ -46,7 +46,7 @@ def kq(handler: str, file: str, use_env: bool, section: str | None, app_dir: str
     from kqworker.kq.conf import load
     from kqworker.kq.consuming import QueueApp, function_of
     from kqworker.kq.queue import run_app, understood
-    from kqworker.loading import load_attribute
+    from kqworker.loading import load_attribute, refuse_green_threads
 
     conf = load(file, use_env=use_env, section=section)
     if app_dir is not None:
@@ -55,5 +55,6 @@ def kq(handler: str, file: str, use_env: bool, section: str | None, app_dir: str
     settings = translation.settings
     logs.configure(settings.log_level, settings.log_format)
     function = function_of(load_attribute(handler, settings.app_dir))
+    refuse_green_threads(f"when {handler.partition(':')[0]!r} was imported")
     app = QueueApp(translation, function, reference=handler)
     return run_app(app, translation, watch_for(settings))

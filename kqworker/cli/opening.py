@@ -68,12 +68,13 @@ def open_app(
     # All that a run needs, before the app's directory can get in its way.
     import kqworker.run  # noqa: F401
     from kqworker import logs
-    from kqworker.loading import load_app
+    from kqworker.loading import load_app, refuse_green_threads
 
     sources = config.load({**flags(options), **(stronger or {})}, file)
     early = sources.resolve().settings
     logs.configure(early.log_level, early.log_format)
     app = load_app(reference, early.app_dir, early.factory)
+    refuse_green_threads(f"when {reference.partition(':')[0]!r} was imported")
     return Opened(reference, app, sources.resolve(config.of_app(app), weaker or {}))
 
 

@@ -18,6 +18,7 @@ from kqworker import logs
 from kqworker.errors import ConfigError
 from kqworker.exits import Exit
 from kqworker.kq.queue import MustQueue, Queue
+from kqworker.loading import refuse_green_threads
 from kqworker.runtime.loop import TOLD, Signals, Wake, called, ending_signals
 
 _logger = logs.logger("kqworker.kq")
@@ -81,6 +82,8 @@ class ServiceGroup:
                 those did not end with 0. It is raised when all have ended, and its code is
                 the worst.
         """
+        # Their threads would be none.
+        refuse_green_threads()
         with self._lock:
             if self._started:
                 raise RuntimeError("the group has been started before: make a new one")

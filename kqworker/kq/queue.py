@@ -26,6 +26,7 @@ from kqworker.kq.queue_options import DEFAULTS, QueueOption, QueueOptions, combi
 from kqworker.kq.security import TLS, in_words_of_kq
 from kqworker.kq.translate import Translation, translate
 from kqworker.lines import PlainWatch
+from kqworker.loading import refuse_green_threads
 from kqworker.runtime.loop import Stop
 from kqworker.runtime.start import refuse_on_import
 
@@ -113,6 +114,7 @@ class Queue:
         """
         # Before the warnings, which each worker would repeat.
         refuse_on_import()
+        refuse_green_threads()
         with self._lock:
             if self._started:
                 raise RuntimeError(f"{self!r} has been started before: make a new one")

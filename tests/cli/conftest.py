@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from kqworker.kafka.devbroker import DevBroker, start_dev_broker
 from kqworker.settings import SETTINGS
 
 APP = """\
@@ -68,6 +69,14 @@ def app(here: Path) -> Path:
     """A current directory with an app in app.py."""
     (here / "app.py").write_text(APP)
     return here
+
+
+@pytest.fixture
+def broker(here: Path) -> Iterator[DevBroker]:
+    """The built-in broker, for the commands of this test."""
+    with start_dev_broker() as broker:
+        broker.announce()
+        yield broker
 
 
 @pytest.fixture

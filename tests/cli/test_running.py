@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +18,7 @@ from kqworker.core import commands as c
 from kqworker.core.snapshot import Snapshot
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker
-from kqworker.kafka.devbroker import DevBroker, create_topics, start_dev_broker
+from kqworker.kafka.devbroker import DevBroker, create_topics
 from kqworker.lines import PlainWatch
 from kqworker.run import AppReference, _Run
 from kqworker.runtime.loop import Stop
@@ -46,13 +43,6 @@ def on_test(text: str) -> None:
 def shop(here: Path) -> Path:
     (here / "app.py").write_text(APP)
     return here
-
-
-@pytest.fixture
-def broker(here: Path) -> Iterator[DevBroker]:
-    with start_dev_broker() as broker:
-        broker.announce()
-        yield broker
 
 
 class Terminal(io.StringIO):
@@ -357,232 +347,3 @@ def test_what_a_drain_leaves_is_named_and_ends_it_with_4(
 
     assert "SIGTERM: draining" in run.err
     assert "abandoned, to be delivered again: test[" in run.err
-
-
-PRINTING = """\
-from kqworker import App, Retry
-app = App("shop")
-
-@app.handler(topic="test", retry=Retry(attempts=1), dead_letter="dead")
-def on_test(text: str) -> None:
-    # More than a pipe takes: not all is printed before the reader goes.
-    print(text.ljust(1000) + "\\n", end="", flush=True)  # whole, beside another worker's
-    with open("handled", "a") as file:
-        file.write(text + "\\n")
-
-@app.on_worker_stop
-def stop() -> None:
-    print("the end", flush=True)
-"""
-
-
-def test_a_run_whose_output_is_read_no_more_drains_and_leaves_the_rest_to_the_next(
-    here: Path, broker: DevBroker, kqworker: Run
-) -> None:
-    (here / "app.py").write_text(PRINTING)
-    texts = [str(number) for number in range(500)]
-    kqworker("push", "test", stdin="\n".join(texts))
-
-    with started("run", "app:app", "-w", "2") as run:
-        # As `| head -1`.
-        assert run.process.stdout is not None
-        assert run.process.stdout.readline().strip().decode() in texts
-        run.process.stdout.close()
-        run.wait_for("0 failed")
-        assert run.process.wait(20) == 0
-        run.process.stdout = None
-
-    assert run.err.count("nobody reads standard output any more: draining") == 1
-    assert "WARNING" not in run.err and "ERROR" not in run.err and "Traceback" not in run.err
-    first = (here / "handled").read_text().split()
-    assert len(first) < len(texts)
-
-    ended = kqworker("run", "app:app", "-w", "2", "--until-caught-up")
-
-    assert ended.code == 0, ended.err  # 6, had a message failed
-    assert f"{500 - len(first)} handled · 0 failed" in ended.err
-    both = (here / "handled").read_text().split()
-    assert sorted(both) == sorted(texts)
-
-
-def test_a_caught_up_run_whose_output_is_read_no_more_has_not_finished(
-    here: Path, broker: DevBroker, kqworker: Run
-) -> None:
-    (here / "app.py").write_text(PRINTING)
-    kqworker("push", "test", stdin="\n".join("abc"))
-
-    with started("run", "app:app", "-w", "1", "--until-caught-up") as run:
-        assert run.process.stdout is not None
-        run.process.stdout.close()
-        run.wait_for("3 to go")
-        assert run.process.wait(20) == 4
-        run.process.stdout = None
-
-
-QUEUE = """\
-import sys
-from pathlib import Path
-from kqworker import kq
-
-conf = kq.KqConf(
-    name="shop", brokers=(sys.argv[1],), group="shop", topic="test", offset="first", processors=2,
-    kqworker={"dead_letter": "dead", "until_caught_up": len(sys.argv) > 2},
-)
-
-def consume(key: str, value: str) -> None:
-    print(value.ljust(1000))
-    with open("handled", "a") as file:
-        file.write(value + "\\n")
-
-def told(*_: object) -> None:
-    Path("told").touch()
-
-kq.must_new_queue(conf, consume, kq.with_error_handler(told)).start()
-"""
-
-
-def test_a_queue_whose_output_is_read_no_more_gives_up_no_message(
-    here: Path, broker: DevBroker, kqworker: Run
-) -> None:
-    (here / "main.py").write_text(QUEUE)
-    texts = [str(number) for number in range(500)]
-    kqworker("push", "test", stdin="\n".join(texts))
-    command = [sys.executable, "main.py", broker.address]
-
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as queue:
-        assert queue.stdout is not None and queue.stderr is not None
-        assert queue.stdout.readline().strip().decode() in texts
-        queue.stdout.close()
-        err = queue.stderr.read().decode()
-        assert queue.wait(20) == 0, err
-
-    assert err.count("nobody reads standard output any more: draining") == 1
-    done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert sorted((here / "handled").read_text().split()) == sorted(texts)
-    assert not (here / "told").exists()
-
-
-def on_full_disk(command: list[str], stream: str) -> tuple[int, str]:
-    """Run a command with one of its streams on a full disk; return its code and the other."""
-    other = {"stdout": "stderr", "stderr": "stdout"}[stream]
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, **{stream: full, other: subprocess.PIPE}, timeout=60)
-    return done.returncode, str(done.stderr or done.stdout or b"", "utf-8")
-
-
-RUN = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", "run", "app:app"]
-
-
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_run_whose_output_is_on_a_full_disk_drains_and_fails_no_message(
-    here: Path, broker: DevBroker, kqworker: Run, stream: str
-) -> None:
-    app = PRINTING.replace("flush=True", f"flush=True, file=sys.{stream}")
-    (here / "app.py").write_text(f"import sys\n{app}")
-    texts = [str(number) for number in range(400)]
-    kqworker("push", "test", stdin="\n".join(texts))
-
-    code, said = on_full_disk([*RUN, "-w", "2"], stream)
-
-    assert code == 0, said
-    if stream == "stdout":
-        why = "standard output cannot be written: No space left on device"
-        assert said.count(f"{why}: draining") == 1
-        assert "0 failed" in said and "message failed" not in said
-    first = (here / "handled").read_text().split() if (here / "handled").exists() else []
-    assert len(first) < len(texts)
-    ended = kqworker("run", "app:app", "-w", "2", "--until-caught-up")
-    assert ended.code == 0, ended.err
-    assert sorted((here / "handled").read_text().split()) == sorted(texts)
-    assert "attempt=" not in ended.err
-
-
-def test_so_does_a_queue_on_a_full_disk(here: Path, broker: DevBroker, kqworker: Run) -> None:
-    (here / "main.py").write_text(QUEUE)
-    texts = [str(number) for number in range(400)]
-    kqworker("push", "test", stdin="\n".join(texts))
-    command = [sys.executable, "main.py", broker.address]
-
-    code, said = on_full_disk(command, "stdout")
-
-    assert code == 0, said
-    assert said.count("standard output cannot be written: No space left on device: drain") == 1
-    assert "0 failed" in said and "message failed" not in said
-    done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert sorted((here / "handled").read_text().split()) == sorted(texts)
-    assert not (here / "told").exists()
-
-
-# -- an app that sets up a log of its own
-
-SET_UP = """
-import logging.config
-def set_up() -> None:
-    logging.config.dictConfig({
-        "version": 1,
-        "formatters": {"theirs": {"format": "theirs: %(message)s"}},
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "theirs"}},
-        "root": {"handlers": ["console"]},
-    })
-"""
-FAILING = """
-from kqworker import App, Retry
-app = App("shop")
-
-@app.on_worker_start
-def start() -> None:
-    ON_START
-
-@app.handler(topic="test", retry=Retry(attempts=2, first=0.01))
-def on_test(text: str) -> None:
-    IN_HANDLER
-    raise ValueError("no")
-"""
-
-
-@pytest.mark.parametrize("when", ["ON_IMPORT", "ON_START", "IN_HANDLER"])
-def test_a_failed_message_is_told_once_whatever_the_app_does_to_the_log(
-    here: Path, broker: DevBroker, kqworker: Run, when: str
-) -> None:
-    app = f"{SET_UP}\nON_IMPORT\n{FAILING}".replace(when, "set_up()")
-    (here / "app.py").write_text(re.sub("ON_IMPORT|ON_START|IN_HANDLER", "pass", app))
-    kqworker("push", "test", "a")
-
-    ended = kqworker("run", "app:app", "-w", "1", "--until-caught-up")
-
-    assert ended.code == 6, ended.err
-    lines = [line for line in ended.err.splitlines() if "message failed" in line]
-    assert len(lines) == 2, ended.err  # of two attempts
-    assert all(re.search(r"test\[\d\]@0: ValueError: no", line) for line in lines)
-    assert ended.err.count("0 handled · 1 failed") == 1
-    theirs = [line.startswith("theirs: message failed") for line in lines]
-    assert all(theirs) if when == "ON_IMPORT" else not any(theirs)
-
-
-QUEUE_WITH_A_LOG = """
-import sys
-from kqworker import kq
-conf = kq.KqConf(
-    name="shop", brokers=(sys.argv[1],), group="shop", topic="test", offset="first",
-    kqworker={"until_caught_up": True},
-)
-def consume(key: str, value: str) -> None:
-    raise ValueError("no")
-queue = kq.must_new_queue(conf, consume)
-set_up()
-queue.start()
-"""
-
-
-def test_so_is_one_of_a_queue(here: Path, broker: DevBroker, kqworker: Run) -> None:
-    (here / "main.py").write_text(SET_UP + QUEUE_WITH_A_LOG)
-    kqworker("push", "test", "a")
-
-    command = [sys.executable, "main.py", broker.address]
-    done = subprocess.run(command, capture_output=True, timeout=60, text=True)
-
-    assert done.returncode == 6, done.stderr
-    assert len(re.findall(r"theirs: message failed.*test\[\d\]@0: ValueError", done.stderr)) == 1
-    assert done.stderr.count("message failed") == 1

@@ -1,0 +1,184 @@
+"""What an app sets up for its whole process: a log of its own, green threads."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kqworker.kafka.devbroker import DevBroker
+from tests.cli.conftest import Run
+
+APP = """
+import os
+from kqworker import App
+app = App("shop")
+
+@app.handler(topic="test")
+def on_test(text: str) -> None: ...
+"""
+
+
+@pytest.fixture
+def shop(here: Path) -> Path:
+    (here / "app.py").write_text(APP)
+    return here
+
+
+# -- an app that sets up a log of its own
+
+SET_UP = """
+import logging.config
+def set_up() -> None:
+    logging.config.dictConfig({
+        "version": 1,
+        "formatters": {"theirs": {"format": "theirs: %(message)s"}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "theirs"}},
+        "root": {"handlers": ["console"]},
+    })
+"""
+FAILING = """
+from kqworker import App, Retry
+app = App("shop")
+
+@app.on_worker_start
+def start() -> None:
+    ON_START
+
+@app.handler(topic="test", retry=Retry(attempts=2, first=0.01))
+def on_test(text: str) -> None:
+    IN_HANDLER
+    raise ValueError("no")
+"""
+
+
+@pytest.mark.parametrize("when", ["ON_IMPORT", "ON_START", "IN_HANDLER"])
+def test_a_failed_message_is_told_once_whatever_the_app_does_to_the_log(
+    here: Path, broker: DevBroker, kqworker: Run, when: str
+) -> None:
+    app = f"{SET_UP}\nON_IMPORT\n{FAILING}".replace(when, "set_up()")
+    (here / "app.py").write_text(re.sub("ON_IMPORT|ON_START|IN_HANDLER", "pass", app))
+    kqworker("push", "test", "a")
+
+    ended = kqworker("run", "app:app", "-w", "1", "--until-caught-up")
+
+    assert ended.code == 6, ended.err
+    lines = [line for line in ended.err.splitlines() if "message failed" in line]
+    assert len(lines) == 2, ended.err  # of two attempts
+    assert all(re.search(r"test\[\d\]@0: ValueError: no", line) for line in lines)
+    assert ended.err.count("0 handled · 1 failed") == 1
+    theirs = [line.startswith("theirs: message failed") for line in lines]
+    assert all(theirs) if when == "ON_IMPORT" else not any(theirs)
+
+
+QUEUE = """
+import sys
+from kqworker import kq
+conf = kq.KqConf(
+    name="shop", brokers=(sys.argv[1],), group="shop", topic="test", offset="first",
+    kqworker={"until_caught_up": True},
+)
+def consume(key: str, value: str) -> None:
+    raise ValueError("no")
+queue = kq.must_new_queue(conf, consume)
+set_up()
+queue.start()
+"""
+
+
+def test_so_is_one_of_a_queue(here: Path, broker: DevBroker, kqworker: Run) -> None:
+    (here / "main.py").write_text(SET_UP + QUEUE)
+    kqworker("push", "test", "a")
+
+    command = [sys.executable, "main.py", broker.address]
+    done = subprocess.run(command, capture_output=True, timeout=60, text=True)
+
+    assert done.returncode == 6, done.stderr
+    assert len(re.findall(r"theirs: message failed.*test\[\d\]@0: ValueError", done.stderr)) == 1
+    assert done.stderr.count("message failed") == 1
+
+
+# -- green threads
+
+GREEN = """\
+def start_new_thread(*_): raise AssertionError("no thread of yours")
+def patch_all():
+    import _thread
+    _thread.start_new_thread = start_new_thread
+"""
+
+
+@pytest.fixture
+def green(here: Path) -> None:
+    """A stand-in for gevent, which tests can do without."""
+    (here / "gevent").mkdir()
+    (here / "gevent" / "__init__.py").touch()
+    (here / "gevent" / "monkey.py").write_text(GREEN)
+
+
+PATCHING = "from gevent import monkey\nmonkey.patch_all()\n"
+REMEDY = "monkey.patch_all() in a function under @app.on_worker_start, where it works\n"
+
+
+@pytest.mark.parametrize("command", ["run", "check", "handlers", "kq"])
+def test_an_app_that_gevent_has_patched_is_refused_in_one_line(
+    shop: Path, green: None, kqworker: Run, command: str
+) -> None:
+    (shop / "app.py").write_text(PATCHING + APP)
+    (shop / "kq.yaml").write_text("Name: a\nBrokers: [127.0.0.1:9]\nGroup: a\nTopic: t\n")
+    arguments = ["-f", "kq.yaml", "app:on_test"] if command == "kq" else ["app:app"]
+
+    ended = kqworker(command, *arguments)
+
+    assert ended.code == 2
+    assert ended.err == (
+        "error: gevent has patched Python (_thread.start_new_thread) when 'app' was imported, and "
+        f"kqworker's supervisor would hang: call {REMEDY}"
+    )
+
+
+def test_so_is_a_program_that_gevent_has_patched(here: Path, green: None) -> None:
+    (here / "main.py").write_text(PATCHING + QUEUE.replace("set_up()\n", ""))
+    done = subprocess.run(
+        [sys.executable, "main.py", "127.0.0.1:9"], capture_output=True, timeout=60, text=True
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.endswith(REMEDY) and "in this program" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_worker_may_be_patched_as_it_starts(
+    shop: Path, green: None, broker: DevBroker, kqworker: Run
+) -> None:
+    (shop / "app.py").write_text(
+        f"{APP}\n@app.on_worker_start\ndef patch() -> None:\n"
+        "    from gevent import monkey\n    monkey.patch_all()\n"
+    )
+    kqworker("push", "test", stdin="a\nb\n")
+
+    ended = kqworker("run", "app:app", "-w", "1", "--until-caught-up")
+
+    assert ended.code == 0, ended.err
+    assert "2 handled · 0 failed" in ended.err
+
+
+def test_it_may_be_patched_by_the_real_one(shop: Path, broker: DevBroker, kqworker: Run) -> None:
+    pytest.importorskip("gevent")
+    (shop / "app.py").write_text(
+        APP.replace("None: ...", "None:\n    import time\n    time.sleep(0.01)")
+        + "\n@app.on_worker_start\ndef patch() -> None:\n    from gevent import monkey\n"
+        "    monkey.patch_all()\n"
+    )
+    kqworker("push", "test", stdin="a\nb\nc\n")
+
+    ended = kqworker("run", "app:app", "-w", "2", "--until-caught-up", PYTHONWARNINGS="default")
+
+    assert ended.code == 0, ended.err
+    assert "3 handled · 0 failed" in ended.err
+    (shop / "app.py").write_text(PATCHING + APP)
+    ended = kqworker("run", "app:app", PYTHONWARNINGS="default")
+    assert ended.code == 2 and ended.err.endswith(REMEDY), ended.err

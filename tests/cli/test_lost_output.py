@@ -1,0 +1,167 @@
+"""A run whose standard output or error is read no more, or is on a full disk."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kqworker.kafka.devbroker import DevBroker
+from tests.cli.conftest import Run, started
+
+PRINTING = """\
+from kqworker import App, Retry
+app = App("shop")
+
+@app.handler(topic="test", retry=Retry(attempts=1), dead_letter="dead")
+def on_test(text: str) -> None:
+    # More than a pipe takes: not all is printed before the reader goes.
+    print(text.ljust(1000) + "\\n", end="", flush=True)  # whole, beside another worker's
+    with open("handled", "a") as file:
+        file.write(text + "\\n")
+
+@app.on_worker_stop
+def stop() -> None:
+    print("the end", flush=True)
+"""
+
+
+def test_a_run_whose_output_is_read_no_more_drains_and_leaves_the_rest_to_the_next(
+    here: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    (here / "app.py").write_text(PRINTING)
+    texts = [str(number) for number in range(500)]
+    kqworker("push", "test", stdin="\n".join(texts))
+
+    with started("run", "app:app", "-w", "2") as run:
+        # As `| head -1`.
+        assert run.process.stdout is not None
+        assert run.process.stdout.readline().strip().decode() in texts
+        run.process.stdout.close()
+        run.wait_for("0 failed")
+        assert run.process.wait(20) == 0
+        run.process.stdout = None
+
+    assert run.err.count("nobody reads standard output any more: draining") == 1
+    assert "WARNING" not in run.err and "ERROR" not in run.err and "Traceback" not in run.err
+    first = (here / "handled").read_text().split()
+    assert len(first) < len(texts)
+
+    ended = kqworker("run", "app:app", "-w", "2", "--until-caught-up")
+
+    assert ended.code == 0, ended.err  # 6, had a message failed
+    assert f"{500 - len(first)} handled · 0 failed" in ended.err
+    both = (here / "handled").read_text().split()
+    assert sorted(both) == sorted(texts)
+
+
+def test_a_caught_up_run_whose_output_is_read_no_more_has_not_finished(
+    here: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    (here / "app.py").write_text(PRINTING)
+    kqworker("push", "test", stdin="\n".join("abc"))
+
+    with started("run", "app:app", "-w", "1", "--until-caught-up") as run:
+        assert run.process.stdout is not None
+        run.process.stdout.close()
+        run.wait_for("3 to go")
+        assert run.process.wait(20) == 4
+        run.process.stdout = None
+
+
+QUEUE = """\
+import sys
+from pathlib import Path
+from kqworker import kq
+
+conf = kq.KqConf(
+    name="shop", brokers=(sys.argv[1],), group="shop", topic="test", offset="first", processors=2,
+    kqworker={"dead_letter": "dead", "until_caught_up": len(sys.argv) > 2},
+)
+
+def consume(key: str, value: str) -> None:
+    print(value.ljust(1000))
+    with open("handled", "a") as file:
+        file.write(value + "\\n")
+
+def told(*_: object) -> None:
+    Path("told").touch()
+
+kq.must_new_queue(conf, consume, kq.with_error_handler(told)).start()
+"""
+
+
+def test_a_queue_whose_output_is_read_no_more_gives_up_no_message(
+    here: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    (here / "main.py").write_text(QUEUE)
+    texts = [str(number) for number in range(500)]
+    kqworker("push", "test", stdin="\n".join(texts))
+    command = [sys.executable, "main.py", broker.address]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as queue:
+        assert queue.stdout is not None and queue.stderr is not None
+        assert queue.stdout.readline().strip().decode() in texts
+        queue.stdout.close()
+        err = queue.stderr.read().decode()
+        assert queue.wait(20) == 0, err
+
+    assert err.count("nobody reads standard output any more: draining") == 1
+    done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted((here / "handled").read_text().split()) == sorted(texts)
+    assert not (here / "told").exists()
+
+
+def on_full_disk(command: list[str], stream: str) -> tuple[int, str]:
+    """Run a command with one of its streams on a full disk; return its code and the other."""
+    other = {"stdout": "stderr", "stderr": "stdout"}[stream]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, **{stream: full, other: subprocess.PIPE}, timeout=60)
+    return done.returncode, str(done.stderr or done.stdout or b"", "utf-8")
+
+
+RUN = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", "run", "app:app"]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_run_whose_output_is_on_a_full_disk_drains_and_fails_no_message(
+    here: Path, broker: DevBroker, kqworker: Run, stream: str
+) -> None:
+    app = PRINTING.replace("flush=True", f"flush=True, file=sys.{stream}")
+    (here / "app.py").write_text(f"import sys\n{app}")
+    texts = [str(number) for number in range(400)]
+    kqworker("push", "test", stdin="\n".join(texts))
+
+    code, said = on_full_disk([*RUN, "-w", "2"], stream)
+
+    assert code == 0, said
+    if stream == "stdout":
+        why = "standard output cannot be written: No space left on device"
+        assert said.count(f"{why}: draining") == 1
+        assert "0 failed" in said and "message failed" not in said
+    first = (here / "handled").read_text().split() if (here / "handled").exists() else []
+    assert len(first) < len(texts)
+    ended = kqworker("run", "app:app", "-w", "2", "--until-caught-up")
+    assert ended.code == 0, ended.err
+    assert sorted((here / "handled").read_text().split()) == sorted(texts)
+    assert "attempt=" not in ended.err
+
+
+def test_so_does_a_queue_on_a_full_disk(here: Path, broker: DevBroker, kqworker: Run) -> None:
+    (here / "main.py").write_text(QUEUE)
+    texts = [str(number) for number in range(400)]
+    kqworker("push", "test", stdin="\n".join(texts))
+    command = [sys.executable, "main.py", broker.address]
+
+    code, said = on_full_disk(command, "stdout")
+
+    assert code == 0, said
+    assert said.count("standard output cannot be written: No space left on device: drain") == 1
+    assert "0 failed" in said and "message failed" not in said
+    done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted((here / "handled").read_text().split()) == sorted(texts)
+    assert not (here / "told").exists()
