@@ -17,7 +17,7 @@ LINES: dict[Note, tuple[int, str]] = {
     Note.RETRYING: (logging.WARNING, "message failed, next attempt in {delay:.3g} s"),
     Note.DEAD_LETTERED: (logging.ERROR, "message failed for good, sent to the dead letters"),
     Note.GAVE_UP: (logging.ERROR, "message failed for good, accepted: no dead-letter topic"),
-    Note.STALLED: (logging.ERROR, "partition stalled: a record cannot be delivered"),
+    Note.STALLED: (logging.ERROR, "record not delivered, its message is held"),
     Note.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),
     Note.WORKER_DIED: (logging.WARNING, "worker died"),
     Note.BROKEN: (

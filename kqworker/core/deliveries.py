@@ -1,7 +1,8 @@
 """Records on their way to Kafka, and the messages that wait for them.
 
 A message is finished only when every record that it led to is in the log. What can be
-tried again is tried again, for ever and visibly: nothing is dropped.
+tried again is tried again, for ever and visibly: nothing is dropped. That a topic takes no records
+is told at once and then now and then, however many there are and however often they are tried.
 
 Pure. Knows nothing of workers or lanes.
 Tested by tests/core/test_deliveries.py and by every run in tests/sim.
@@ -10,12 +11,14 @@ Tested by tests/core/test_deliveries.py and by every run in tests/sim.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from kqworker.core.commands import Produce
 from kqworker.core.epochs import Epoch
 from kqworker.types import Failure, Output, Records
 
 FIRST_DELAY, LAST_DELAY = 0.5, 30.0
+TELL_SECONDS = 60.0  # between two lines about one topic and one reason
 
 
 class Pending:
@@ -62,6 +65,7 @@ class Deliveries:
     def __init__(self) -> None:
         self._tickets: dict[int, Ticket] = {}
         self._number = 0
+        self._told: dict[tuple[str, str], float] = {}  # when, by topic and kind of failure
 
     def open(self, pending: Pending, outputs: Iterable[Output]) -> list[Produce]:
         """Issue a ticket for each record that a message waits for."""
@@ -75,6 +79,17 @@ class Deliveries:
     def get(self, number: int) -> Ticket | None:
         """Return a ticket that is open; None for any other number."""
         return self._tickets.get(number)
+
+    def tell(self, ticket: Ticket, failure: Failure, now: float) -> Failure | None:
+        """Return what is to be said of a delivery that failed, if anything is to be said now."""
+        topic = ticket.output.topic
+        kind = topic, failure.type
+        last = self._told.get(kind)
+        if last is not None and now < last + TELL_SECONDS:
+            return None
+        self._told[kind] = now
+        waiting = sum(1 for t in self._tickets.values() if t.tries and t.output.topic == topic)
+        return replace(failure, text=f"{failure.text}; undeliverable to {topic!r}: {waiting:,}")
 
     def close(self, ticket: Ticket) -> None:
         """Forget a ticket: its record is in the log, or nobody waits any more."""

@@ -323,8 +323,10 @@ class Messages:
         elif event.retriable or pending.dead is not None:
             if event.too_large:
                 ticket.output = shortened(ticket.output)
-            self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, event.failure)
             self._later(now + ticket.delay(), ticket)
+            told = self._deliveries.tell(ticket, event.failure, now)
+            if told is not None:
+                self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, told)
         else:
             # An output that Kafka refuses for good would be refused again.
             self._deliveries.close(ticket)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kqworker.core.commands import Note, Produce, Report
@@ -238,8 +240,7 @@ def test_a_dead_letter_that_kafka_refuses_is_tried_for_ever() -> None:
     life.fetch(0)
     produce = the(life.fail(life.take()), Produce)
     for _ in range(20):
-        commands = life.delivered(produce.ticket, BOOM, retriable=False)
-        assert notes(commands) == [Note.STALLED]
+        life.delivered(produce.ticket, BOOM, retriable=False)
         assert life.messages.stalled == 1
         due = life.messages.deadline()
         assert due is not None and due > life.now
@@ -247,6 +248,44 @@ def test_a_dead_letter_that_kafka_refuses_is_tried_for_ever() -> None:
     assert life.watermark == 0
     life.delivered(produce.ticket)
     assert (life.watermark, life.messages.stalled) == (1, 0)
+
+
+def test_that_a_topic_takes_no_record_is_told_now_and_then_however_often_it_is_tried() -> None:
+    life = Life(policy(retry=ONCE, dead_letter="letters"))
+    life.fetch(0, 1, 2)
+    tickets = [produce.ticket for produce in those(life.fail(life.take(), 0, 1, 2), Produce)]
+    refused = Failure("INVALID_RECORD", "no key")
+
+    first = [report for ticket in tickets for report in life.delivered(ticket, refused)]
+    tries = 0
+    while life.now < 60.0:
+        due = life.messages.deadline()
+        assert due is not None
+        again = those(life.at(due), Produce)
+        tries += len(again)
+        later = [report for one in again for report in life.delivered(one.ticket, refused)]
+        assert notes(later) == ([Note.STALLED] if life.now >= 60.0 else [])
+
+    assert tries > 15
+    (report,) = those(first, Report)
+    assert (report.note, report.partition, report.offset) == (Note.STALLED, TP, 0)
+    assert report.failure is not None
+    assert report.failure.text == "no key; undeliverable to 'letters': 1"
+    assert [r.failure and r.failure.text for r in those(later, Report)] == [
+        "no key; undeliverable to 'letters': 3"
+    ]
+
+
+def test_another_reason_and_another_topic_are_told_at_once() -> None:
+    life = Life()
+    life.fetch(0)
+    other = replace(OUT, topic="elsewhere")
+    first, second = those(life.push(life.take(), OUT, other), Produce)
+    assert notes(life.delivered(first.ticket, Failure("A", "a"))) == [Note.STALLED]
+    assert notes(life.delivered(second.ticket, Failure("A", "a"))) == [Note.STALLED]
+    life.at(0.5)
+    assert notes(life.delivered(first.ticket, Failure("A", "a"))) == []
+    assert notes(life.delivered(second.ticket, Failure("B", "b"))) == [Note.STALLED]
 
 
 # -- outputs
@@ -285,7 +324,8 @@ def test_an_output_that_may_succeed_later_is_produced_again() -> None:
     life.fetch(0)
     produce = the(life.push(life.take(), OUT), Produce)
     report = the(life.delivered(produce.ticket, BOOM), Report)
-    assert (report.note, report.failure) == (Note.STALLED, BOOM)
+    failure = Failure("ValueError", "boom; undeliverable to 'out': 1")
+    assert (report.note, report.failure) == (Note.STALLED, failure)
     assert life.at(0.4) == []
     assert life.at(0.5) == [produce]
 

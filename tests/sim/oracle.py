@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.completion import decode
+from kqworker.core.deliveries import TELL_SECONDS
 from kqworker.types import Ordering, Outcome, Records, Task, TopicPartition, Verdict
 from tests.sim.judge import must
 from tests.sim.scenario import LETTERS, Message
@@ -45,6 +46,7 @@ class Oracle:
         self.drains: dict[int, tuple[tuple[View, ...], float]] = {}  # by member: until when
         self.issuing: set[Entry] = set()
         self.leaving_views: set[View] = set()  # by this event
+        self._stalls: dict[tuple[str, str], float] = {}  # when each was told last
         self.notes: list[tuple[c.Note, TopicPartition, int, int]] = []  # due after this event
         self.handled = self.given_up = self.retried = 0
         self.stopping = False
@@ -195,7 +197,11 @@ class Oracle:
                 self.finish(entry, now, failed=entry.letter)
         elif event.retriable or entry.letter:
             self.tickets[event.ticket] = (entry, command, "failed")
-            self._note(c.Note.STALLED, entry, entry.known + (not entry.letter))
+            kind = command.output.topic, event.failure.type
+            # It is told at once, and then once a minute.
+            if kind not in self._stalls or now >= self._stalls[kind] + TELL_SECONDS:
+                self._stalls[kind] = now
+                self._note(c.Note.STALLED, entry, entry.known + (not entry.letter))
         else:
             entry.known += 1
             self._dispose(entry, now)

@@ -152,8 +152,16 @@ FAULTS = (
     ),
     Fault(
         "stalls-in-silence", "Report", "messages",
-        "self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, event.failure)",
+        "self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, told)",
         "pass",
+    ),
+    Fault(
+        "tells-every-try-of-a-record", "Report", "deliveries",
+        "if last is not None and now < last + TELL_SECONDS:", "if False:",
+    ),
+    Fault(
+        "one-topic's-stall-hides-another's", "Report", "deliveries",
+        "kind = topic, failure.type", 'kind = "", failure.type',
     ),
     Fault(
         "gives-up-in-silence", "Report", "messages",
