@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from kqworker.wire import ToSupervisor, ToWorker, WireError, supervisor_parser, worker_parser
@@ -134,9 +135,16 @@ class WorkerChannel:
         self._parser = worker_parser()
         self._frames: deque[ToWorker] = deque()
 
-    def receive(self) -> ToWorker | None:
-        """Wait for the next frame; None when the supervisor has gone."""
+    def receive(self, wait: Callable[[int], None] | None = None) -> ToWorker | None:
+        """Wait for the next frame; None when the supervisor has gone.
+
+        Args:
+            wait: Called with the socket's descriptor before the socket is read, which waits
+                for whatever `wait` has not waited for.
+        """
         while not self._frames:
+            if wait is not None:
+                wait(self._sock.fileno())
             try:
                 # Into one place: new memory for each read costs more than the copying.
                 size = self._sock.recv_into(self._room)

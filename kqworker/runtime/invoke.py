@@ -8,6 +8,7 @@ Knows nothing of booting. Tested by tests/runtime/test_invoke.py and test_accoun
 
 from __future__ import annotations
 
+import contextvars
 import math
 import os
 from collections.abc import Callable, Coroutine, Sequence
@@ -35,6 +36,23 @@ class Answers(Protocol):
         ...
 
 
+class Loop(Protocol):
+    """What runs coroutines; `Coroutines` does."""
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a loop that needs its turns."""
+        ...
+
+    def run(self, coroutine: Coroutine[Any, Any, object]) -> object:  # Any: nothing is sent in
+        """Run a coroutine to its end."""
+        ...
+
+    def breathe(self) -> None:
+        """Give the loop a short turn."""
+        ...
+
+
 class Invoker:
     """Runs tasks of one app.
 
@@ -42,7 +60,8 @@ class Invoker:
         handlers: The app's handlers, in its order.
         slot: Where to say what is being done.
         channel: Where to answer.
-        await_: Runs a coroutine to its end; for async handlers.
+        loop: For async handlers, and for what they and the hooks have left running.
+        fresh: Makes a message's context from the current one.
     """
 
     def __init__(
@@ -50,12 +69,14 @@ class Invoker:
         handlers: Sequence[AnyHandler],
         slot: WorkerSlot,
         channel: Answers,
-        await_: Callable[[Coroutine[Any, Any, object]], object],  # Any: nothing is sent in
+        loop: Loop,
+        fresh: Callable[[], contextvars.Context] = contextvars.copy_context,
     ) -> None:
         self._handlers = handlers
         self._slot = slot
         self._channel = channel
-        self._await = await_
+        self._loop = loop
+        self._fresh = fresh
         self._pid = os.getpid()
         self._silenced = False
 
@@ -92,7 +113,7 @@ class Invoker:
 
         It was not begun because of a recall, or what it printed cannot be written.
         """
-        words, seconds = self._slot.words, self._slot.seconds
+        words, seconds, fresh = self._slot.words, self._slot.seconds, self._fresh
         number, base = task.id, (task.id << INDEX_BITS) + first
         partition, offsets, become = segment.records.partition, segment.records.offsets, current.set
         count = len(segment.records.values)
@@ -117,12 +138,14 @@ class Invoker:
                         return first + i
                     running[0] = origin = (partition, offsets[i])
                     become(origin)
-                    result = call(i)
+                    # A fresh one: what one message sets, no other must see.
+                    context = fresh()
+                    result = context.run(call, i)
                     # As take_outputs does; most messages have none.
                     running[0] = None
                     if collected or result is not None:
                         outputs = take_outputs()
-                        output = handler.encode_result(result)
+                        output = context.run(handler.encode_result, result)
                         if output is not None:
                             outputs += (output,)
                         if outputs:
@@ -145,15 +168,23 @@ class Invoker:
             return Context(handler, segment, i, deadline)
 
         call = handler.bind(segment, context)
-        if not handler.is_async:
+        if handler.is_async:
+            run = self._loop.run
+
+            def call_async(i: int) -> object:
+                coroutine: Any = call(i)  # Any: `is_async` promises it, no type can
+                return run(coroutine)
+
+            return call_async
+        if not self._loop.running:
             return call
-        await_ = self._await
+        breathe = self._loop.breathe
 
-        def call_async(i: int) -> object:
-            coroutine: Any = call(i)  # Any: `is_async` promises it, no type can
-            return await_(coroutine)
+        def call_after_a_turn(i: int) -> object:
+            breathe()
+            return call(i)
 
-        return call_async
+        return call_after_a_turn
 
     # What is more than a plain accept
 

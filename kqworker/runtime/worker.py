@@ -16,9 +16,9 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
 from types import FrameType
-from typing import TYPE_CHECKING, Any
 
 from kqworker import logs
 from kqworker.app import App
@@ -26,6 +26,8 @@ from kqworker.context import collecting
 from kqworker.errors import ConfigError
 from kqworker.runtime import preload
 from kqworker.runtime.channel import SupervisorGone, WorkerChannel
+from kqworker.runtime.contexts import for_messages
+from kqworker.runtime.coroutines import Coroutines
 from kqworker.runtime.failures import TRACEBACK_SIZE, cut, describe
 from kqworker.runtime.invoke import AnyHandler, Invoker
 from kqworker.runtime.orphans import die_with_parent, supervisor_lives, watch_supervisor
@@ -34,9 +36,6 @@ from kqworker.runtime.slot import WorkerSlot
 from kqworker.runtime.spec import WorkerSpec, arranged, changes, load
 from kqworker.types import Failure
 from kqworker.wire import Stop, encode_boot_failed, encode_ready
-
-if TYPE_CHECKING:
-    import asyncio
 
 _logger = logs.logger("kqworker.worker")
 
@@ -58,11 +57,13 @@ def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:
     coroutines = Coroutines()
     booted = _boot(spec, channel, coroutines)
     if booted is not None:
-        app, handlers = booted
+        app, handlers, hooks = booted
+        messages, fresh = for_messages(hooks)
         with contextlib.suppress(SupervisorGone):
-            _serve(handlers, channel, slot, coroutines)
+            invoker = Invoker(handlers, slot, channel, coroutines, fresh)
+            messages.run(_serve, invoker, channel, slot, coroutines)
         finish_streams(_logger)
-        _run_stop_hooks(app.stop_hooks, coroutines)
+        _run_stop_hooks(app.stop_hooks, coroutines, hooks)
     coroutines.close()
     # multiprocessing leaves them out, before Python 3.13: they are the app's own clean-up.
     atexit._run_exitfuncs()
@@ -70,16 +71,12 @@ def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:
 
 
 def _serve(
-    handlers: Sequence[AnyHandler],
-    channel: WorkerChannel,
-    slot: WorkerSlot,
-    coroutines: Coroutines,
+    invoker: Invoker, channel: WorkerChannel, slot: WorkerSlot, coroutines: Coroutines
 ) -> None:
-    invoker = Invoker(handlers, slot, channel, coroutines.run)
     slot.spent()
     channel.send(encode_ready(os.getpid()))
     while True:
-        frame = channel.receive()
+        frame = channel.receive(coroutines.until_readable)
         if frame is None or isinstance(frame, Stop):
             return
         invoker.run(frame)
@@ -132,8 +129,8 @@ def _not_the_worker(channel: WorkerChannel, slot: WorkerSlot) -> None:
 
 def _boot(
     spec: WorkerSpec, channel: WorkerChannel, coroutines: Coroutines
-) -> tuple[App, Sequence[AnyHandler]] | None:
-    """Return the app and its handlers, ready for messages; None if that failed, and was told."""
+) -> tuple[App, Sequence[AnyHandler], Context] | None:
+    """Return the app, its handlers and its hooks' context; None if that failed, and was told."""
     try:
         refusal = preload.refused(spec)
         if refusal is not None:
@@ -145,13 +142,14 @@ def _boot(
         if changed is not None:
             _logger.warning("%s", changed, extra={"event": "handlers_changed"})
         collecting(True)
+        hooks = copy_context()
         for hook in app.start_hooks:
-            _run_hook(hook, coroutines)
+            _run_hook(hook, coroutines, hooks)
     except BaseException as error:  # the user's module may raise anything, SystemExit too
         with contextlib.suppress(SupervisorGone):
             channel.send(encode_boot_failed(_boot_failure(error)))
         return None
-    return app, handlers
+    return app, handlers, hooks
 
 
 def _boot_failure(error: BaseException) -> Failure:
@@ -161,36 +159,17 @@ def _boot_failure(error: BaseException) -> Failure:
     return describe(error)
 
 
-def _run_hook(hook: Callable[[], object], coroutines: Coroutines) -> None:
-    result = hook()
+def _run_hook(hook: Callable[[], object], coroutines: Coroutines, context: Context) -> None:
+    result = context.run(hook)
     if inspect.iscoroutine(result):
-        coroutines.run(result)
+        coroutines.run(result, context)
 
 
-def _run_stop_hooks(hooks: Sequence[Callable[[], object]], coroutines: Coroutines) -> None:
+def _run_stop_hooks(
+    hooks: Sequence[Callable[[], object]], coroutines: Coroutines, context: Context
+) -> None:
     for hook in hooks:
         try:
-            _run_hook(hook, coroutines)
+            _run_hook(hook, coroutines, context)
         except BaseException:  # one hook's failure must not keep the others from running
             _logger.exception("a stop hook failed")
-
-
-class Coroutines:
-    """Runs coroutines on one event loop, made at the first of them."""
-
-    def __init__(self) -> None:
-        self._runner: asyncio.Runner | None = None
-
-    def run(self, coroutine: Coroutine[Any, Any, object]) -> object:  # Any: nothing is sent in
-        """Run a coroutine to its end."""
-        if self._runner is None:
-            import asyncio
-
-            self._runner = asyncio.Runner()
-        # Not Runner.run: it sets up a signal handler and a context for each.
-        return self._runner.get_loop().run_until_complete(coroutine)
-
-    def close(self) -> None:
-        """Cancel what handlers left running, and close the loop."""
-        if self._runner is not None:
-            self._runner.close()

@@ -6,11 +6,14 @@ listens to comes by the environment, as payloads.py has it.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
+import decimal
 import functools
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +97,38 @@ def injected(value: str, session: str) -> None:
 def asks(value: str, context: Context) -> None:
     """Gets its context."""
     given("asks", value, context.offset)
+
+
+# Messages beside each other
+
+tenant = ContextVar("tenant", default="nobody")
+ticking: list[asyncio.Task[None]] = []
+
+
+async def tick() -> None:
+    """Write a byte whenever the loop has its turn."""
+    while True:
+        await asyncio.sleep(0.01)
+        with (_folder / f"{os.getpid()}.ticks").open("a") as file:
+            file.write("t")
+
+
+@app.on_worker_start
+async def begin() -> None:
+    """Leave a task behind."""
+    ticking.append(asyncio.create_task(tick()))
+
+
+@topic("leaks")
+def leaks(value: str) -> None:
+    """Change what it finds."""
+    given("leaks", tenant.get(), decimal.getcontext().prec)
+    tenant.set(value)
+    decimal.getcontext().prec = 3
+
+
+@topic("leaks-async")
+async def leaks_async(value: str) -> None:
+    """The same."""
+    await asyncio.sleep(0)
+    leaks(value)

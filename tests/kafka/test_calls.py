@@ -49,6 +49,29 @@ def test_a_call_that_runs_nothing_is_a_failed_attempt(kafka: Cluster, supervise:
     assert "returned a coroutine: write async def" in said["forgotten"]
 
 
+def test_messages_leave_each_other_nothing_and_the_loop_runs_beside_them(
+    kafka: Cluster, supervise: Supervise
+) -> None:
+    prefix = f"c-{uuid.uuid4().hex[:8]}-"
+    for name in ("leaks", "leaks-async"):
+        kafka.create_topic(prefix + name)
+        produce(kafka, prefix + name, values(50))
+
+    supervisor = supervise(
+        kafka, prefix, app="tests.kafka.calls:app", dead_letter=kafka.new_topic()
+    )
+    supervisor.until(lambda: len(lines(supervise.journal)) == 100, "100 handled")
+    assert lines(supervise.journal) == [["leaks", "nobody", 28]] * 100
+
+    # Nothing comes any more.
+    def ticks() -> int:
+        return sum(path.stat().st_size for path in supervise.journal.rglob("*.ticks"))
+
+    before = ticks()
+    supervisor.until(lambda: ticks() > before + 50, "50 ticks")
+    assert supervisor.stop() == 0, supervisor
+
+
 UNRUN = """\
 def handle(key, value):
     return (print("ran", letter) for letter in value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -21,6 +22,22 @@ from tests.runtime.bench import segment
 Said = tuple[wire.Answer, Position | None]
 
 
+class AtOnce:
+    """A loop for coroutines that wait for nothing."""
+
+    running = False
+
+    def run(self, coroutine: Coroutine[Any, Any, object]) -> object:
+        try:
+            coroutine.send(None)
+        except StopIteration as result:
+            return result.value
+        raise AssertionError("it waits for something")
+
+    def breathe(self) -> None:
+        raise AssertionError("it has no turns")
+
+
 class Desk:
     """An invoker whose answers stay here, each with where the slot stood when it was sent."""
 
@@ -30,7 +47,7 @@ class Desk:
         self.said: list[Said] = []
         self.silenced: list[str] = []
         self.gone = False
-        self.invoker = Invoker(app.handlers, self.slot, self, self.finish)
+        self.invoker = Invoker(app.handlers, self.slot, self, AtOnce())
 
     def send(self, frame: bytes | bytearray) -> None:
         if self.gone:
@@ -41,13 +58,6 @@ class Desk:
             return
         assert isinstance(answer, wire.Answer)
         self.said.append((answer, self.shared.read()))
-
-    def finish(self, coroutine: Coroutine[Any, Any, object]) -> object:
-        try:
-            coroutine.send(None)
-        except StopIteration as result:
-            return result.value
-        raise AssertionError("it waits for something")
 
     def run(self, *segments: Segment, handler: int = 0, ordering: Ordering = Ordering.UNORDERED):  # type: ignore[no-untyped-def]
         self.invoker.run(Task(3, handler, ordering, segments))
@@ -139,6 +149,26 @@ def test_what_is_more_than_an_accept_is_sent_while_the_slot_still_names_it(
         [("out", b"return")],
     ]
     assert [answer.complete for answer, _ in said] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("handler", [0, 1], ids=["sync", "async"])
+def test_no_message_sees_what_another_has_set(desk: Desk, handler: int) -> None:
+    variable = contextvars.ContextVar("variable", default="unset")
+    found: list[object] = []
+
+    def act(value: str) -> object:
+        found.append(variable.get())
+        variable.set(value)
+        if value == "fail":
+            raise ValueError
+        return None
+
+    on_message[0] = act
+    desk.run(segment(["a", "fail", "b"]), segment(["c"], partition=1), handler=handler)
+    desk.run(segment(["d"]), handler=handler)
+
+    assert found == ["unset"] * 5
+    assert variable.get() == "unset"
 
 
 def test_what_an_order_forbids_is_handed_back_with_the_failure(desk: Desk) -> None:
