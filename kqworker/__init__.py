@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         RetryLater,
         WorkerLost,
     )
+    from kqworker.payload.results import Output
     from kqworker.types import Message
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "HandlerError",
     "KQWorkerError",
     "Message",
+    "Output",
     "Reject",
     "Retry",
     "RetryLater",
@@ -51,6 +53,7 @@ _ROOMS = {
     "Context": "kqworker.context",
     "Delivery": "kqworker.delivery",
     "Message": "kqworker.types",
+    "Output": "kqworker.payload.results",
     "Retry": "kqworker.core.retry",
 }
 

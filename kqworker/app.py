@@ -137,7 +137,8 @@ class App:
             dead_letter: The topic for messages out of attempts; None logs and accepts them.
             time_limit: Seconds above 0 after which the worker is killed and the attempt has
                 failed; None for no limit.
-            output: The topic for what is returned and is not None.
+            output: The topic for what is returned and is not None, with the message's key and
+                without headers; an `Output` says otherwise.
             name: Unique in the app; None for `module.qualname`.
 
         Raises:
@@ -224,7 +225,8 @@ class App:
 
         Raises:
             TypeError: The value has no JSON form, or the key is neither str nor bytes.
-            ValueError: The topic is not a name that Kafka takes.
+            ValueError: The topic is not a name that Kafka takes, or the value holds a number
+                that is not finite.
             RuntimeError: In a worker: it belongs to no message, or to one that has ended.
             ConfigError, BrokerError: The connection cannot be opened.
         """

@@ -23,7 +23,7 @@ from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
-from kqworker.payload import HeadersLike, make_output, refuse_unrun, topic_fault
+from kqworker.payload import HeadersLike, Output, make_output, refuse_unrun, topic_fault
 from kqworker.signature import (
     Signature,
     has_yield,
@@ -32,7 +32,8 @@ from kqworker.signature import (
     read_signature,
     returns_coroutine,
 )
-from kqworker.types import Ordering, Output, Segment
+from kqworker.types import Ordering, Segment
+from kqworker.types import Output as Record
 from kqworker.values import did_you_mean
 
 P = ParamSpec("P")
@@ -52,7 +53,7 @@ class Handler(Generic[P, R]):
         retry: How often a message is tried, and when again.
         dead_letter: The topic for messages out of attempts; None logs and accepts them.
         time_limit: Seconds that one message may run; None for ever.
-        output: The topic for what the function returns; None drops it.
+        output: The topic for what the function returns; None drops all but an `Output`.
         is_async: Whether a call returns a coroutine.
         payload: The type that values are decoded to, as one would write it.
         app_push: The push of its app.
@@ -160,17 +161,31 @@ class Handler(Generic[P, R]):
         """
         return self._bind(segment, context)
 
-    def encode_result(self, result: object) -> Output | None:
+    def encode_result(self, result: object, key: bytes | None = None) -> Record | None:
         """Return the record for what the handler returned, or None if there is none.
 
+        Args:
+            result: What it returned.
+            key: Of the message; the record's, unless the result says otherwise.
+
         Raises:
-            TypeError: The result has no bytes, or is work that nobody has run.
+            TypeError: The result has no bytes, is work that nobody has run, or has no topic.
+            ValueError: It holds a number that is not finite, or names what Kafka does not take.
         """
-        if result is not None:
-            refuse_unrun(result)
-        if result is None or self.output is None:
+        if result is None:
             return None
-        return make_output(self.output, result)
+        if not isinstance(result, Output):
+            refuse_unrun(result)
+            return None if self.output is None else make_output(self.output, result, key)
+        refuse_unrun(result.value)
+        topic = self.output if result.topic is None else result.topic
+        if topic is None:
+            raise TypeError(
+                "the handler returned an Output without a topic: write Output(…, topic=…), or "
+                "output=… where the handler is declared"
+            )
+        kept = key if result.key is ... else result.key
+        return make_output(topic, result.value, kept, result.headers, result.partition)
 
     def push(
         self,

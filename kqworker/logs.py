@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import json
 import logging
+import math
 import os
 import re
 import select
@@ -267,8 +268,24 @@ class JsonFormatter(logging.Formatter):
             line.setdefault(name, value)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        text = json.dumps(line, default=str, ensure_ascii=False)
+        try:
+            text = json.dumps(line, default=str, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            # A number that JSON does not have would make the whole line unreadable.
+            text = json.dumps(_readable(line), default=str, ensure_ascii=False)
         return self._escape.sub(_escaped, text)
+
+
+def _readable(value: object) -> object:
+    """Return a value with text in place of each number that is not finite."""
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case dict():
+            return {_readable(name): _readable(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_readable(inner) for inner in value]
+    return value
 
 
 def _escaped(found: re.Match[str]) -> str:

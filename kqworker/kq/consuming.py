@@ -176,7 +176,7 @@ class KqHandler(Handler[..., Any]):
             call = (_traced_async if asynchronous else _traced)(call, headers)
         return call
 
-    def encode_result(self, result: object) -> Output | None:
+    def encode_result(self, result: object, key: bytes | None = None) -> Output | None:
         """Do as other handlers; but an exception that was returned is raised, as Go's is.
 
         It is asked only of what is not None, so that no other message pays for it.
@@ -184,7 +184,7 @@ class KqHandler(Handler[..., Any]):
         Raises:
             BaseException: What the handler returned.
         """
-        return super().encode_result(_result(result))
+        return super().encode_result(_result(result), key)
 
 
 class QueueApp(App):

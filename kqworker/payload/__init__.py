@@ -4,8 +4,9 @@ The names that other rooms use; each is explained at its own place.
 """
 
 from kqworker.payload.decoding import Decode, absent, decoder, payload_for, undecodable
-from kqworker.payload.encoding import HeadersLike, encode, make_output, topic_fault
+from kqworker.payload.encoding import encode, make_output, topic_fault
 from kqworker.payload.forms import ANYTHING, TEXT, Form, Payload, is_union, spell
+from kqworker.payload.results import HeadersLike, Output
 from kqworker.payload.unrun import refuse_unrun
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Decode",
     "Form",
     "HeadersLike",
+    "Output",
     "Payload",
     "absent",
     "decoder",

@@ -7,12 +7,13 @@ Tested by tests/app/test_payload.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 
-from kqworker.types import Headers, Message, Output
-
-HeadersLike = Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes | None]]
+from kqworker.payload.finite import refuse_not_finite
+from kqworker.payload.results import HeadersLike, Output
+from kqworker.types import Headers, Message
+from kqworker.types import Output as Record
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -24,6 +25,7 @@ def encode(value: object) -> bytes | None:
 
     Raises:
         TypeError: It has no JSON form.
+        ValueError: It holds a number that is not finite, or text that has no UTF-8.
     """
     match value:
         case None | bytes():
@@ -34,11 +36,17 @@ def encode(value: object) -> bytes | None:
             return bytes(value)
         case Message():
             raise TypeError("a Message cannot be pushed whole: push its .value, .key and .headers")
+        case Output():
+            raise TypeError(
+                "an Output is for a handler to return: push its value, with key, headers and topic"
+            )
         case _:
             import msgspec
 
             try:
-                return msgspec.json.encode(value)
+                data = msgspec.json.encode(value)
+                refuse_not_finite(value, data)
+                return data
             except (TypeError, OverflowError, RecursionError) as error:
                 raise TypeError(
                     f"cannot encode {type(value).__qualname__} as JSON ({error}): push bytes, str, "
@@ -52,12 +60,13 @@ def make_output(
     key: str | bytes | None = None,
     headers: HeadersLike | None = None,
     partition: int | None = None,
-) -> Output:
+) -> Record:
     """Return the record for a push.
 
     Raises:
         TypeError: The value, the key or a header is of a type that has no bytes.
-        ValueError: The topic is not a name that Kafka takes, or the partition is negative.
+        ValueError: The topic is not a name that Kafka takes, the partition is negative, or the
+            value holds a number that is not finite.
     """
     fault = topic_fault(topic)
     if fault:
@@ -68,7 +77,7 @@ def make_output(
         raise TypeError(f"key={key!r}: a key is str, bytes or None; write str(…) around it")
     if partition is not None and (type(partition) is not int or partition < 0):
         raise ValueError(f"partition={partition!r}: must be an integer of at least 0, or None")
-    return Output(topic, encode(value), key, _encode_headers(headers), partition)
+    return Record(topic, encode(value), key, _encode_headers(headers), partition)
 
 
 def _encode_headers(headers: HeadersLike | None) -> Headers:

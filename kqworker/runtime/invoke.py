@@ -116,7 +116,7 @@ class Invoker:
         words, seconds, fresh = self._slot.words, self._slot.seconds, self._fresh
         number, base = task.id, (task.id << INDEX_BITS) + first
         partition, offsets, become = segment.records.partition, segment.records.offsets, current.set
-        count = len(segment.records.values)
+        count, keys = len(segment.records.values), segment.records.keys
         if words[RECALL] >= number or self._silenced:
             return first
         # Should binding end the worker, the first message is the one to blame.
@@ -145,7 +145,8 @@ class Invoker:
                     running[0] = None
                     if collected or result is not None:
                         outputs = take_outputs()
-                        output = context.run(handler.encode_result, result)
+                        key = None if keys is None else keys[i]
+                        output = context.run(handler.encode_result, result, key)
                         if output is not None:
                             outputs += (output,)
                         if outputs:

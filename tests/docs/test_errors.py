@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "reference" / "errors.md"
 RAISED = {"ConfigError", "BrokerError", "WorkerLost", "UsageError", "DecodeError", "refusal"}
 IN_SOME = {
     "TypeError": {"app", "handler", "forms", "decoding", "encoding", "unrun", "reading", "called"},
-    "ValueError": {"retry", "settings"},
+    "ValueError": {"retry", "settings", "finite"},
     "RuntimeError": {"context"},
     "TimeoutError": {"delivery"},
 }

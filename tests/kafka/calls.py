@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from kqworker import App, Context, Retry
+from kqworker import App, Context, Output, Retry
 from tests.kafka.journal import APP
 
 _told: dict[str, Any] = json.loads(os.environ[APP])
@@ -26,9 +26,12 @@ app = App("calls")
 _on = {"dead_letter": _told["dead_letter"], "retry": Retry(attempts=2, first=0.05)}
 
 
-def topic(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+_out: str = _told["output"]
+
+
+def topic(name: str, **options: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function the handler of one of the test's topics."""
-    return app.handler(topic=_told["topic"] + name, **_on)
+    return app.handler(topic=_told["topic"] + name, **_on, **options)
 
 
 def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,6 +100,20 @@ def injected(value: str, session: str) -> None:
 def asks(value: str, context: Context) -> None:
     """Gets its context."""
     given("asks", value, context.offset)
+
+
+# Results
+
+
+@topic("results", output=_out)
+def results(value: str) -> object:
+    """Return what the message says."""
+    return {
+        "plain": {"of": "plain"},
+        "key": Output("v", key="other", headers={"h": "1"}),
+        "keyless": Output(b"v", key=None),
+        "nan": {"rate": [1.0, float("nan")]},
+    }[value]
 
 
 # Messages beside each other

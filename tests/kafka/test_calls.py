@@ -11,6 +11,20 @@ from tests.kafka.records import consume, produce
 from tests.kafka.shops import CAUGHT_UP, Shop, Start, values
 from tests.kafka.supervisors import Supervise
 
+UNRUN = ("generator", "future", "forgotten")
+TOPICS = (*UNRUN, "awaited", "injected", "asks", "leaks", "leaks-async", "results")
+
+
+def prefix_of_topics(kafka: Cluster) -> str:
+    prefix = f"c-{uuid.uuid4().hex[:8]}-"
+    for name in TOPICS:
+        kafka.create_topic(prefix + name)
+    return prefix
+
+
+def app(kafka: Cluster) -> dict[str, str]:
+    return {"app": "tests.kafka.calls:app", "output": kafka.new_topic()}
+
 
 def lines(folder: Path) -> list[object]:
     return sorted(
@@ -21,16 +35,12 @@ def lines(folder: Path) -> list[object]:
 
 
 def test_a_call_that_runs_nothing_is_a_failed_attempt(kafka: Cluster, supervise: Supervise) -> None:
-    prefix = f"c-{uuid.uuid4().hex[:8]}-"
-    unrun, run = ("generator", "future", "forgotten"), ("awaited", "injected", "asks")
-    for name in unrun + run:
-        kafka.create_topic(prefix + name)
+    prefix = prefix_of_topics(kafka)
+    for name in (*UNRUN, "awaited", "injected", "asks"):
         produce(kafka, prefix + name, [b"a"])
     dead = kafka.new_topic()
 
-    supervisor = supervise(
-        kafka, prefix, "--until-caught-up", app="tests.kafka.calls:app", dead_letter=dead
-    )
+    supervisor = supervise(kafka, prefix, "--until-caught-up", dead_letter=dead, **app(kafka))
     assert supervisor.wait() == 6, supervisor
 
     assert lines(supervise.journal) == [
@@ -43,7 +53,7 @@ def test_a_call_that_runs_nothing_is_a_failed_attempt(kafka: Cluster, supervise:
         told = {name: (value or b"").decode() for name, value in letter.headers() or []}
         assert (told["kqworker-error-type"], told["kqworker-attempts"]) == ("TypeError", "2")
         said[told["kqworker-topic"].removeprefix(prefix)] = told["kqworker-error-text"]
-    assert set(said) == set(unrun)
+    assert set(said) == set(UNRUN)
     assert "returned a generator, whose work nobody has run" in said["generator"]
     assert "Future, whose work nobody has run" in said["future"]
     assert "returned a coroutine: write async def" in said["forgotten"]
@@ -52,14 +62,11 @@ def test_a_call_that_runs_nothing_is_a_failed_attempt(kafka: Cluster, supervise:
 def test_messages_leave_each_other_nothing_and_the_loop_runs_beside_them(
     kafka: Cluster, supervise: Supervise
 ) -> None:
-    prefix = f"c-{uuid.uuid4().hex[:8]}-"
+    prefix = prefix_of_topics(kafka)
     for name in ("leaks", "leaks-async"):
-        kafka.create_topic(prefix + name)
         produce(kafka, prefix + name, values(50))
 
-    supervisor = supervise(
-        kafka, prefix, app="tests.kafka.calls:app", dead_letter=kafka.new_topic()
-    )
+    supervisor = supervise(kafka, prefix, dead_letter=kafka.new_topic(), **app(kafka))
     supervisor.until(lambda: len(lines(supervise.journal)) == 100, "100 handled")
     assert lines(supervise.journal) == [["leaks", "nobody", 28]] * 100
 
@@ -72,7 +79,31 @@ def test_messages_leave_each_other_nothing_and_the_loop_runs_beside_them(
     assert supervisor.stop() == 0, supervisor
 
 
-UNRUN = """\
+def test_a_result_keeps_its_messages_key_and_a_number_that_json_lacks_fails(
+    kafka: Cluster, supervise: Supervise
+) -> None:
+    prefix, dead, told = prefix_of_topics(kafka), kafka.new_topic(), app(kafka)
+    sent = [b"plain", b"key", b"keyless", b"nan"]
+    produce(kafka, prefix + "results", sent, [b"k"] * len(sent))
+
+    supervisor = supervise(kafka, prefix, "--until-caught-up", dead_letter=dead, **told)
+    assert supervisor.wait() == 6, supervisor
+
+    found = sorted(
+        (record.value(), record.key() or b"", record.headers() or [])
+        for record in consume(kafka, told["output"])
+    )
+    assert found == [
+        (b"v", b"", []),
+        (b"v", b"other", [("h", b"1")]),
+        (b'{"of":"plain"}', b"k", []),
+    ]
+    (letter,) = consume(kafka, dead)
+    text = dict(letter.headers() or [])["kqworker-error-text"].decode()
+    assert text.startswith("cannot encode dict as JSON: $.rate[1] is nan")
+
+
+QUEUE = """\
 def handle(key, value):
     return (print("ran", letter) for letter in value)
 
@@ -83,7 +114,7 @@ def heard(context, message, error):
 
 def test_a_queues_handler_that_runs_nothing_has_failed(shop: Shop, start: Start) -> None:
     shop.configure(Kqworker=CAUGHT_UP)
-    shop.program(UNRUN, ", kq.with_error_handler(heard)")
+    shop.program(QUEUE, ", kq.with_error_handler(heard)")
     produce(shop.cluster, shop.topic, values(2), partitions=2)
 
     program = start("main.py")

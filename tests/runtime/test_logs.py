@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import os
 import pkgutil
 import subprocess
@@ -83,6 +84,24 @@ def test_a_json_line_escapes_only_what_its_stream_cannot_show(
     assert shown in text
     assert len(text.splitlines()) == 1 and text.strip("\n").isprintable()
     assert json.loads(text)["message"] == said
+
+
+def test_a_number_that_json_does_not_have_is_text_in_a_json_line(
+    capsys: pytest.CaptureFixture[str], root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(root, monkeypatch)
+    logs.configure("info", "json")
+    told = {"ratio": math.nan, "bounds": [1.5, (-math.inf,)], "by": {math.inf: None}}
+
+    logger.info("measured", extra=told)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    (text,) = lines(capsys)
+    found = json.loads(text, parse_constant=refuse)
+    assert (found["ratio"], found["bounds"]) == ("nan", [1.5, ["-inf"]])
+    assert found["by"] == {"inf": None}
 
 
 def test_a_json_line_is_one_object(
