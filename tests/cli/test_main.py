@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,22 +59,34 @@ def test_the_version_is_said(kqworker: Run) -> None:
     assert (ended.code, ended.out) == (0, "kqworker 0.1.0\n")
 
 
+def ended(command: Program, args: list[str]) -> int:
+    """Run a command here, and return its exit code."""
+    with pytest.raises(SystemExit) as left:
+        command.main(args, "kqworker")
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
 @pytest.mark.parametrize(
-    ("args", "error"),
+    ("args", "named", "command"),
     [
-        ([], "missing command\n       try: kqworker --help"),
-        (["rnu"], "no such command 'rnu'"),
-        (["run"], "missing argument 'APP'\n       try: kqworker run --help"),
-        (["run", "--wrokers", "3", "app:app"], "no such option"),
-        (["run", "app:app", "more"], "got unexpected extra argument (more)"),
+        ([], "", "kqworker"),
+        (["rnu"], "'rnu'", "kqworker"),
+        (["run"], "'APP'", "kqworker run"),
+        (["run", "--wrokers", "3", "app:app"], "--wrokers", "kqworker run"),
+        (["run", "app:app", "more"], "(more)", "kqworker run"),
     ],
 )
-def test_a_wrong_command_line_is_a_usage_error(here: Path, args: list[str], error: str) -> None:
-    result = CliRunner().invoke(program, args, prog_name="kqworker")
-
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: " + error)
-    assert result.stdout == ""
+def test_a_wrong_command_line_is_a_usage_error(
+    here: Path, capsys: pytest.CaptureFixture[str], args: list[str], named: str, command: str
+) -> None:
+    assert ended(program, args) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    # Why, in click's words, which are begun as ours are, and how to see what is right.
+    why, remedy = said.err.splitlines()
+    assert re.match(r"error: [a-z]", why) and not why.endswith(".") and named in why
+    assert remedy == f"       try: {command} --help"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +102,9 @@ def test_a_wrong_command_line_is_a_usage_error(here: Path, args: list[str], erro
         (KeyboardInterrupt(), Exit.ABANDONED),
     ],
 )
-def test_every_error_has_its_exit_code(error: BaseException, code: Exit) -> None:
+def test_every_error_has_its_exit_code(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: Exit
+) -> None:
     @click.group(cls=Program)
     def group() -> None:
         pass
@@ -98,17 +113,17 @@ def test_every_error_has_its_exit_code(error: BaseException, code: Exit) -> None
     def fails() -> None:
         raise error
 
-    result = CliRunner().invoke(group, ["fails"])
-
-    assert result.exit_code == code
+    assert ended(group, ["fails"]) == code
+    said = capsys.readouterr()
+    assert said.out == ""
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        assert result.output.strip() == ""
+        assert said.err.strip() == ""
     elif isinstance(error, BugError):
         # Whoever reports it needs to say where it was.
-        assert result.stderr.startswith("Traceback (most recent call last):\n")
-        assert result.stderr.endswith("BugError: x\nerror: x\n")
+        assert said.err.startswith("Traceback (most recent call last):\n")
+        assert said.err.endswith("BugError: x\nerror: x\n")
     else:
-        assert result.stderr == "error: x\n"
+        assert said.err == "error: x\n"
 
 
 def test_a_command_returns_its_exit_code() -> None:
