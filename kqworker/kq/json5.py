@@ -50,8 +50,11 @@ def parse(text: str) -> object:
         # What is left stands where it stood.
         plain.append(re.sub(r"[^\n]", " ", token[0]) if token["space"] else token[0])
         at = token.end()
+    document = "".join(plain)
+    if not document.strip():
+        raise FormatError(None, "not valid JSON5: it is empty")
     try:
-        found: object = json5.loads("".join(plain))
+        found: object = json5.loads(document)
     except ValueError as error:
         raise _fault(str(error)) from None
     return found
@@ -60,7 +63,8 @@ def parse(text: str) -> object:
 def _fault(said: str) -> FormatError:
     where = _WHERE.match(said)
     if where is None:
-        return FormatError(None, "not valid JSON5: it is empty")
+        # Other words than the releases so far have.
+        return FormatError(None, f"not valid JSON5: {said}")
     line, reason, column = where.groups()
-    reason = _WORDS.get(reason) or f"{reason[0].lower()}{reason[1:]}"
+    reason = _WORDS.get(reason) or f"{reason[:1].lower()}{reason[1:]}"
     return FormatError(int(line), f"not valid JSON5: {reason}", int(column))

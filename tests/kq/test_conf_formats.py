@@ -78,9 +78,8 @@ def test_a_mistake_in_json_is_told_in_plain_words(content: str, column: int, tol
 @pytest.mark.parametrize(
     ("content", "line", "column", "told"),
     [
-        ("{\n  // a: 1\n  /* b\n  */ a: 1,\n  b: 2 c: 3\n}", 5, 8, 'unexpected "c"'),
-        ("{a: 1,\n", 2, 1, "its end comes too early"),
         ("", None, None, "it is empty"),
+        (" // b\n", None, None, "it is empty"),
         ("{a: 'b\n'}", 1, 5, "a text has no end in its line, or a \\ too many"),
         ("{\na: é}", 2, 4, "this character cannot stand here"),
     ],
@@ -93,6 +92,41 @@ def test_a_mistake_in_json5_is_told_where_it_stands(
 
     assert (caught.value.line, caught.value.column) == (line, column)
     assert str(caught.value) == f"not valid JSON5: {told}"
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column"),
+    [("{\n  // a: 1\n  /* b\n  */ a: 1,\n  b: 2 c: 3\n}", 5, 8), ("{a: 1,\n", 2, 1)],
+)
+def test_a_mistake_that_the_package_json5_finds_has_its_place(
+    content: str, line: int, column: int
+) -> None:
+    with pytest.raises(FormatError, match=r"^not valid JSON5: .") as caught:
+        read_json5(content.encode())
+
+    assert (caught.value.line, caught.value.column) == (line, column)
+
+
+@pytest.mark.parametrize(
+    ("said", "line", "told"),
+    [
+        ('<string>:5 Unexpected "c" at column 8', 5, 'unexpected "c"'),
+        ("<string>:2 Unexpected end of input at column 1", 2, "its end comes too early"),
+        ("something is wrong in line 5", None, "something is wrong in line 5"),
+    ],
+)
+def test_what_the_package_json5_says_is_told_whatever_its_words(
+    said: str, line: int | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loads(text: str) -> object:
+        raise ValueError(said)
+
+    monkeypatch.setattr("json5.loads", loads)
+
+    with pytest.raises(FormatError) as caught:
+        read_json5(b"{a: 1}")
+
+    assert (caught.value.line, str(caught.value)) == (line, f"not valid JSON5: {told}")
 
 
 def test_what_is_no_unicode_is_replaced_as_in_go() -> None:
