@@ -1,11 +1,16 @@
-# make demo      a CPU-heavy job on the built-in broker
-# make test      everything on one Python; unit, simulator and process tests on the others found
-# make check     format, lint, types, import contracts, unit tests, 500 simulator seeds: about a minute
-# make coverage  branches of the core and the codec that no test takes: there must be none
-# make bench     the figures of README
+# make demo          a CPU-heavy job on the built-in broker
+# make test          everything on one Python; unit, simulator and process tests on the others found
+# make check         format, lint, types, import contracts, unit tests, 500 simulator seeds: about a minute
+# make coverage      branches of the core and the codec that no test takes: there must be none
+# make bench         the figures of README
+# make requirements  pins the newest releases again, and the lowest bounds of setup.cfg: after each change of them
+# make test-latest   what needs no Kafka, with the newest release of every package
+# make test-oldest   what needs no Kafka, with the lowest versions that setup.cfg allows, on Python 3.11
 #
-# All that is needed is make and a Python 3.11 or later; each target makes its own
-# virtual environment, and installs again only when setup.cfg has changed.
+# All that is needed is make and a Python 3.11 or later; each target makes its own virtual
+# environment, and installs again only when setup.cfg or its file of requirements has changed.
+# `demo` installs as a user does. Tests and checks install what requirements/ pins by version
+# and hash, so that they pass next month as they pass today.
 
 # The versions `make test` looks for beside the one of .venv.
 VERSIONS = 3.11 3.12 3.13
@@ -13,8 +18,10 @@ VERSIONS = 3.11 3.12 3.13
 # tests wait for processes, and those of a file share what is dear to make.
 WITHOUT_KAFKA = -n auto --dist loadfile -m 'not kafka and not interop'
 PACKAGING = setup.cfg pyproject.toml tools/find-python
+# The oldest that setup.cfg allows, for which requirements/ is resolved and `make test-oldest` runs.
+OLDEST = 3.11
 
-.PHONY: demo test test-others check coverage bench clean
+.PHONY: demo test test-others test-latest test-oldest check coverage bench requirements clean
 
 demo: .venv/.installed
 	.venv/bin/kqworker demo
@@ -38,6 +45,14 @@ test-others: .venv/.installed-for-tests
 test-%: .venv-%/.installed-for-tests
 	KQWORKER_SIM_SEEDS=500 .venv-$*/bin/python -m pytest $(WITHOUT_KAFKA) --ignore=tests/e2e
 
+# Never up to date: what was the newest yesterday need not be so today.
+test-latest: .venv-latest/.python
+	.venv-latest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
+	KQWORKER_SIM_SEEDS=500 .venv-latest/bin/python -m pytest $(WITHOUT_KAFKA)
+
+test-oldest: .venv-oldest/.installed-for-tests
+	KQWORKER_SIM_SEEDS=500 .venv-oldest/bin/python -m pytest $(WITHOUT_KAFKA)
+
 # What is fast and needs no Kafka, for every change.
 UNIT = tests/core tests/wire tests/sim tests/app tests/settings tests/docs tests/typing tests/kq
 
@@ -55,6 +70,18 @@ coverage: .venv/.installed-for-tests
 bench: .venv/.installed-for-tests
 	.venv/bin/python -m benchmarks
 
+# For every system and every Python from the oldest on. What builds the package is pinned with
+# the rest; the two of the newest releases agree with each other.
+BUILD = python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
+COMPILE = .venv-requirements/bin/uv pip compile --quiet --universal --python-version $(OLDEST) --generate-hashes \
+    --upgrade --custom-compile-command 'make requirements' setup.cfg -
+
+requirements: .venv-requirements/.python
+	.venv-requirements/bin/python -m pip install --quiet --upgrade uv
+	.venv-requirements/bin/$(BUILD) | $(COMPILE) --extra test --extra check --output-file requirements/check.txt
+	.venv-requirements/bin/$(BUILD) | $(COMPILE) --extra test --constraints requirements/check.txt --output-file requirements/test.txt
+	.venv-requirements/bin/$(BUILD) | $(COMPILE) --extra test --resolution lowest-direct --output-file requirements/oldest.txt
+
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info .tox
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -65,22 +92,35 @@ clean:
 # An environment whose Python has gone, or is too old, is made anew.
 NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 
-.venv/.python: tools/find-python
-	@.venv/bin/python $(NEW_ENOUGH) 2>/dev/null || { \
-	    python=$$(tools/find-python) && echo "making .venv with $$python" && \
-	    "$$python" -m venv --clear .venv; }
+.venv/.python .venv-latest/.python .venv-requirements/.python: tools/find-python
+	@$(@D)/bin/python $(NEW_ENOUGH) 2>/dev/null || { \
+	    python=$$(tools/find-python) && echo "making $(@D) with $$python" && \
+	    "$$python" -m venv --clear $(@D); }
 	@touch $@
 
 .venv/.installed: .venv/.python $(PACKAGING)
 	.venv/bin/python -m pip install --quiet --editable .
 	@touch $@
 
-.venv/.installed-for-tests: .venv/.python $(PACKAGING)
-	.venv/bin/python -m pip install --quiet --editable '.[test,check]'
+# Installs a file of requirements/, then the checkout: nothing that has no hash is fetched.
+define install
+$(@D)/bin/python -m pip install --quiet --require-hashes --requirement requirements/$(1).txt
+$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+endef
+
+.venv/.installed-for-tests: .venv/.python $(PACKAGING) requirements/check.txt
+	$(call install,check)
 	@touch $@ .venv/.installed
 
-.venv-%/.installed-for-tests: $(PACKAGING)
-	@python=$$(tools/find-python $*) && echo "making .venv-$* with $$python" && \
-	    "$$python" -m venv --clear .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --editable '.[test]'
+.venv-%/.installed-for-tests: $(PACKAGING) requirements/test.txt
+	@python=$$(tools/find-python $*) && echo "making $(@D) with $$python" && \
+	    "$$python" -m venv --clear $(@D)
+	$(call install,test)
+	@touch $@
+
+.venv-oldest/.installed-for-tests: $(PACKAGING) requirements/oldest.txt
+	@python=$$(tools/find-python $(OLDEST)) || \
+	    { echo "test-oldest needs Python $(OLDEST), and none was found" >&2; exit 1; }; \
+	    echo "making $(@D) with $$python" && "$$python" -m venv --clear $(@D)
+	$(call install,oldest)
 	@touch $@
