@@ -11,15 +11,17 @@ import selectors
 import time
 from collections.abc import Callable, Iterable
 
-from confluent_kafka import OFFSET_INVALID, Consumer, Message
+from confluent_kafka import Consumer, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker.core import commands as c
 from kqworker.core.events import Assigned, Event, Fetched, Finished, Revoked, Tick
+from kqworker.kafka.assignment import Assignment
+from kqworker.kafka.beginnings import beginnings_of
 from kqworker.kafka.columns import to_records
 from kqworker.kafka.commits import Commits
 from kqworker.kafka.ledger import Ledger
-from kqworker.kafka.partitions import begin_at, ours
+from kqworker.kafka.partitions import ours
 from kqworker.ports import Workers
 from kqworker.runtime.loop import Core
 
@@ -39,6 +41,7 @@ class PollingSource:
         self._kept: list[Message] = []
         self._released: c.Release | None = None
         self._ledger = Ledger()
+        self._assignment = Assignment(properties, self._ledger)
         self._commits = Commits(self._ledger, self)
         self._consumer = Consumer(
             {**properties, "on_commit": lambda *a: self._commits.answered(self._consumer, *a)}
@@ -85,13 +88,9 @@ class PollingSource:
                 self._released = command
 
     def _assign(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        starts, _ = begin_at(consumer, partitions)
-        for p in partitions:
-            start = starts[ours(p)]
-            p.offset = OFFSET_INVALID if start.offset is None else start.offset
-            self._ledger.begin(ours(p), start)
-        consumer.incremental_assign(partitions)
-        self.put(Assigned(0, starts))
+        found = beginnings_of(consumer, map(ours, partitions), "earliest")
+        self._assignment.begin(consumer, found)
+        self.put(Assigned(0, {partition: found[partition].start for partition in found}))
 
     def _revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         revoked = tuple(map(ours, partitions))

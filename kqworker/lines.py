@@ -105,7 +105,7 @@ class PlainWatch:
         if waiting(snapshot):
             line += f" · {waiting(snapshot)}"
         if snapshot.stalled:
-            line += f" · {snapshot.stalled:,} undeliverable"
+            line += f" · {snapshot.stalled:,} stalled"
         self._log(line, "status", **asdict(snapshot))
 
     def report(self, report: Report) -> None:

@@ -18,6 +18,8 @@ LINES: dict[Note, tuple[int, str]] = {
     Note.DEAD_LETTERED: (logging.ERROR, "message failed for good, sent to the dead letters"),
     Note.GAVE_UP: (logging.ERROR, "message failed for good, accepted: no dead-letter topic"),
     Note.STALLED: (logging.ERROR, "record not delivered, its message is held"),
+    Note.UNREADABLE: (logging.ERROR, "partition stalled: it cannot be read on"),
+    Note.GONE: (logging.ERROR, "messages LOST: Kafka deleted them before they were handled"),
     Note.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),
     Note.WORKER_DIED: (logging.WARNING, "worker died"),
     Note.BROKEN: (

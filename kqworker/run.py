@@ -357,8 +357,12 @@ class _Run:
             )
         if self._fatal is not None:
             end = Exit.BROKER
-        elif end is Exit.CLEAN and self._settings.until_caught_up and snapshot.failed:
+        elif end is Exit.CLEAN and self._settings.until_caught_up and _fell_short(snapshot):
             end = Exit.MESSAGES_FAILED
+            self._left += [
+                f"{partition} from offset {offset} on, which cannot be read"
+                for partition, offset in core.unreadable().items()
+            ]
         seconds = time.monotonic() - (self._ready_at or self._began)
         cpu = workers.cpu_seconds
         self._watch.finished(
@@ -382,6 +386,12 @@ class _Run:
                 f"workers keep dying and handle nothing; the last one: {_told(stopped.failure)}"
             )
         return end
+
+
+def _fell_short(snapshot: Snapshot) -> bool:
+    """Return whether a run that has caught up has not handled all that there was."""
+    # What remains at its end cannot be read.
+    return bool(snapshot.failed or snapshot.gone or snapshot.remaining)
 
 
 def _told(failure: Failure) -> str:

@@ -90,7 +90,7 @@ class TerminalWatch:
         parts.append(waiting(snapshot))
         if snapshot.stalled:
             # First, so that a narrow terminal does not cut it off.
-            parts.append(self._paint(f"{snapshot.stalled:,} undeliverable", "red"))
+            parts.append(self._paint(f"{snapshot.stalled:,} stalled", "red"))
         rate = self._rate.add(snapshot.handled + snapshot.failed)
         parts += counts(snapshot, rate, self._workers)
         self._status.draw(" " + " · ".join(filter(None, parts)))

@@ -142,6 +142,8 @@ class Note(enum.Enum):
     DEAD_LETTERED = "dead-lettered"
     GAVE_UP = "gave up"  # out of attempts, and no dead-letter topic: accepted
     STALLED = "stalled"  # a dead letter or an output cannot be delivered
+    UNREADABLE = "unreadable"  # a partition cannot be read on
+    GONE = "gone"  # Kafka has deleted messages before they were handed over
     TIME_LIMIT = "time limit"
     WORKER_DIED = "worker died"
     BROKEN = "app broken"  # no worker can start until the app has changed again

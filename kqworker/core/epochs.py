@@ -30,6 +30,7 @@ class Epoch:
         member: Whose it is: what another member fetches of it, or loses, is not this one's.
         live: False once the partition was given back or lost.
         draining: The partition is to be given back: nothing new of it is begun.
+        unreadable: What follows its position cannot be read at present.
         attempts: Attempts that open messages have had, by offset; only where any failed.
         tried: The last offset that a former owner has attempted in vain; -1 for none.
         held: Messages of it in memory; `held_bytes` their keys and values.
@@ -64,6 +65,7 @@ class Epoch:
         "paused",
         "seen",
         "tried",
+        "unreadable",
         "used",
     )
 
@@ -83,6 +85,7 @@ class Epoch:
         self.live = True
         self.draining = False
         self.paused = False
+        self.unreadable = False
         self.held = 0
         self.held_bytes = 0
         self.busy = 0
@@ -257,9 +260,16 @@ class Epochs:
         return not any(epoch.unsettled() for epoch in self)
 
     def reached(self, partition: TopicPartition, target: int) -> bool:
-        """Return whether a partition is owned, and all below `target` in it is finished."""
+        """Return whether a partition is owned, and all below `target` in it is finished.
+
+        Or all that can be read of it.
+        """
         epoch = self._epochs.get(partition)
-        return epoch is not None and (epoch.offsets.watermark or 0) >= target
+        if epoch is None:
+            return False
+        watermark = epoch.offsets.watermark
+        read = epoch.unreadable and watermark == epoch.offsets.position
+        return read or (watermark or 0) >= target
 
     def remaining(self, targets: Mapping[TopicPartition, int]) -> int:
         """Return the offsets below `targets` that are not finished, in what is owned."""

@@ -90,6 +90,38 @@ class Positions:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """Kafka has deleted messages that nobody had handed over.
+
+    Attributes:
+        offsets: By partition, the first offset that is left; it is read on from there.
+        member: Whose they are.
+    """
+
+    offsets: Mapping[TopicPartition, int]
+    member: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A partition cannot be read on, and stands still; told again with each try that fails.
+
+    What comes of it later, or a `Positions` or `Gone` of it, says that it can be.
+
+    Attributes:
+        member: Whose it is.
+        partition: Which.
+        offset: Where it stands; -1 at its beginning.
+        text: What is the matter, and what helps.
+    """
+
+    member: int
+    partition: TopicPartition
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """The broker answered a commit.
 
@@ -257,6 +289,8 @@ Event = (
     | Lost
     | Fetched
     | Positions
+    | Gone
+    | Unreadable
     | Committed
     | Delivered
     | WorkerReady

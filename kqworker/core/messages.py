@@ -58,6 +58,7 @@ class Messages:
             epoch = self.epochs.of(event.member, records.partition)
             if epoch is None or epoch.draining:
                 continue
+            epoch.unreadable = False
             kept = epoch.offsets.admit(records.offsets)
             if kept is not None:
                 if not kept:

@@ -167,6 +167,17 @@ class Offsets:
             if stop > position:
                 ahead.appendleft((position, stop))
 
+    def unknown_below(self, position: int) -> int:
+        """Return how many offsets from ours to `position` nobody is known to have finished.
+
+        >>> Offsets(start=10, done=[(12, 14)]).unknown_below(15)
+        3
+        """
+        if self._position is None or position <= self._position:
+            return 0
+        done = sum(min(stop, position) - start for start, stop in self._ahead if start < position)
+        return position - self._position - done
+
     def runs_done(self) -> list[Run]:
         """Return what is finished, or does not exist, above the watermark.
 

@@ -23,7 +23,10 @@ class Snapshot:
         workers_busy: Workers with a task.
         restarts: Workers started in place of one that died.
         partitions: Partitions owned.
-        stalled: Messages whose dead letter or output cannot be delivered at present.
+        stalled: Messages whose dead letter or output cannot be delivered at present, and
+            partitions that cannot be read on.
+        gone: Offsets that Kafka deleted before they were handed over; a few of them may never
+            have been messages.
         remaining: With `CatchUp`, offsets still to be finished in what is owned;
             None without it, or while nothing is owned.
         elsewhere: With `CatchUp`, partitions to be finished that are not owned.
@@ -40,5 +43,6 @@ class Snapshot:
     restarts: int = 0
     partitions: int = 0
     stalled: int = 0
+    gone: int = 0
     remaining: int | None = None
     elsewhere: int = 0

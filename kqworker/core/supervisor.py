@@ -86,6 +86,7 @@ class Supervisor:
         self._drains: list[Drain] = []
         self._next_commit = 0.0
         self._balanced = 0.0
+        self._gone = 0
 
     # -- the interface
 
@@ -113,6 +114,10 @@ class Supervisor:
                 pass
             case e.Positions():
                 self._positions(event)
+            case e.Gone():
+                self._gone_from_kafka(event)
+            case e.Unreadable():
+                self._unreadable(event)
             case e.Committed():
                 self._committed(event, now)
             case e.Delivered():
@@ -171,10 +176,19 @@ class Supervisor:
             workers_busy=pool.count(State.BUSY, State.RETIRING),
             restarts=pool.restarts,
             partitions=len(self._epochs),
-            stalled=messages.stalled,
+            stalled=messages.stalled + sum(epoch.unreadable for epoch in self._epochs),
+            gone=self._gone,
             remaining=self._ending.remaining(self._epochs),
             elsewhere=self._ending.elsewhere(self._epochs),
         )
+
+    def unreadable(self) -> dict[TopicPartition, int]:
+        """Return where each partition stands that cannot be read on; 0 if it has not begun."""
+        return {
+            epoch.partition: epoch.offsets.position or 0
+            for epoch in self._epochs
+            if epoch.unreadable
+        }
 
     def visited(self) -> Mapping[str, frozenset[object]]:
         """Return the rows of each state table that were reached, for the simulator."""
@@ -268,7 +282,31 @@ class Supervisor:
             epoch = self._epochs.of(event.member, partition)
             # What an epoch that drains has passed over is below this position, and open.
             if epoch is not None and not epoch.draining:
+                epoch.unreadable = False
                 epoch.offsets.advance(position)
+
+    def _gone_from_kafka(self, event: e.Gone) -> None:
+        for partition, position in event.offsets.items():
+            epoch = self._epochs.of(event.member, partition)
+            if epoch is None or epoch.draining:
+                continue  # its next owner begins below, and is told again
+            first, count = epoch.offsets.position, epoch.offsets.unknown_below(position)
+            epoch.unreadable = False
+            epoch.offsets.advance(position)
+            if count and first is not None:
+                self._gone += count
+                failure = Failure("Deleted", f"{count:,} below offset {position}")
+                report = c.Report(c.Note.GONE, partition=partition, offset=first, failure=failure)
+                self._out.append(report)
+
+    def _unreadable(self, event: e.Unreadable) -> None:
+        epoch = self._epochs.of(event.member, event.partition)
+        if epoch is None or epoch.draining:
+            return
+        epoch.unreadable = True
+        note, failure = c.Note.UNREADABLE, Failure("Unreadable", event.text)
+        report = c.Report(note, partition=event.partition, offset=event.offset, failure=failure)
+        self._out.append(report)
 
     def _commit(self) -> None:
         marks, reports = self._epochs.ask()

@@ -257,8 +257,8 @@ class Admin:
         Args:
             group: The group.
             topics: Partitions by topic, as `require_topics` returns them.
-            offset: Where it starts without a commit, or with one that is out of range:
-                earliest, latest or error.
+            offset: Where it starts without a commit: earliest, latest or error. With one
+                that is out of range it goes on at the log's start.
             timeout: Seconds, for each of three questions.
 
         Raises:
@@ -271,8 +271,10 @@ class Admin:
         left: dict[TopicPartition, int] = {}
         for tp, end in ends.items():
             position = committed.get(tp)
-            if position is None or not begins[tp] <= position <= end:
-                position = end if offset == "latest" else begins[tp]
+            if position is None and offset == "latest":
+                position = end
+            elif position is None or not begins[tp] <= position <= end:
+                position = begins[tp]
             if position < end:
                 left[tp] = end
         return left

@@ -32,12 +32,12 @@ _FINAL = {
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.INVALID_GROUP_ID,
-    # The answer to auto.offset.reset=error.
-    KafkaError._AUTO_OFFSET_RESET,
 }
 # How brokers say that two members have one name; a fatal error has no code of its own.
 _SAME_NAME = ("same group.instance.id", "instance ID is still used")
 _OWN_NAME = "each member of a group needs a group.instance.id of its own"
+# These come of a topic that has gone, for one partition or all.
+_OF_TOPICS = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 # Nobody needs to hear of these.
 _SILENT = {KafkaError._PARTITION_EOF}
 
@@ -76,23 +76,27 @@ class Faults:
         if error.fatal() or refused or error.code() in _FINAL:
             self._fail(error.str())
 
-    def on_messages(self, messages: Iterable[Message]) -> None:
-        """Take what `consume` returned; what is not an error is passed over."""
-        for message in messages:
-            error = message.error()
-            if error is None or error.code() in _SILENT:
-                continue
-            topic = message.topic()
-            if error.fatal() or error.code() in _FINAL:
-                self._fail(f"{topic}: {error.str()}" if topic else error.str())
-            elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and topic not in self._assigned:
-                self._unknown.setdefault(topic or "", self._clock() + UNKNOWN_TOPIC_SECONDS)
-            elif error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
-                # It may join yet, when the others have ended or been changed, too: so it is
-                # tried on, several times a second.
-                client_log.say(logging.ERROR, "JOIN", "", _excluded(self._assignor))
-            else:
-                logger.warning("%s: %s", topic or "consumer", error.str())
+    def is_of_partition(self, message: Message) -> bool:
+        """Take an error that came as a message; return whether it is one partition's alone.
+
+        One that is not is dealt with here.
+        """
+        error, topic = message.error(), message.topic()
+        if error is None or error.code() in _SILENT:
+            return False
+        if error.fatal() or error.code() in _FINAL:
+            self._fail(f"{topic}: {error.str()}" if topic else error.str())
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and topic not in self._assigned:
+            self._unknown.setdefault(topic or "", self._clock() + UNKNOWN_TOPIC_SECONDS)
+        elif error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
+            # It may join yet, when the others have ended or been changed, too: so it is
+            # tried on, several times a second.
+            client_log.say(logging.ERROR, "JOIN", "", _excluded(self._assignor))
+        elif topic and message.partition() is not None and error.code() not in _OF_TOPICS:
+            return True
+        else:
+            logger.warning("%s: %s", topic or "consumer", error.str())
+        return False
 
     def look(self, consumer: Consumer) -> None:
         """See whether topics that were unknown still are; called about once a second."""

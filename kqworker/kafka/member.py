@@ -3,7 +3,7 @@
 Decides when messages are fetched and when they stay where they are, and what is said to
 the core around a rebalance. Every call of the consumer is made on this thread: a consumer
 has one gate, and whoever else calls it waits behind a poll. What may be committed is
-ledger.py's; what a message means, the core's.
+ledger.py's; where a partition is read, places.py's; what a message means, the core's.
 Tested by tests/contract/test_source.py and, against Apache Kafka, tests/kafka/test_source.py.
 """
 
@@ -15,21 +15,23 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, assert_never
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker import logs
 from kqworker.core.commands import Commit, Fetching, Pause, Release, Resume
-from kqworker.core.events import Assigned, Fetched, Lost, Positions, Revoked, Start
+from kqworker.core.events import Fetched, Lost, Positions, Revoked
 from kqworker.errors import BrokerError, ConfigError
+from kqworker.kafka.assignment import Assignment
 from kqworker.kafka.columns import to_records
 from kqworker.kafka.commits import Commits
 from kqworker.kafka.faults import Faults
 from kqworker.kafka.ledger import Ledger
 from kqworker.kafka.logs import client_log
 from kqworker.kafka.mailbox import Mailbox
-from kqworker.kafka.partitions import begin_at, ends_of, is_cooperative, ours, theirs
+from kqworker.kafka.partitions import ours, theirs
 from kqworker.kafka.pauses import Pauses
+from kqworker.kafka.places import Places
 from kqworker.types import Records, TopicPartition
 
 if TYPE_CHECKING:
@@ -63,9 +65,6 @@ class Member:
         mailbox: Where events go.
         drain_seconds: How long a revoke may wait for the core.
 
-    Attributes:
-        owned: What is assigned; replaced, never changed, so that any thread may read it.
-
     Raises:
         ConfigError: librdkafka refuses the properties or the subscription.
     """
@@ -79,11 +78,8 @@ class Member:
         drain_seconds: float,
     ) -> None:
         self.number = number
-        self.owned: frozenset[TopicPartition] = frozenset()
         self._mailbox = mailbox
         self._faults = Faults(mailbox, properties)
-        self._cooperative = is_cooperative(properties)
-        self._from_end = properties.get("auto.offset.reset") == "latest"
         interval = float(str(properties.get("max.poll.interval.ms", 300_000))) / 1000
         self._drain_seconds = max(0.0, min(drain_seconds, interval / 2 - ANSWER_SECONDS))
         # Guards what both threads touch: the commands, the count of batches, the closing.
@@ -97,6 +93,16 @@ class Member:
         self._fetching = True
         self._held_since: float | None = None
         self._pauses = Pauses()
+        self._assignment = Assignment(properties, self._ledger)
+        self._places = Places(
+            number,
+            properties,
+            self._assignment,
+            self._ledger,
+            self._pauses,
+            self._faults,
+            mailbox,
+        )
         self._first: Message | None = None
         self._batch = FIRST_BATCH
         self._look_at = 0.0
@@ -113,6 +119,9 @@ class Member:
         own: dict[str, object] = {
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
+            # Where a partition is read is decided here alone: librdkafka would follow this in
+            # the middle of an assignment, too, after a damaged batch for example.
+            "auto.offset.reset": "error",
             "on_commit": lambda *answer: self._commits.answered(self._consumer, *answer),
             "error_cb": self._faults.on_error,
         }
@@ -130,6 +139,11 @@ class Member:
                 consumer.close()
             raise ConfigError(f"Kafka refuses the consumer: {error.args[0].str()}") from None
         return consumer
+
+    @property
+    def owned(self) -> frozenset[TopicPartition]:
+        """The partitions that it reads; from any thread."""
+        return self._assignment.owned
 
     # -- for the loop's thread
 
@@ -200,13 +214,17 @@ class Member:
         if self._first is not None:
             messages.insert(0, self._first)
             self._first = None
-        full = len(messages) > self._batch
-        self._hand_over(messages, full)
+        self._take(messages, full=len(messages) > self._batch)
 
-    def _hand_over(self, messages: list[Message], full: bool = False) -> None:
-        if any(map(Message.error, messages)):
-            self._faults.on_messages(messages)
-            messages = [m for m in messages if m.error() is None]
+    def _take(self, messages: list[Message], full: bool = False) -> None:
+        if not self._places.halted and not any(map(Message.error, messages)):
+            self._hand_over(messages, full)
+            return
+        self._hand_over(self._places.readable(messages), full)
+        if self._places.settle(self._consumer):
+            self._look_at = 0.0
+
+    def _hand_over(self, messages: list[Message], full: bool) -> None:
         count = size = 0
         records: list[Records] = []
         for run in to_records(messages):
@@ -216,7 +234,7 @@ class Member:
             if reached is not None and run.offsets[0] < reached:
                 self._mailbox.put(Fetched(records, self.number))
                 records = []
-                self._start_again(run.partition)
+                self._places.again(self._consumer, run.partition)
             self._ledger.reach(run.partition, run.offsets[-1] + 1)
             records.append(run)
             count += len(run)
@@ -230,17 +248,6 @@ class Member:
         with self._condition:
             self._untaken += 1
         self._mailbox.put(Fetched(records, self.number))
-
-    def _start_again(self, partition: TopicPartition) -> None:
-        """Begin a new epoch: the log was cut off or made anew, and offsets come again."""
-        logger.warning("%s goes back in its offsets: the log was truncated or recreated", partition)
-        answers = self._ledger.end([partition])
-        self._ledger.begin(partition, Start(None))
-        # The core has paused the epoch before, if any.
-        self._pauses.resume([partition])
-        self._pauses.apply(self._consumer, self.owned)
-        lost = Lost(self.number, (partition,))
-        self._mailbox.put(*answers, lost, Assigned(self.number, {partition: Start(None)}))
 
     def _hold(self) -> None:
         """Leave messages where they are; go on answering the group."""
@@ -258,7 +265,7 @@ class Member:
             # For its callbacks. What it returns was already on its way: a message a time.
             message = self._consumer.poll(0)
             if message is not None:
-                self._hand_over([message])
+                self._take([message])
 
     def _may_fetch(self) -> bool:
         return self._fetching and self._untaken < 2
@@ -305,31 +312,11 @@ class Member:
     # -- rebalances, called by librdkafka inside poll() and consume()
 
     def _on_assign(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        starts, fresh = begin_at(consumer, partitions)
-        # librdkafka would find the end as well, but tell it with the first message only:
-        # until then nothing could be committed, and a restart would begin at a later end.
-        ends = ends_of(consumer, fresh) if self._from_end else {}
-        for p in partitions:
-            start = starts[ours(p)]
-            self._ledger.begin(ours(p), start)
-            # Otherwise librdkafka asks for itself, and follows auto.offset.reset.
-            p.offset = OFFSET_INVALID if start.offset is None else start.offset
-            if ours(p) in ends:
-                p.offset = ends[ours(p)]
-                self._ledger.reach(ours(p), p.offset)
-        self.owned = frozenset(self._ledger.owned)
-        if self._cooperative:
-            consumer.incremental_assign(partitions)
-        else:
-            consumer.assign(partitions)
         self._faults.assigned({p.topic for p in partitions})
-        self._pauses.apply(consumer, self.owned)
-        if starts:
-            known = [Positions(ends, self.number)] if ends else []
-            self._mailbox.put(Assigned(self.number, starts), *known)
+        self._places.begin(consumer, list(map(ours, partitions)))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        revoked = tuple(map(ours, partitions))
+        revoked = self._begun(partitions)
         self._forget_first(revoked)
         if revoked:
             self._mailbox.put(Revoked(self.number, revoked, self._drain_seconds))
@@ -337,7 +324,7 @@ class Member:
         self._let_go(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        lost = tuple(map(ours, partitions))
+        lost = self._begun(partitions)
         self._forget_first(lost)
         self._let_go(consumer, partitions)
         if lost:
@@ -367,16 +354,17 @@ class Member:
                 )
                 return
 
+    def _begun(self, partitions: list[KafkaPartition]) -> tuple[TopicPartition, ...]:
+        """Return those of which the core knows."""
+        return tuple(p for p in map(ours, partitions) if p in self.owned)
+
     def _let_go(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         gone = set(map(ours, partitions))
-        if self._cooperative:
-            consumer.incremental_unassign(partitions)
-        else:
-            consumer.unassign()
+        self._assignment.end(consumer, gone)
         self._mailbox.put(*self._ledger.end(gone))
-        self.owned = frozenset(self._ledger.owned)
         # A pause outlives the assignment: they would come back without messages.
         self._pauses.resume(gone)
+        self._places.end(gone)
         self._pauses.apply(consumer, self.owned)
 
     def _forget_first(self, gone: Iterable[TopicPartition]) -> None:
@@ -390,11 +378,13 @@ class Member:
         """See how far partitions were read, what is not a message included."""
         self._unseen = False
         changed = {}
-        for p in self._consumer.position(theirs(self.owned)):
+        # What stands still was read to where it stands: librdkafka may have got further.
+        for p in self._consumer.position(theirs(self.owned.difference(self._places.halted))):
             partition, reached = ours(p), self._ledger.reached(ours(p))
             if p.offset >= 0 and (reached is None or p.offset > reached):
                 self._ledger.reach(partition, p.offset)
                 changed[partition] = p.offset
-        self._faults.look(self._consumer)
         if changed:
             self._mailbox.put(Positions(changed, self.number))
+        self._faults.look(self._consumer)
+        self._places.look(self._consumer)

@@ -24,6 +24,7 @@ class Pauses:
     def __init__(self) -> None:
         self.parked = False
         self._by_command: set[TopicPartition] = set()
+        self._held: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
@@ -34,9 +35,13 @@ class Pauses:
         """Note what the core has resumed, or what has gone."""
         self._by_command.difference_update(partitions)
 
+    def hold(self, partitions: set[TopicPartition]) -> None:
+        """Note what cannot be read on at present, all of it."""
+        self._held = partitions
+
     def apply(self, consumer: Consumer, owned: Set[TopicPartition]) -> None:
         """Make librdkafka do as noted."""
-        wanted = (self._by_command | owned) if self.parked else self._by_command.copy()
+        wanted = self._by_command | (owned if self.parked else self._held)
         if begin := wanted - self._paused:
             consumer.pause(theirs(begin))
         if end := self._paused - wanted:

@@ -134,7 +134,7 @@ def test_what_is_rare_is_shown_only_when_it_is_there() -> None:
     watch.tick(Snapshot(failed=2, retried=3, restarts=1, stalled=4, workers_ready=2))
 
     status = stream.getvalue()
-    for words in ("2 failed", "3 retried", "1 restarts", "4 undeliverable", "(2 up)"):
+    for words in ("2 failed", "3 retried", "1 restarts", "4 stalled", "(2 up)"):
         assert words in status
 
 
@@ -197,7 +197,7 @@ def test_a_pipe_gets_a_summary_every_ten_seconds(caplog: pytest.LogCaptureFixtur
 
     assert [record.__dict__["event"] for record in caplog.records] == ["status", "status"]
     assert caplog.records[0].getMessage() == (
-        "50 handled · 5/s · 0 in flight · 0/4 workers busy · 9 to go · 1 undeliverable"
+        "50 handled · 5/s · 0 in flight · 0/4 workers busy · 9 to go · 1 stalled"
     )
     assert caplog.records[0].__dict__["handled"] == 50
     assert caplog.records[0].__dict__["remaining"] == 9

@@ -16,10 +16,12 @@ from kqworker.core.events import (
     Committed,
     Event,
     Fetched,
+    Gone,
     Lost,
     Positions,
     Revoked,
     Start,
+    Unreadable,
 )
 from kqworker.kafka.source import KafkaSource
 from kqworker.types import Records, TopicPartition
@@ -90,6 +92,12 @@ class Owner:
                     assert partition in self.starts, f"a position of {partition}, not owned"
                     assert position > self.at.get(partition, -1), "a position that changed nothing"
                     self.at[partition] = position
+            case Gone():
+                for partition, position in event.offsets.items():
+                    assert position > self.at[partition], "what is gone was not there"
+                    self.at[partition] = position
+            case Unreadable():
+                assert self.at.get(event.partition, -1) == event.offset
             case Revoked():
                 marks = {p: Mark(self.at[p], "") for p in event.partitions if p in self.at}
                 self._forget(event.partitions)

@@ -221,6 +221,11 @@ class Cluster:
         assert process is not None
         return process.pid
 
+    def segment(self, topic: str, partition: int = 0) -> Path:
+        """The file in which the leader of a partition keeps its first messages."""
+        folder = self._node(self.leader(topic, partition)).folder
+        return folder / "data" / f"{topic}-{partition}" / f"{0:020}.log"
+
     def kill(self, index: int) -> None:
         """SIGKILL; returns when the process has gone."""
         self._node(index).kill()

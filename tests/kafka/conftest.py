@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from kqworker.kafka.source import KafkaSource
+from tests.contract.owner import Owner
 from tests.kafka.cluster import Cluster
 from tests.kafka.command import Command
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.programs import Program
 from tests.kafka.shops import Shop, Start
+from tests.kafka.sources import Opened, properties
 from tests.kafka.supervisors import Supervise
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -41,6 +45,21 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield start
     for program in started:
         program.close()
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """Opens sources, and closes those that the test has not."""
+    owners: list[Owner] = []
+
+    def open_source(cluster: Cluster, topic: str, group: str, **more: str) -> Owner:
+        owners.append(Owner(KafkaSource([properties(cluster, group, **more)], [topic])))
+        return owners[-1]
+
+    yield open_source
+    for owner in owners:
+        if owner.source.fileno() >= 0:
+            owner.source.close(PATIENCE)
 
 
 @pytest.fixture

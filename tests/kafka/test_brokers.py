@@ -238,36 +238,19 @@ def cut_off(kafka: Cluster, topic: NewTopic, supervise: Supervise) -> str:
     return name
 
 
-def test_out_of_range_offsets_go_on_at_the_earliest(
-    kafka: Cluster, supervise: Supervise, cut_off: str
+@pytest.mark.parametrize("offset", ["earliest", "latest"])
+def test_out_of_range_offsets_go_on_at_what_is_left_and_tell_what_is_gone(
+    kafka: Cluster, supervise: Supervise, cut_off: str, offset: str
 ) -> None:
-    supervisor = supervise(kafka, cut_off, "--offset", "earliest", "--until-caught-up")
+    supervisor = supervise(kafka, cut_off, "--offset", offset, "--until-caught-up")
 
-    assert supervisor.wait() == 0, supervisor
+    assert supervisor.wait() == 6, supervisor
+    (told,) = supervisor.events("gone")
+    assert "40 below offset 50" in told and "offset=10" in told
     assert sorted(checker.done(read(supervise.journal))) == [
         Key(cut_off, 0, offset) for offset in range(50, 100)
     ]
     assert committed(kafka, supervise.group, cut_off) == {0: 100}
-
-
-def test_out_of_range_offsets_go_on_at_the_latest(
-    kafka: Cluster, supervise: Supervise, cut_off: str
-) -> None:
-    supervisor = supervise(kafka, cut_off, "--offset", "latest").ready()
-    more: list[Key] = []
-
-    def one_came() -> int:
-        # Nothing says when it has found the end; what came before that is not for it.
-        more.extend(produce(kafka, cut_off, [b"ok"]))
-        return supervisor.reader.follow().begun
-
-    supervisor.until(one_came, "a message behind the end")
-    ends = kafka.end_offsets(cut_off)
-    supervisor.until(lambda: committed(kafka, supervise.group, cut_off) == ends, "committed")
-
-    assert supervisor.stop() == 0, supervisor
-    handled = sorted(checker.done(read(supervise.journal)))
-    assert handled == more[-len(handled) :]
 
 
 def test_out_of_range_offsets_are_an_error_where_they_were_asked_to_be(
@@ -282,15 +265,16 @@ def test_out_of_range_offsets_are_an_error_where_they_were_asked_to_be(
     assert committed(kafka, supervise.group, cut_off) == {0: 10}
 
 
+@pytest.mark.parametrize("offset", ["earliest", "latest"])
 def test_a_topic_made_anew_while_nobody_looked_is_read_from_its_start(
-    kafka: Cluster, topic: NewTopic, supervise: Supervise
+    kafka: Cluster, topic: NewTopic, supervise: Supervise, offset: str
 ) -> None:
     name = topic()
     # As if it had been longer: what the group had committed is beyond its end.
     produced = produce(kafka, name, [b"ok"] * 20)
     set_committed(kafka, supervise.group, name, 100)
 
-    supervisor = supervise(kafka, name).handled(20)
+    supervisor = supervise(kafka, name, "--offset", offset).handled(20)
 
     supervisor.until(lambda: committed(kafka, supervise.group, name) == {0: 20}, "committed")
     assert supervisor.stop() == 0, supervisor

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
-from typing import Protocol
 
 import pytest
 from confluent_kafka import Producer
@@ -15,12 +12,11 @@ from confluent_kafka.admin import AdminClient
 from kqworker.core.commands import Fetching, Mark, Release
 from kqworker.core.events import Assigned, Committed, Lost, Positions, Revoked
 from kqworker.kafka import faults
-from kqworker.kafka.properties import consumer_properties
-from kqworker.kafka.source import KafkaSource
 from kqworker.types import TopicPartition
-from tests.contract.owner import Owner, run
+from tests.contract.owner import run
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewCluster, NewTopic
+from tests.kafka.sources import Opened, new_group
 
 TIMEOUT = 30.0
 
@@ -29,44 +25,11 @@ CONSUMER = {"group.protocol": "consumer"}
 on_both_protocols = pytest.mark.parametrize("protocol", [CLASSIC, CONSUMER], ids=["classic", "848"])
 
 
-def new_group() -> str:
-    return f"g-{uuid.uuid4().hex[:12]}"
-
-
-def properties(cluster: Cluster, group: str, **more: str) -> dict[str, str]:
-    security = {k: v for k, v in cluster.client.items() if k != "bootstrap.servers"}
-    dotted = {name.replace("_", "."): value for name, value in more.items()}
-    offset = dotted.pop("offset", "earliest")
-    return consumer_properties(
-        cluster.bootstrap, group, offset=offset, extra={**security, **dotted}
-    )
-
-
 def produce(cluster: Cluster, topic: str, count: int) -> None:
     producer = Producer(cluster.client)
     for number in range(count):
         producer.produce(topic, b"%d" % number, partition=0)
     assert producer.flush(TIMEOUT) == 0
-
-
-class Opened(Protocol):
-    """Opens a source on a cluster; it is closed when the test ends."""
-
-    def __call__(self, cluster: Cluster, topic: str, group: str, **more: str) -> Owner: ...
-
-
-@pytest.fixture
-def opened() -> Iterator[Opened]:
-    owners: list[Owner] = []
-
-    def open_source(cluster: Cluster, topic: str, group: str, **more: str) -> Owner:
-        owners.append(Owner(KafkaSource([properties(cluster, group, **more)], [topic])))
-        return owners[-1]
-
-    yield open_source
-    for owner in owners:
-        if owner.source.fileno() >= 0:
-            owner.source.close(TIMEOUT)
 
 
 @pytest.mark.parametrize("end", ["commit", "abort"])

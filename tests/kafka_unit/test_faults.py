@@ -44,13 +44,12 @@ class Brokers:
     [
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError._AUTO_OFFSET_RESET,
         KafkaError._FATAL,
     ],
 )
 def test_what_only_people_can_mend_is_fatal(mailbox: Mailbox, code: int) -> None:
     faults = Faults(mailbox, {})
-    faults.on_messages([Message("t", 0, error=KafkaError(code, "the reason"))])
+    faults.is_of_partition(Message("t", 0, error=KafkaError(code, "the reason")))
 
     assert str(mailbox.fatal) == "t: the reason"
 
@@ -93,9 +92,9 @@ def test_what_passes_is_said_and_not_fatal(
 ) -> None:
     faults = Faults(mailbox, {})
     end = Message("t", 0, error=KafkaError(KafkaError._PARTITION_EOF))
-    late = Message("t", 0, error=KafkaError(KafkaError._MAX_POLL_EXCEEDED, "too slow"))
+    late = Message("t", -1, error=KafkaError(KafkaError._MAX_POLL_EXCEEDED, "too slow"))
     with caplog.at_level(logging.WARNING, "kqworker.kafka"):
-        faults.on_messages([Message("t", 0, 1, value=b""), end, late])
+        assert not any(map(faults.is_of_partition, [Message("t", 0, 1, value=b""), end, late]))
 
     assert [record.getMessage() for record in caplog.records] == ["t: too slow"]
     assert mailbox.fatal is None
@@ -113,7 +112,7 @@ def test_a_group_of_another_assignor_is_told_with_the_remedy_and_tried_on(
 
     for _ in range(3):
         for faults in members:
-            faults.on_messages([Message(error=refused)])
+            assert not faults.is_of_partition(Message(error=refused))
 
     assert mailbox.fatal is None
     ((_, level, text),) = caplog.record_tuples
@@ -123,9 +122,17 @@ def test_a_group_of_another_assignor_is_told_with_the_remedy_and_tried_on(
     assert "`Kqworker: {assignor: range}`" in text
 
 
+@pytest.mark.parametrize(
+    "code", [KafkaError._BAD_MSG, KafkaError._AUTO_OFFSET_RESET, KafkaError.UNKNOWN]
+)
+def test_an_error_of_one_partition_is_left_to_whoever_reads_it(mailbox: Mailbox, code: int) -> None:
+    assert Faults(mailbox, {}).is_of_partition(Message("t", 0, 5, error=KafkaError(code)))
+    assert mailbox.fatal is None
+
+
 def unknown(mailbox: Mailbox, clock: list[float]) -> Faults:
     faults = Faults(mailbox, {}, lambda: clock[0])
-    faults.on_messages([Message("t", error=UNKNOWN)])
+    faults.is_of_partition(Message("t", error=UNKNOWN))
     return faults
 
 
@@ -157,7 +164,7 @@ def test_a_topic_that_was_assigned_once_may_be_away_for_a_while(mailbox: Mailbox
     clock, brokers = [0.0], Brokers(UNKNOWN)
     faults = unknown(mailbox, clock)
     faults.assigned(["t"])
-    faults.on_messages([Message("t", error=UNKNOWN)])
+    faults.is_of_partition(Message("t", error=UNKNOWN))
     clock[0] = 10 * UNKNOWN_TOPIC_SECONDS
     faults.look(brokers)  # type: ignore[arg-type]
 

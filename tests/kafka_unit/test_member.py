@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import select
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker.core.commands import Commit, Mark, Pause, Release
@@ -17,16 +18,20 @@ from kqworker.core.events import (
     Committed,
     Event,
     Fetched,
+    Gone,
     Lost,
     Positions,
     Revoked,
     Start,
+    Unreadable,
 )
-from kqworker.kafka import commits, member
+from kqworker.kafka import commits, member, places
+from kqworker.kafka.beginnings import BEGIN_TRIES
 from kqworker.kafka.ledger import NOT_OWNED
 from kqworker.kafka.partitions import ours
 from kqworker.kafka.source import KafkaSource
 from kqworker.types import TopicPartition
+from tests.waiting import until
 
 TIMEOUT = 10.0
 TP, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
@@ -48,6 +53,11 @@ class Scripted:
         self.commits: list[dict[TopicPartition, int]] = []
         self.refusals: list[KafkaError] = []
         self.positions: dict[TopicPartition, int] = {}
+        self.assigned_at: list[list[int]] = []
+        self.unassigned: list[list[TopicPartition]] = []
+        self.ends: dict[TopicPartition, tuple[int, int]] = {}
+        self.seeks: list[tuple[TopicPartition, int]] = []
+        self.unread = False
         self.pauses: queue.SimpleQueue[tuple[str, set[TopicPartition]]] = queue.SimpleQueue()
 
     def subscribe(self, _topics: list[str], **callbacks: Any) -> None:
@@ -86,9 +96,20 @@ class Scripted:
         return partitions
 
     def incremental_assign(self, partitions: list[KafkaPartition]) -> None:
-        self.assigned_at = [p.offset for p in partitions]
+        self.assigned_at.append([p.offset for p in partitions])
 
-    def incremental_unassign(self, _partitions: list[KafkaPartition]) -> None: ...
+    def incremental_unassign(self, partitions: list[KafkaPartition]) -> None:
+        self.unassigned.append(list(map(ours, partitions)))
+
+    def seek(self, partition: KafkaPartition) -> None:
+        if self.unread:
+            raise KafkaException(KafkaError(KafkaError._STATE))
+        self.seeks.append((ours(partition), partition.offset))
+
+    def get_watermark_offsets(self, partition: KafkaPartition, _timeout: float) -> tuple[int, int]:
+        if ours(partition) not in self.ends:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return self.ends[ours(partition)]
 
     def pause(self, partitions: list[KafkaPartition]) -> None:
         self.pauses.put(("pause", set(map(ours, partitions))))
@@ -129,12 +150,21 @@ class Bench:
         return [(r.partition, list(r.offsets)) for e in fetched for r in e.records]
 
 
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+@contextmanager
+def on_a_bench(monkeypatch: pytest.MonkeyPatch, offset: str) -> Iterator[Bench]:
     monkeypatch.setattr(member, "Consumer", Scripted)
-    made = Bench(KafkaSource([{"group.protocol": "consumer"}], ["t"], drain_seconds=TIMEOUT))
+    # What is due shows without a message, too.
+    monkeypatch.setattr(member, "LOOK_SECONDS", 0.01)
+    properties = {"group.protocol": "consumer", "auto.offset.reset": offset}
+    made = Bench(KafkaSource([properties], ["t"], drain_seconds=TIMEOUT))
     yield made
     made.source.close(TIMEOUT)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    with on_a_bench(monkeypatch, "earliest") as made:
+        yield made
 
 
 def message(offset: int, partition: TopicPartition = TP) -> Message:
@@ -212,15 +242,239 @@ def test_a_partition_begins_where_the_group_says_on_the_second_try(bench: Bench)
     bench.assign(TP)
 
     assert bench.events == [Assigned(0, {TP: Start(7, "map")})]
-    assert bench.consumer.assigned_at == [7]
+    assert bench.consumer.assigned_at == [[7]]
 
 
-def test_where_the_group_does_not_say_librdkafka_decides(bench: Bench) -> None:
-    bench.consumer.found = [KafkaError(KafkaError._TIMED_OUT)] * 2
+def test_a_partition_begins_when_the_group_says_where_and_not_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.consumer.found = [KafkaError(KafkaError._TIMED_OUT)] * BEGIN_TRIES
+    bench.consumer.found += [KafkaError(KafkaError._TIMED_OUT), {("t", 0): (7, "map")}]
+    monkeypatch.setattr(places, "ASK_AGAIN_SECONDS", 0.0)
+    bench.poll(lambda me: me.on_assign(me, [KafkaPartition(*TP)]))
+    bench.poll(lambda _: message(3))
+    bench.wait(Assigned)
+    bench.poll(lambda _: message(7))
+    bench.wait(Fetched)
+
+    assert bench.events[0] == Assigned(0, {TP: Start(7, "map")})
+    assert bench.consumer.assigned_at == [[], [7]]
+    assert bench.taken() == [(TP, [7])]
+
+
+def test_what_has_not_begun_is_given_back_without_asking_the_core(bench: Bench) -> None:
+    bench.consumer.found = [{}, *[KafkaError(KafkaError._TIMED_OUT)] * BEGIN_TRIES]
+    bench.assign(OTHER)
+    bench.poll(lambda me: me.on_assign(me, [KafkaPartition(*TP)]))
+    bench.poll(revoke(TP, OTHER))
+    assert bench.wait(Revoked) == [Revoked(0, (OTHER,), TIMEOUT)]
+    bench.source.execute(Release(0, (OTHER,), {}))
+    bench.poll(lambda me: me.on_assign(me, [KafkaPartition(*TP)]))
+    bench.wait(Assigned, 2)
+
+    assert bench.consumer.unassigned == [[OTHER]]
+
+
+def test_a_group_without_a_commit_is_fatal_where_that_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with on_a_bench(monkeypatch, "error") as bench:
+        bench.poll(lambda me: me.on_assign(me, [KafkaPartition(*TP)]))
+        assert select.select([bench.source], [], [], TIMEOUT)[0]
+
+        assert str(bench.source.fatal).startswith("t[0]: the group has no committed offset")
+        assert bench.source.events() == []
+        assert bench.consumer.assigned_at == [[]]
+
+
+def test_librdkafka_is_never_left_to_decide_where_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for offset in "earliest", "latest", "error":
+        with on_a_bench(monkeypatch, offset) as bench:
+            assert bench.consumer.config["auto.offset.reset"] == "error"
+
+
+def error(code: int, offset: int, partition: TopicPartition = TP) -> Message:
+    return Message(*partition, offset, error=KafkaError(code, "the reason"))
+
+
+def test_what_is_gone_from_the_log_is_told_and_the_rest_is_read(bench: Bench) -> None:
+    bench.consumer.found = [{("t", 0): (10, "")}]
+    bench.consumer.ends = {TP: (50, 100)}
     bench.assign(TP)
+    bench.poll(lambda _: error(KafkaError._AUTO_OFFSET_RESET, 10))
+    assert bench.wait(Gone) == [Gone({TP: 50}, 0)]
+    bench.poll(lambda _: message(50))
+    bench.wait(Fetched)
 
-    assert bench.events == [Assigned(0, {TP: Start(None)})]
-    assert bench.consumer.assigned_at == [-1001]
+    assert bench.consumer.seeks == [(TP, 50)]
+    assert bench.taken() == [(TP, [50])]
+
+
+def test_the_ends_of_a_log_are_asked_for_until_they_are_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "ASK_AGAIN_SECONDS", 0.0)
+    bench.consumer.found = [{("t", 0): (10, "")}]
+    bench.assign(TP)
+    bench.poll(lambda _: error(KafkaError._AUTO_OFFSET_RESET, 10))
+    bench.consumer.wait_for("pause", TP)
+    bench.consumer.ends = {TP: (50, 100)}
+
+    assert bench.wait(Gone) == [Gone({TP: 50}, 0)]
+    bench.consumer.wait_for("resume", TP)
+
+
+def test_a_log_that_ends_below_the_position_is_read_anew(bench: Bench) -> None:
+    bench.consumer.found = [{("t", 0): (10, "map")}]
+    bench.consumer.ends = {TP: (0, 4)}
+    bench.assign(TP)
+    bench.poll(lambda _: error(KafkaError._AUTO_OFFSET_RESET, 10))
+    bench.wait(Lost)
+    bench.poll(lambda _: message(0))
+    bench.wait(Fetched)
+
+    assert bench.events[1:3] == [Lost(0, (TP,)), Assigned(0, {TP: Start(None)})]
+    assert bench.consumer.seeks == [(TP, OFFSET_BEGINNING)]
+    assert bench.taken() == [(TP, [0])]
+
+
+def test_an_offset_outside_the_log_is_fatal_where_that_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with on_a_bench(monkeypatch, "error") as bench:
+        bench.consumer.found = [{("t", 0): (10, "")}]
+        bench.consumer.ends = {TP: (50, 100)}
+        bench.assign(TP)
+        bench.poll(lambda _: error(KafkaError._AUTO_OFFSET_RESET, 10))
+        until(lambda: bench.source.fatal is not None, "the error", TIMEOUT)
+
+        assert str(bench.source.fatal).startswith("t[0]: offset 10 is to be read next")
+        assert bench.consumer.seeks == []
+
+
+def test_an_error_about_a_place_that_was_left_behind_changes_nothing(bench: Bench) -> None:
+    bench.assign(TP)
+    bench.poll(lambda _: message(20))
+    bench.wait(Fetched)
+    bench.poll(lambda _: error(KafkaError._AUTO_OFFSET_RESET, 10))
+    bench.poll(lambda _: message(21))
+    bench.wait(Fetched, 2)
+
+    assert bench.taken() == [(TP, [20]), (TP, [21])]
+    assert bench.consumer.seeks == []
+
+
+def test_a_partition_that_is_not_read_any_more_is_assigned_again(bench: Bench) -> None:
+    bench.consumer.found = [{("t", 0): (10, "")}]
+    bench.consumer.ends = {TP: (50, 100)}
+    bench.assign(TP)
+    bench.consumer.unread = True
+    bench.poll(lambda _: error(KafkaError._AUTO_OFFSET_RESET, 10))
+    bench.wait(Gone)
+    bench.poll(lambda _: message(50))
+    bench.wait(Fetched)
+
+    assert bench.consumer.assigned_at == [[10], [50]]
+    assert bench.consumer.unassigned == [[TP]]
+
+
+def test_nothing_behind_an_error_is_handed_over_or_taken_for_a_gap(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "FIRST_RETRY_SECONDS", 3600.0)
+    bench.assign(TP, OTHER)
+    damaged = error(KafkaError._BAD_MSG, 2)
+
+    def with_what_librdkafka_reads_next(me: Scripted) -> list[Message]:
+        me.positions = {TP: 909, OTHER: 1}
+        return [message(1), damaged, message(900), message(0, OTHER)]
+
+    bench.consumer.consumes.put(with_what_librdkafka_reads_next)
+    bench.poll(lambda _: message(0))
+    bench.poll(lambda _: message(901))
+    halts = bench.source._members[0]._places._halts
+    bench.poll(lambda _: setattr(halts[TP], "due", 0.0))
+    bench.consumer.wait_for("pause", TP)
+    bench.consumer.wait_for("resume", TP)
+    bench.poll(lambda _: damaged)
+    (told,) = bench.wait(Unreadable)
+
+    assert bench.taken() == [(TP, [0, 1]), (OTHER, [0])]
+    assert not [e for e in bench.events if isinstance(e, Positions)]
+    assert (told.partition, told.offset) == (TP, 2)
+    assert "the reason" in told.text and "--topic t:0 --reset-offsets" in told.text
+    assert bench.consumer.seeks == [(TP, 2)]
+
+
+def test_what_could_not_be_read_goes_on_where_it_stood_once_it_can(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "FIRST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(places, "RETRY_SECONDS", 0.0)
+    bench.assign(TP)
+    bench.poll(lambda _: message(0))
+    for _ in range(3):
+        bench.poll(lambda _: error(KafkaError._BAD_MSG, 1))
+        bench.consumer.wait_for("pause", TP)
+        bench.consumer.wait_for("resume", TP)
+    bench.poll(lambda _: message(1))
+    bench.wait(Fetched, 2)
+
+    assert bench.consumer.seeks == [(TP, 1)] * 3
+    assert len(bench.wait(Unreadable)) == 2  # the first error may pass
+    assert bench.taken() == [(TP, [0]), (TP, [1])]
+
+
+def halt_once(bench: Bench, offset: int) -> None:
+    """Let a partition stand still at an offset, and be tried again."""
+    bench.assign(TP)
+    bench.poll(lambda _: message(offset - 1))
+    bench.poll(lambda _: error(KafkaError._BAD_MSG, offset))
+    bench.consumer.wait_for("pause", TP)
+    bench.consumer.wait_for("resume", TP)
+
+
+def test_what_cannot_be_read_may_be_gone_at_the_next_try(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "FIRST_RETRY_SECONDS", 0.0)
+    bench.consumer.ends = {TP: (50, 100)}
+    halt_once(bench, 10)
+    bench.poll(lambda _: error(KafkaError._AUTO_OFFSET_RESET, 10))
+
+    assert bench.wait(Gone) == [Gone({TP: 50}, 0)]
+    assert bench.consumer.seeks == [(TP, 10), (TP, 50)]
+
+
+def test_a_position_that_was_read_out_of_damaged_bytes_changes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "FIRST_RETRY_SECONDS", 0.0)
+    bench.consumer.ends = {TP: (0, 100)}
+    halt_once(bench, 10)
+    bench.poll(lambda _: error(KafkaError._AUTO_OFFSET_RESET, 1 << 60))
+    bench.consumer.wait_for("pause", TP)
+    bench.consumer.wait_for("resume", TP)
+    bench.poll(lambda _: message(10))
+    bench.wait(Fetched, 2)
+
+    assert bench.consumer.seeks == [(TP, 10)] * 2
+    assert not [e for e in bench.events if isinstance(e, Lost | Gone)]
+
+
+def test_a_try_that_meets_no_error_ends_the_halt_without_a_message(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "FIRST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(places, "TRIAL_SECONDS", 0.0)
+    bench.assign(TP)
+    bench.poll(lambda _: message(0))
+    bench.poll(lambda _: error(KafkaError._BAD_MSG, 1))
+    bench.consumer.wait_for("pause", TP)
+    bench.consumer.wait_for("resume", TP)
+    bench.consumer.positions = {TP: 2}  # a marker of a transaction stood there
+
+    assert bench.wait(Positions) == [Positions({TP: 2}, 0)]
 
 
 def test_a_commit_that_cannot_even_be_sent_is_answered(bench: Bench) -> None:

@@ -223,6 +223,10 @@ class Invariants(WorkChecks):
         must(snapshot.handled == oracle.handled, "handled is miscounted", snapshot, oracle.handled)
         must(snapshot.failed == oracle.given_up, "failed is miscounted", snapshot, oracle.given_up)
         must(snapshot.retried == oracle.retried, "retried is miscounted", snapshot)
+        unreadable = {p for p, view in oracle.views.items() if view.unreadable}
+        known = self.life.supervisor.unreadable().keys()
+        must(known == unreadable, "unreadable is miscounted", known, unreadable)
+        must(snapshot.stalled >= len(unreadable), "stalled is miscounted", snapshot, unreadable)
         must(snapshot.partitions == len(oracle.views), "partitions are miscounted", snapshot)
 
     def _check_full(self, event: e.Fetched) -> None:

@@ -15,6 +15,9 @@ from kqworker.core.completion import Completion, decode, encode
 from kqworker.types import Failure, Records, TopicPartition, payload_size
 from tests.sim.scenario import LETTERS, Log, Message
 
+# What cannot be read is tried again, and told with the second try and each one that follows.
+RETRY_SECONDS = 1.0, 30.0
+
 if TYPE_CHECKING:
     from tests.sim.life import Life
     from tests.sim.world import World
@@ -66,15 +69,26 @@ class Group:
 
 
 class Assigned:
-    """A member's place in one partition."""
+    """A member's place in one partition.
 
-    __slots__ = ("first", "index", "log", "told")
+    Attributes:
+        stumbled: It has come to what cannot be read.
+    """
+
+    __slots__ = ("first", "index", "log", "stumbled", "told")
 
     def __init__(self, log: Log, committed: int | None, told: int | None) -> None:
         self.log = log
         self.first = sum(1 for m in log.messages if m.offset < (committed or 0))
         self.index = self.first
         self.told = -1 if told is None else told
+        self.stumbled = False
+
+    def ahead(self) -> bool:
+        """Whether there is something to read, or a position to tell."""
+        if self.index < self.log.readable():
+            return True
+        return self.index == len(self.log.messages) and self.told < self.log.end
 
 
 class Member:
@@ -102,6 +116,9 @@ class Member:
 
     def wake(self) -> None:
         """Poll soon, if there is something to fetch."""
+        for assigned in self.assigned.values():
+            if assigned.log.readable() <= assigned.index < len(assigned.log.messages):
+                self._stumble(assigned)
         if not self._scheduled and self._fetchable():
             self._scheduled = True
             self.life.later(self.life.random.uniform(0.0005, 0.03), self._poll)
@@ -114,11 +131,26 @@ class Member:
     def _fetchable(self) -> list[Assigned]:
         if self.waiting is not None or not self.fetching or self._untaken:
             return []
-        return [
-            a
-            for p, a in self.assigned.items()
-            if p not in self.paused and (a.index < len(a.log.messages) or a.told < a.log.end)
-        ]
+        return [a for p, a in self.assigned.items() if p not in self.paused and a.ahead()]
+
+    def _stumble(self, assigned: Assigned) -> None:
+        if not assigned.stumbled:
+            assigned.stumbled = True
+            self.life.later(RETRY_SECONDS[0], self._try_again, assigned)
+
+    def _try_again(self, assigned: Assigned) -> None:
+        partition = assigned.log.partition
+        if self.assigned.get(partition) is not assigned:
+            return
+        if assigned.index < assigned.log.readable():
+            assigned.stumbled = False
+            self.wake()
+            return
+        if self.waiting is None:
+            self.life.unreadable.add(partition)
+            offset = max(assigned.told, -1)
+            self.put(e.Unreadable(self.number, partition, offset, "damaged"))
+        self.life.later(RETRY_SECONDS[1], self._try_again, assigned)
 
     def _poll(self) -> None:
         self._scheduled = False
@@ -129,7 +161,8 @@ class Member:
             if random.random() < 0.03:
                 # As after a seek: what was fetched comes again.
                 assigned.index = max(assigned.first, assigned.index - random.randint(1, 3))
-            messages = assigned.log.messages[assigned.index :][: random.randint(1, most)]
+            whole = assigned.log.messages[: assigned.log.readable()]
+            messages = whole[assigned.index :][: random.randint(1, most)]
             if messages:
                 assigned.index += len(messages)
                 assigned.told = messages[-1].offset + 1
@@ -137,7 +170,7 @@ class Member:
             if assigned.index == len(assigned.log.messages):
                 if assigned.told < assigned.log.end or random.random() < 0.2:
                     assigned.told = positions[assigned.log.partition] = assigned.log.end
-            elif random.random() < 0.2:
+            elif assigned.index < len(whole) and random.random() < 0.2:
                 # Past a gap, as far as the next message.
                 following = assigned.log.messages[assigned.index].offset
                 assigned.told = positions[assigned.log.partition] = following

@@ -31,6 +31,7 @@ class Life:
 
     Attributes:
         over: It has stopped or was killed; nothing reaches it any more.
+        unreadable: The partitions that it was told cannot be read on, at any time.
     """
 
     def __init__(self, world: World, plan: Plan) -> None:
@@ -40,6 +41,7 @@ class Life:
         self.faults = plan.faults
         self.lag = world.scenario.lag
         self.over = False
+        self.unreadable: set[TopicPartition] = set()
         self.deadline: float | None = None
         self.stopped: c.Stopped | None = None
         self.workers: dict[int, Worker] = {}
@@ -291,7 +293,12 @@ class Life:
     def _check_caught_up(self, targets: dict[TopicPartition, int]) -> None:
         for partition, target in targets.items():
             if partition in self.checks.owned_at_stop:
-                for message in self.world.logs[partition].messages:
+                log = self.world.logs[partition]
+                view = self.oracle.views.get(partition)
+                if partition in self.unreadable and view is not None:
+                    # It may have been mended since.
+                    target = min(target, view.reached or 0)
+                for message in log.messages:
                     if message.offset < target:
                         must(message.settled(), "not caught up", message)
 

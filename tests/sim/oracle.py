@@ -91,6 +91,7 @@ class Oracle:
             view = self._of(event.member, records.partition)
             if view is None or view.draining:
                 continue
+            view.unreadable = False
             log = self.life.world.logs[records.partition]
             for offset in records.offsets:
                 if view.reached is not None and offset < view.reached:
@@ -122,6 +123,13 @@ class Oracle:
             view = self._of(event.member, partition)
             if view is not None and not view.draining:
                 view.reached = max(view.reached or 0, position)
+                view.unreadable = False
+
+    def _on_unreadable(self, event: e.Unreadable, now: float) -> None:
+        view = self._of(event.member, event.partition)
+        if view is not None and not view.draining:
+            view.unreadable = True
+            self.notes.append((c.Note.UNREADABLE, event.partition, event.offset, 0))
 
     def _on_committed(self, event: e.Committed, now: float) -> None:
         for partition, mark in event.marks.items():

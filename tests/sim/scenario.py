@@ -99,14 +99,19 @@ class Message:
 
 
 class Log:
-    """A partition: messages at ascending offsets with gaps, also behind the last."""
+    """A partition: messages at ascending offsets with gaps, also behind the last.
 
-    __slots__ = ("at", "end", "messages", "partition")
+    Attributes:
+        damage: From this message on it cannot be read; None: all of it can.
+    """
+
+    __slots__ = ("at", "damage", "end", "messages", "partition")
 
     def __init__(self, partition: TopicPartition, start: int) -> None:
         self.partition = partition
         self.messages: list[Message] = []
         self.at: dict[int, Message] = {}
+        self.damage: Message | None = None
         self.end = start
 
     def append(self, message: Message, gap: int) -> None:
@@ -114,6 +119,12 @@ class Log:
         self.messages.append(message)
         self.at[message.offset] = message
         self.end += 1 + gap
+
+    def readable(self) -> int:
+        """How many of the messages can be read."""
+        if self.damage is None or self.at.get(self.damage.offset) is not self.damage:
+            return len(self.messages)
+        return self.messages.index(self.damage)
 
 
 @dataclass(slots=True)
@@ -157,6 +168,8 @@ class Scenario:
     """All that is drawn for a seed.
 
     Attributes:
+        mended: By partition that is damaged, the seconds after which it is whole; None: in the
+            last life.
         lag: Seconds until a worker takes a task up: it gets no processor.
         metadata_limit: The broker's, for a completion map; `metadata_budget` what the core
             takes it for.
@@ -175,6 +188,7 @@ class Scenario:
     metadata_limit: int = 4095
     metadata_budget: int = 4095
     speeds: list[float] = field(default_factory=list)
+    mended: dict[TopicPartition, float | None] = field(default_factory=dict)
 
 
 ACTIONS = (
@@ -228,6 +242,8 @@ def draw(seed: int) -> Scenario:
     for plan in lives:
         if other.random() < 0.1:
             plan.faults.stop = other.choice((0.05, 0.3))
+    # And by another one.
+    damaged = _damage(Random(f"damage {seed}"), logs, arrivals)
     lives.append(Plan(0.0, [], random.choice(("stop", "catch up")), [(0.0, 60.0)], Faults()))
     return Scenario(
         random=random,
@@ -243,7 +259,25 @@ def draw(seed: int) -> Scenario:
         metadata_limit=random.choice((4095, 4095, 4095, 30, 14)),
         metadata_budget=random.choice((4095, 4095, 40, 20)),
         speeds=speeds,
+        mended=damaged,
     )
+
+
+def _damage(
+    random: Random,
+    logs: dict[TopicPartition, Log],
+    arrivals: list[tuple[float, Message, int]],
+) -> dict[TopicPartition, float | None]:
+    """Damage some of the logs; return when each is mended."""
+    mended: dict[TopicPartition, float | None] = {}
+    if random.random() < 0.8:
+        return mended
+    for partition, log in logs.items():
+        messages = [message for _, message, _ in arrivals if message.partition == partition]
+        if messages and random.random() < 0.5:
+            log.damage = random.choice(messages)
+            mended[partition] = random.choice((None, random.uniform(0.0, 40.0)))
+    return mended
 
 
 def _policy(random: Random, number: int) -> HandlerPolicy:

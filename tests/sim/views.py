@@ -77,6 +77,7 @@ class View:
         self.full_since: float | None = None
         self.full = False
         self.draining = False
+        self.unreadable = False  # it was told so, and nothing has come since
         self.open: dict[int, Entry] = {}
         self.finished: set[int] = set()
         self.lanes: dict[bytes | None, deque[Entry]] = {}

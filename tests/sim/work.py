@@ -27,7 +27,13 @@ SLACK = 1.5
 HELD_UP = 0.5
 # What a worker does may be that long ago when a command that comes of it is checked.
 UNSEEN = 0.1
-ABOUT_MESSAGES = (c.Note.RETRYING, c.Note.GAVE_UP, c.Note.DEAD_LETTERED, c.Note.STALLED)
+ABOUT_MESSAGES = (
+    c.Note.RETRYING,
+    c.Note.GAVE_UP,
+    c.Note.DEAD_LETTERED,
+    c.Note.STALLED,
+    c.Note.UNREADABLE,
+)
 
 
 class WorkChecks:

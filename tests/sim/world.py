@@ -96,9 +96,15 @@ class World:
         epochs.METADATA_BUDGET = self.scenario.metadata_budget
         for when, message, gap in self.scenario.arrivals:
             self.at(self, when, self._append, message, gap)
+        for partition, when in self.scenario.mended.items():
+            if when is not None:
+                self.at(self, when, self._mend, partition)
         plans = self.scenario.lives
         for plan in plans[:-1]:
             self._live(plan)
+        for partition, when in self.scenario.mended.items():
+            if when is None:
+                self.at(self, self.now + self.random.uniform(0.0, 20.0), self._mend, partition)
         self._live(plans[-1])
         while not self._done():
             # What always kills its worker may end more than one life.
@@ -162,6 +168,9 @@ class World:
         if self._life is not None:
             for member in self._life.members:
                 member.wake()
+
+    def _mend(self, partition: TopicPartition) -> None:
+        self.logs[partition].damage = None
 
     def messages_of(self, task: Task) -> tuple[list[Message], list[int]]:
         """Return the messages of a task, and their attempts."""

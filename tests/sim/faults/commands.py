@@ -164,6 +164,14 @@ FAULTS = (
         "kind = topic, failure.type", 'kind = "", failure.type',
     ),
     Fault(
+        "unreadable-in-silence", "Report", "supervisor",
+        "self._out.append(report)\n\n    def _commit", "pass\n\n    def _commit",
+    ),
+    Fault(
+        "a-stall-is-never-over", "Report", "messages",
+        "epoch.unreadable = False", "pass",
+    ),
+    Fault(
         "gives-up-in-silence", "Report", "messages",
         "self._report(Note.GAVE_UP, epoch, records, 0, had, failure)", "pass",
     ),
@@ -196,7 +204,12 @@ FAULTS = (
     ),
     Fault(
         "caught-up-too-early", "Stopped", "epochs",
-        "return epoch is not None and (epoch.offsets.watermark or 0) >= target",
-        "return epoch is not None and (epoch.offsets.position or 0) >= target",
+        "return read or (watermark or 0) >= target",
+        "return read or (epoch.offsets.position or 0) >= target",
+    ),
+    Fault(
+        "caught-up-with-what-is-open-of-an-unreadable-partition", "Stopped", "epochs",
+        "read = epoch.unreadable and watermark == epoch.offsets.position",
+        "read = epoch.unreadable",
     ),
 )  # fmt: skip

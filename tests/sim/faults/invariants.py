@@ -160,6 +160,10 @@ FAULTS = (
         "delay = outcome.delay\n", "delay = None\n",
     ),
     Fault(
+        "waits-for-what-cannot-be-read", 6, "epochs",
+        "read = epoch.unreadable and watermark", "read = False and watermark",
+    ),
+    Fault(
         "failed-delivery-is-forgotten", 6, "messages",
         "self._later(now + ticket.delay(), ticket)", "pass",
     ),

@@ -1,0 +1,55 @@
+"""What to say of a partition that cannot be read on, and of the way past the place.
+
+Decides which setting or command helps with which of librdkafka's errors. Keeps nothing.
+Tested by tests/kafka_unit/test_damage.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from confluent_kafka import KafkaError
+
+from kqworker.types import TopicPartition
+
+# The bytes are not what the producer has sent.
+_DAMAGED = {
+    KafkaError._BAD_MSG,
+    KafkaError._UNDERFLOW,
+    KafkaError._NOT_IMPLEMENTED,
+    KafkaError.INVALID_MSG,
+}
+
+
+def explained(
+    partition: TopicPartition,
+    error: KafkaError,
+    properties: Mapping[str, object],
+) -> str:
+    """Return what is the matter and what helps, in one line.
+
+    Args:
+        partition: Which.
+        error: What librdkafka said.
+        properties: librdkafka's, of the consumer.
+    """
+    said = error.str()
+    if error.code() in _DAMAGED:
+        return f"damaged: {said}. {_past(partition, properties)}"
+    if error.code() in (KafkaError._BAD_COMPRESSION, KafkaError.MSG_SIZE_TOO_LARGE):
+        most = properties.get("receive.message.max.bytes", "100000000")
+        return (
+            f"damaged, or larger than kqworker takes: {said}. If it is large, set "
+            f"receive.message.max.bytes above its size without compression (now {most}). "
+            + _past(partition, properties)
+        )
+    return f"Kafka does not give it out: {said}"
+
+
+def _past(partition: TopicPartition, properties: Mapping[str, object]) -> str:
+    brokers, group = properties.get("bootstrap.servers"), properties.get("group.id")
+    return (
+        "To go past it, stop the group and commit an offset behind it: kafka-consumer-groups.sh "
+        f"--bootstrap-server {brokers} --group {group} --topic {partition.topic}:"
+        f"{partition.partition} --reset-offsets --to-offset N --execute"
+    )

@@ -1,0 +1,283 @@
+"""Where each partition is read: its beginning, and where it goes on after librdkafka could not.
+
+Decides what an error of one partition means for it. One whose beginning Kafka has not told yet
+is not begun. One whose position is not in the log goes on at the log's start: with what it has
+when messages were deleted, as a new log when it was truncated or made anew. One that cannot be
+read stands still where it is, since what librdkafka reads behind an error is not to be trusted,
+and is tried again now and then. Called on the member's thread only.
+Tested by tests/kafka_unit/test_member.py and, against Apache Kafka, tests/kafka/test_damage.py.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from kqworker import logs
+from kqworker.core.events import Assigned, Gone, Lost, Positions, Start, Unreadable
+from kqworker.errors import BrokerError
+from kqworker.kafka.assignment import Assignment
+from kqworker.kafka.beginnings import Beginning, beginnings_of
+from kqworker.kafka.damage import explained
+from kqworker.kafka.faults import Faults
+from kqworker.kafka.ledger import Ledger
+from kqworker.kafka.mailbox import Mailbox
+from kqworker.kafka.pauses import Pauses
+from kqworker.types import TopicPartition
+
+logger = logs.logger("kqworker.kafka")
+
+# What a question may take that holds up nobody but this member's other partitions, and
+# when it is put again.
+ASK_SECONDS = 2.0
+ASK_AGAIN_SECONDS = 5.0
+# When what could not be read is tried again: soon, for what passes, and then now and then.
+# The second error at the same place is told, and each one after it.
+FIRST_RETRY_SECONDS = 1.0
+RETRY_SECONDS = 30.0
+# A try that has met no error for so long has succeeded, although no message came of it.
+TRIAL_SECONDS = 5.0
+
+
+class Why(enum.Enum):
+    """Why a partition stands still."""
+
+    UNKNOWN = "where it begins is not known yet"
+    OUTSIDE = "its position is not in the log"
+    UNREADABLE = "what comes next cannot be read"
+
+
+@dataclass(slots=True)
+class Halt:
+    """A partition that stands still.
+
+    Attributes:
+        why: What it waits for.
+        due: When to ask, or to try, again.
+        errors: How often librdkafka said so of this place.
+        trying: It is read again, and nothing has come of it yet.
+    """
+
+    why: Why
+    due: float
+    errors: int = 0
+    trying: bool = False
+
+
+class Places:
+    """The places of one member's partitions.
+
+    Args:
+        member: Its number.
+        properties: librdkafka's, of the member; auto.offset.reset is what the user set.
+        assignment: What is assigned.
+        ledger: Knows how far each partition was read.
+        pauses: Holds what stands still.
+        faults: Knows which errors are not a partition's.
+        mailbox: Told what happens.
+    """
+
+    def __init__(
+        self,
+        member: int,
+        properties: Mapping[str, object],
+        assignment: Assignment,
+        ledger: Ledger,
+        pauses: Pauses,
+        faults: Faults,
+        mailbox: Mailbox,
+    ) -> None:
+        self._member = member
+        self._properties = properties
+        self._offset = str(properties.get("auto.offset.reset", "earliest"))
+        self._assignment = assignment
+        self._ledger = ledger
+        self._pauses = pauses
+        self._faults = faults
+        self._mailbox = mailbox
+        self._halts: dict[TopicPartition, Halt] = {}
+        self._errors: dict[TopicPartition, Message] = {}
+
+    @property
+    def halted(self) -> Collection[TopicPartition]:
+        """The partitions that stand still, or are just being tried again."""
+        return self._halts.keys()
+
+    # -- around a rebalance
+
+    def begin(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        """Begin what was assigned, now or as soon as it is known where."""
+        found = self._find(consumer, partitions)
+        self._begin(consumer, found or {})
+        if found is not None:
+            due = time.monotonic() + ASK_AGAIN_SECONDS
+            self._halts |= {p: Halt(Why.UNKNOWN, due) for p in partitions if p not in found}
+
+    def end(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forget what is no longer assigned."""
+        for partition in partitions:
+            self._halts.pop(partition, None)
+        self._pauses.hold(self._standing())
+
+    def _find(
+        self, consumer: Consumer, partitions: Sequence[TopicPartition], *limits: float
+    ) -> dict[TopicPartition, Beginning] | None:
+        try:
+            return beginnings_of(consumer, partitions, self._offset, *limits)  # type: ignore[arg-type]
+        except BrokerError as error:
+            self._mailbox.fail(error)
+            return None
+
+    def _begin(self, consumer: Consumer, found: Mapping[TopicPartition, Beginning]) -> None:
+        self._assignment.begin(consumer, found)
+        self._pauses.apply(consumer, self._assignment.owned)
+        if not found:
+            return
+        starts = {partition: beginning.start for partition, beginning in found.items()}
+        self._mailbox.put(Assigned(self._member, starts))
+        known = {p: b.at for p, b in found.items() if b.start.offset is None and b.at >= 0}
+        if known:
+            self._mailbox.put(Positions(known, self._member))
+
+    # -- while messages come
+
+    def readable(self, messages: Iterable[Message]) -> list[Message]:
+        """Return what may be handed over: nothing of a partition from an error on.
+
+        What is handed over is noted in the ledger by the caller, who then calls `settle`.
+        """
+        kept = []
+        for message in messages:
+            topic, number = message.topic(), message.partition()
+            partition = TopicPartition(topic or "", -1 if number is None else number)
+            halt = self._halts.get(partition)
+            error = message.error()
+            if error is not None:
+                if self._faults.is_of_partition(message) and partition in self._assignment.owned:
+                    self._errors.setdefault(partition, message)
+            elif partition not in self._errors and (halt is None or halt.trying):
+                if halt is not None:
+                    del self._halts[partition]
+                kept.append(message)
+        return kept
+
+    def settle(self, consumer: Consumer) -> bool:
+        """Halt partitions whose errors came; return whether there is something to `look` at."""
+        now = time.monotonic()
+        for partition, message in self._errors.items():
+            halt, error = self._halts.get(partition), message.error()
+            assert error is not None
+            if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._came_outside(partition, halt, message.offset(), now)
+            elif halt is None or halt.trying:
+                self._came_to_a_stop(partition, error, now)
+        self._errors = {}
+        self._pauses.hold(self._standing())
+        self._pauses.apply(consumer, self._assignment.owned)
+        return any(halt.due <= now for halt in self._halts.values())
+
+    def again(self, consumer: Consumer, partition: TopicPartition) -> None:
+        """Begin a new epoch: the log was cut off or made anew, and offsets come again."""
+        logger.warning("%s goes back in its offsets: the log was truncated or recreated", partition)
+        answers = self._ledger.end([partition])
+        self._ledger.begin(partition, Start(None))
+        # The core has paused the epoch before, if any.
+        self._pauses.resume([partition])
+        self._pauses.apply(consumer, self._assignment.owned)
+        lost = Lost(self._member, (partition,))
+        self._mailbox.put(*answers, lost, Assigned(self._member, {partition: Start(None)}))
+
+    def _came_outside(
+        self, partition: TopicPartition, halt: Halt | None, offset: int | None, now: float
+    ) -> None:
+        """Take an error which says that an offset is not in the log."""
+        reached = self._ledger.reached(partition)
+        if halt is None:
+            # It may have been on its way when the partition was given back, and came again.
+            if reached is None or offset is None or offset >= reached:
+                self._halts[partition] = Halt(Why.OUTSIDE, now)
+        elif halt.trying and offset in (reached, None):
+            self._halts[partition] = Halt(Why.OUTSIDE, now)
+        elif halt.trying:
+            # A position that librdkafka has read out of damaged bytes, before this try.
+            halt.trying, halt.due = False, now + FIRST_RETRY_SECONDS
+
+    def _came_to_a_stop(self, partition: TopicPartition, error: KafkaError, now: float) -> None:
+        """Take an error which says that what comes next cannot be read."""
+        halt = self._halts.setdefault(partition, Halt(Why.UNREADABLE, now))
+        halt.errors, halt.trying = halt.errors + 1, False
+        halt.due = now + (FIRST_RETRY_SECONDS if halt.errors == 1 else RETRY_SECONDS)
+        if halt.errors > 1:
+            self._tell(partition, error)
+
+    def _tell(self, partition: TopicPartition, error: KafkaError) -> None:
+        reached = self._ledger.reached(partition)
+        text = explained(partition, error, self._properties)
+        offset = -1 if reached is None else reached
+        self._mailbox.put(Unreadable(self._member, partition, offset, text))
+
+    def _standing(self) -> set[TopicPartition]:
+        owned = self._assignment.owned
+        return {p for p, halt in self._halts.items() if not halt.trying and p in owned}
+
+    # -- now and then
+
+    def look(self, consumer: Consumer) -> None:
+        """Ask, or try, again what is due; called about once a second."""
+        now = time.monotonic()
+        due = {p: halt for p, halt in self._halts.items() if halt.due <= now}
+        if not due:
+            return
+        self._ask_beginnings(consumer, [p for p, halt in due.items() if halt.why is Why.UNKNOWN])
+        for partition, halt in due.items():
+            if halt.why is Why.OUTSIDE:
+                self._ask_range(consumer, partition, halt)
+            elif halt.trying:
+                del self._halts[partition]
+            elif halt.why is Why.UNREADABLE:
+                self._assignment.move(consumer, partition)
+                halt.trying, halt.due = True, time.monotonic() + TRIAL_SECONDS
+        self._pauses.hold(self._standing())
+        self._pauses.apply(consumer, self._assignment.owned)
+
+    def _ask_beginnings(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        if not partitions:
+            return
+        found = self._find(consumer, partitions, ASK_SECONDS, 1) or {}
+        for partition in partitions:
+            if partition in found:
+                del self._halts[partition]
+            else:
+                self._halts[partition].due = time.monotonic() + ASK_AGAIN_SECONDS
+        if found:
+            self._begin(consumer, found)
+
+    def _ask_range(self, consumer: Consumer, partition: TopicPartition, halt: Halt) -> None:
+        try:
+            low, high = consumer.get_watermark_offsets(KafkaPartition(*partition), ASK_SECONDS)
+        except KafkaException as error:
+            logger.warning("the ends of %s are not to be had: %s", partition, error.args[0].str())
+            halt.due = time.monotonic() + ASK_AGAIN_SECONDS
+            return
+        reached = self._ledger.reached(partition)
+        if self._offset == "error" and reached is not None:
+            self._mailbox.fail(
+                BrokerError(
+                    f"{partition}: offset {reached} is to be read next, and Kafka has {low} to "
+                    f"{high}; `offset: error` lets it go on nowhere else"
+                )
+            )
+            halt.due = float("inf")
+            return
+        del self._halts[partition]
+        if reached is not None and reached < low:
+            self._ledger.reach(partition, low)
+            self._mailbox.put(Gone({partition: low}, self._member))
+        elif reached is not None:
+            self.again(consumer, partition)
+        self._assignment.move(consumer, partition)

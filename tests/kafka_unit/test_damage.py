@@ -1,0 +1,39 @@
+"""What is said of a partition that cannot be read on, by librdkafka's error."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError
+
+from kqworker.kafka.damage import explained
+from kqworker.types import TopicPartition
+
+COMMAND = (
+    "kafka-consumer-groups.sh --bootstrap-server b:9092 --group g --topic orders:3 "
+    "--reset-offsets --to-offset N --execute"
+)
+
+
+def said(code: int, **more: str) -> str:
+    properties = {"bootstrap.servers": "b:9092", "group.id": "g", **more}
+    error = KafkaError(code, "the reason")
+    return explained(TopicPartition("orders", 3), error, properties)
+
+
+@pytest.mark.parametrize("code", [KafkaError._BAD_MSG, KafkaError.INVALID_MSG])
+def test_damage_is_told_with_the_way_past_it(code: int) -> None:
+    text = said(code)
+    assert text.startswith("damaged: the reason. ")
+    assert text.endswith(COMMAND)
+
+
+@pytest.mark.parametrize("code", [KafkaError._BAD_COMPRESSION, KafkaError.MSG_SIZE_TOO_LARGE])
+def test_what_may_be_too_large_is_told_with_the_setting_and_its_value(code: int) -> None:
+    assert "set receive.message.max.bytes above" in said(code)
+    assert "(now 100000000)" in said(code)
+    assert "(now 7)" in said(code, **{"receive.message.max.bytes": "7"})
+    assert said(code).endswith(COMMAND)
+
+
+def test_what_a_broker_refuses_is_told_in_its_words_alone() -> None:
+    assert said(KafkaError.UNKNOWN) == "Kafka does not give it out: the reason"
