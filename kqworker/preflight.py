@@ -16,7 +16,7 @@ from kqworker import logs
 from kqworker.core.policy import HandlerPolicy
 from kqworker.errors import ConfigError
 from kqworker.kafka import devbroker
-from kqworker.kafka.admin import Admin
+from kqworker.kafka.admin import READ_COMMITTED, Admin
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
 from kqworker.settings import Settings
 from kqworker.types import TopicPartition
@@ -74,6 +74,11 @@ class Plan:
     consumers: tuple[dict[str, str], ...]
     producer: dict[str, str]
     admin: dict[str, str]
+
+    @property
+    def isolation(self) -> str:
+        """The `isolation.level` under which messages are read."""
+        return self.consumers[0].get("isolation.level", READ_COMMITTED).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,9 @@ def ask(plan: Plan, settings: Settings, unwanted: Callable[[], bool] = lambda: F
             partitions = require_topics(kafka, plan, timeout)
             targets: Mapping[TopicPartition, int] = {}
             if settings.until_caught_up:
-                targets = kafka.behind(plan.group, partitions, settings.offset, timeout)
+                targets = kafka.behind(
+                    plan.group, partitions, settings.offset, plan.isolation, timeout
+                )
     except KeyboardInterrupt:
         logger.warning("stopped before the start: nothing was handled", extra={"event": "stopped"})
         raise

@@ -26,7 +26,8 @@ from kqworker.core.snapshot import Snapshot
 from kqworker.core.supervisor import Limits, Supervisor
 from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
-from kqworker.kafka.behind import Behind
+from kqworker.kafka.admin import READ_COMMITTED
+from kqworker.kafka.behind import Behind, Transactions
 from kqworker.kafka.properties import librdkafka_version, protocol
 from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
@@ -142,6 +143,7 @@ class _Run:
         self._stopping = False
         self._silenced = ""
         self._behind: Behind | None = None
+        self._transactions: Transactions | None = None
         self._fatal: BrokerError | None = None
 
     def run(self) -> Exit:
@@ -282,7 +284,12 @@ class _Run:
         """Say what is to be handled before the end, and later what others have handled of it."""
         if self._behind is None:
             self._behind = Behind(self._plan.admin, self._plan.group, targets)
+            if self._plan.isolation == READ_COMMITTED:
+                self._transactions = Transactions(self._plan.admin, targets)
             return (e.CatchUp(targets),)
+        if self._transactions is not None:
+            idle = bool(snapshot.remaining and not snapshot.held)
+            self._transactions.look(idle and not self._stopping)
         if snapshot.remaining or not snapshot.elsewhere:
             return ()
         # All that is left is with others of the group, or on its way from one to another.

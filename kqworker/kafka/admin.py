@@ -42,6 +42,13 @@ SLICE = 0.1
 # up while we wait; at last long enough for a large cluster's answer.
 FIRST_ATTEMPT, LAST_ATTEMPT = 0.2, 4.0
 
+# What `isolation.level` may be; the first is librdkafka's default for consumers.
+READ_COMMITTED, READ_UNCOMMITTED = "read_committed", "read_uncommitted"
+_LEVELS = {
+    READ_COMMITTED: IsolationLevel.READ_COMMITTED,
+    READ_UNCOMMITTED: IsolationLevel.READ_UNCOMMITTED,
+}
+
 # Right after a start or a failover these mean "ask again".
 PASSING = frozenset(
     {
@@ -200,16 +207,24 @@ class Admin:
             time.sleep(SLICE)
 
     def end_offsets(
-        self, partitions: Iterable[TopicPartition], timeout: float = TIMEOUT
+        self,
+        partitions: Iterable[TopicPartition],
+        isolation: str = READ_UNCOMMITTED,
+        timeout: float = TIMEOUT,
     ) -> dict[TopicPartition, int]:
-        """Return the offset that the next message of each partition will get.
+        """Return where each partition ends.
 
-        With transactions: the first offset of the oldest that is still open.
+        Args:
+            partitions: Which.
+            isolation: As `isolation.level`: with read_uncommitted it is the offset that the
+                next message will get; with read_committed the first one of the oldest
+                transaction that is still open, where there is any.
+            timeout: Seconds.
 
         Raises:
             BrokerError: Kafka refuses or does not answer.
         """
-        return self._offsets(partitions, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]
+        return self._offsets(partitions, OffsetSpec.latest(), timeout, isolation)  # type: ignore[no-untyped-call]
 
     def beginning_offsets(
         self, partitions: Iterable[TopicPartition], timeout: float = TIMEOUT
@@ -250,29 +265,41 @@ class Admin:
         }
 
     def behind(
-        self, group: str, topics: Mapping[str, int], offset: str, timeout: float = TIMEOUT
+        self,
+        group: str,
+        topics: Mapping[str, int],
+        offset: str,
+        isolation: str = READ_COMMITTED,
+        timeout: float = TIMEOUT,
     ) -> dict[TopicPartition, int]:
         """Return the end of each partition in which a group has something left to read.
+
+        What a transaction that is open has written is among it, whatever the isolation: it can
+        be read, or passed over, once that has ended.
 
         Args:
             group: The group.
             topics: Partitions by topic, as `require_topics` returns them.
             offset: Where it starts without a commit: earliest, latest or error. With one
                 that is out of range it goes on at the log's start.
-            timeout: Seconds, for each of three questions.
+            isolation: As `isolation.level`, under which it reads: where `latest` begins.
+            timeout: Seconds, for each of the questions.
 
         Raises:
             BrokerError: Kafka refuses or does not answer.
         """
         partitions = [TopicPartition(t, n) for t, count in topics.items() for n in range(count)]
-        ends = self.end_offsets(partitions, timeout)
+        ends = self.end_offsets(partitions, READ_UNCOMMITTED, timeout)
+        latest = ends
+        if offset == "latest" and isolation != READ_UNCOMMITTED:
+            latest = self.end_offsets(partitions, isolation, timeout)
         begins = self.beginning_offsets(partitions, timeout)
         committed = self.committed(group, partitions, timeout)
         left: dict[TopicPartition, int] = {}
         for tp, end in ends.items():
             position = committed.get(tp)
             if position is None and offset == "latest":
-                position = end
+                position = latest[tp]
             elif position is None or not begins[tp] <= position <= end:
                 position = begins[tp]
             if position < end:
@@ -282,7 +309,11 @@ class Admin:
     # -- asking
 
     def _offsets(
-        self, partitions: Iterable[TopicPartition], spec: OffsetSpec, timeout: float
+        self,
+        partitions: Iterable[TopicPartition],
+        spec: OffsetSpec,
+        timeout: float,
+        isolation: str = READ_UNCOMMITTED,
     ) -> dict[TopicPartition, int]:
         asked = {_foreign(tp): spec for tp in partitions}
         if not asked:
@@ -291,7 +322,7 @@ class Admin:
         while True:
             left = max(deadline - time.monotonic(), SLICE)
             told = self._client.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=left
+                asked, isolation_level=_LEVELS[isolation], request_timeout=left
             )
             futures: list[Future[ListOffsetsResultInfo]] = list(told.values())
             try:

@@ -1,7 +1,8 @@
-"""How far behind a group is, looked up in the background while a run goes on.
+"""Why a run has not caught up yet, looked up in the background while it goes on.
 
-Decides how often Kafka is asked. For a run that ends when all that there was is handled: what
-another supervisor of the group does, it can see by the group's commits alone.
+Decides how often Kafka is asked, and when that it waits for a transaction is said. For a run
+that ends when all that there was is handled: what another supervisor of the group does, it can
+see by the group's commits alone.
 Tested by tests/kafka_unit/test_behind.py.
 """
 
@@ -13,16 +14,41 @@ from collections.abc import Mapping
 
 from kqworker import logs
 from kqworker.errors import BrokerError
-from kqworker.kafka.admin import Admin
+from kqworker.kafka.admin import READ_COMMITTED, Admin
 from kqworker.types import TopicPartition
 
 logger = logs.logger("kqworker.kafka")
 
 # Between two questions. Each of them opens a connection.
 ASK_SECONDS = 2.0
+# So long a run has nothing to handle before it is asked what it waits for, and between two
+# lines about that.
+IDLE_SECONDS = 2.0
+TELL_SECONDS = 30.0
 
 
-class Behind:
+class _Asking:
+    """A question that is put to Kafka in a thread, again and again."""
+
+    def __init__(self) -> None:
+        self._asking: threading.Thread | None = None
+        self._ask_at = 0.0
+
+    def ask(self) -> None:
+        """Have Kafka asked, unless it is being asked or was a moment ago; never block."""
+        now = time.monotonic()
+        if now < self._ask_at or (self._asking is not None and self._asking.is_alive()):
+            return
+        self._ask_at = now + ASK_SECONDS
+        # Daemon: a frozen broker must not keep the process from ending.
+        self._asking = threading.Thread(target=self._ask, name="kqworker-behind", daemon=True)
+        self._asking.start()
+
+    def _ask(self) -> None:
+        raise NotImplementedError
+
+
+class Behind(_Asking):
     """The partitions in which a group has not committed all up to some offsets.
 
     Args:
@@ -38,21 +64,10 @@ class Behind:
     def __init__(
         self, properties: Mapping[str, str], group: str, targets: Mapping[TopicPartition, int]
     ) -> None:
+        super().__init__()
         self.left = targets
         self._properties = properties
         self._group = group
-        self._asking: threading.Thread | None = None
-        self._ask_at = 0.0
-
-    def ask(self) -> None:
-        """Have Kafka asked, unless it is being asked or was a moment ago; never block."""
-        now = time.monotonic()
-        if now < self._ask_at or (self._asking is not None and self._asking.is_alive()):
-            return
-        self._ask_at = now + ASK_SECONDS
-        # Daemon: a frozen broker must not keep the process from ending.
-        self._asking = threading.Thread(target=self._ask, name="kqworker-behind", daemon=True)
-        self._asking.start()
 
     def _ask(self) -> None:
         try:
@@ -62,3 +77,57 @@ class Behind:
             logger.warning("whether others are done is not known: %s", error)
             return
         self.left = {p: end for p, end in self.left.items() if committed.get(p, 0) < end}
+
+
+class Transactions(_Asking):
+    """Transactions that keep partitions from being read up to some offsets.
+
+    Args:
+        properties: What `admin_properties` returns.
+        targets: The offsets, by partition.
+    """
+
+    def __init__(
+        self, properties: Mapping[str, str], targets: Mapping[TopicPartition, int]
+    ) -> None:
+        super().__init__()
+        self._properties = properties
+        self._targets = targets
+        self._idle_since: float | None = None
+        self._tell_at = 0.0
+
+    def look(self, idle: bool) -> None:
+        """Say what is waited for, once nothing has been there to do for a while; never block.
+
+        Args:
+            idle: There is something to go, and nothing of it to handle now.
+        """
+        now = time.monotonic()
+        if not idle:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now >= max(self._idle_since + IDLE_SECONDS, self._tell_at):
+            self.ask()
+
+    def _ask(self) -> None:
+        try:
+            with Admin(self._properties) as kafka:
+                ends = kafka.end_offsets(self._targets, READ_COMMITTED)
+        except BrokerError as error:
+            logger.warning("whether a transaction is open is not known: %s", error)
+            return
+        for partition, end in ends.items():
+            if end < self._targets[partition]:
+                self._tell_at = time.monotonic() + TELL_SECONDS
+                logger.warning(
+                    "waiting for a transaction: from offset %s on %s cannot be read before it ends",
+                    end,
+                    partition,
+                    extra={
+                        "event": "transaction_open",
+                        "topic": partition.topic,
+                        "partition": partition.partition,
+                        "offset": end,
+                    },
+                )

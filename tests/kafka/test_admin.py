@@ -42,7 +42,9 @@ def test_a_topic_is_created_once_and_usable_at_once(kafka3: Cluster) -> None:
         asking.create_topics([name], 7)
 
         assert asking.require_topics([f"^{name}$"]) == {name: 5}
-        ends = asking.end_offsets([TopicPartition(name, number) for number in range(5)], TIMEOUT)
+        ends = asking.end_offsets(
+            [TopicPartition(name, number) for number in range(5)], timeout=TIMEOUT
+        )
         assert set(ends.values()) == {0}
 
 
@@ -109,7 +111,7 @@ def test_offsets_of_a_frozen_cluster_are_not_waited_for_beyond_the_timeout(kafka
             kafka3.freeze(index)
 
         for ask in (
-            lambda: asking.end_offsets([TopicPartition(name, 0)], 1.0),
+            lambda: asking.end_offsets([TopicPartition(name, 0)], timeout=1.0),
             lambda: asking.committed("g", [TopicPartition(name, 0)], 1.0),
         ):
             began = time.monotonic()

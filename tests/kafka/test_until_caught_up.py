@@ -108,6 +108,63 @@ def test_transaction_markers_at_the_end_are_no_messages_to_wait_for(
     checker.all_is_committed(kafka.committed(supervise.group, name), ends)
 
 
+@pytest.mark.parametrize("ends_by", ["commit", "abort"])
+@pytest.mark.parametrize("offset", ["earliest", "latest"])
+def test_an_open_transaction_is_waited_for_and_told(
+    kafka: Cluster, topic: NewTopic, supervise: Supervise, ends_by: str, offset: str
+) -> None:
+    name = topic()
+    settings = {**kafka.client, "transactional.id": uuid.uuid4().hex, "log_level": 0}
+    before = produce(kafka, name, [b"ok"] * 20)
+    if offset == "latest":
+        before = []
+    with Producer(settings) as producer:
+        producer.init_transactions(PATIENCE)
+        producer.begin_transaction()
+        for _ in range(5):
+            producer.produce(name, b"ok", partition=0)
+        assert producer.flush(PATIENCE) == 0
+        # It was there, too, and cannot be read either.
+        after = produce(kafka, name, [b"ok"])
+
+        supervisor = supervise(kafka, name, "--until-caught-up", "--offset", offset)
+        supervisor.until(lambda: supervisor.events("transaction_open"), "it is told")
+        assert f"topic={name} partition=0 offset=20" in supervisor.events("transaction_open")[0]
+        assert supervisor.reader.follow().ended == len(before)
+        if ends_by == "commit":
+            producer.commit_transaction(PATIENCE)
+        else:
+            producer.abort_transaction(PATIENCE)
+
+    assert supervisor.wait() == 0, supervisor
+    handled = [key.offset for key in checker.done(read(supervisor.journal))]
+    inside = range(20, 25) if ends_by == "commit" else ()
+    assert sorted(handled) == sorted([*(key.offset for key in [*before, *after]), *inside])
+    # The transaction's marker came later.
+    assert kafka.committed(supervise.group, name)[0].offset in (26, 27)
+
+
+def test_an_open_transaction_is_read_and_not_waited_for_where_that_was_asked(
+    kafka: Cluster, topic: NewTopic, supervise: Supervise
+) -> None:
+    name = topic()
+    settings = {**kafka.client, "transactional.id": uuid.uuid4().hex, "log_level": 0}
+    with Producer(settings) as producer:
+        producer.init_transactions(PATIENCE)
+        producer.begin_transaction()
+        for _ in range(5):
+            producer.produce(name, b"ok", partition=0)
+        assert producer.flush(PATIENCE) == 0
+
+        options = ("--until-caught-up", "-X", "isolation.level=read_uncommitted")
+        supervisor = supervise(kafka, name, *options)
+        assert supervisor.wait() == 0, supervisor
+        producer.abort_transaction(PATIENCE)
+
+    assert counted(supervisor)["handled"] == 5
+    assert not supervisor.events("transaction_open")
+
+
 def transact(cluster: Cluster, topic: str, value: bytes, count: int, commit: bool) -> None:
     """Produce in one transaction, to partitions 0 and 1 in turn."""
     name = uuid.uuid4().hex

@@ -91,7 +91,7 @@ def test_each_missing_topic_is_named_with_what_it_may_have_been_and_is_not_creat
 
 
 def test_offsets_of_no_partition_are_none(kafka: Admin) -> None:
-    assert kafka.end_offsets([], TIMEOUT) == kafka.committed("g", [], TIMEOUT) == {}
+    assert kafka.end_offsets([], timeout=TIMEOUT) == kafka.committed("g", [], TIMEOUT) == {}
 
 
 def test_a_group_is_behind_where_it_has_not_committed_the_end(
@@ -109,17 +109,17 @@ def test_a_group_is_behind_where_it_has_not_committed_the_end(
     partitions = [TopicPartition("test", number) for number in range(4)]
     zero, one, two, three = partitions
 
-    assert kafka.end_offsets(partitions, TIMEOUT) == {zero: 2, one: 1, two: 1, three: 0}
+    assert kafka.end_offsets(partitions, timeout=TIMEOUT) == {zero: 2, one: 1, two: 1, three: 0}
     assert set(kafka.beginning_offsets(partitions, TIMEOUT).values()) == {0}
     assert kafka.committed("g", partitions, TIMEOUT) == {zero: 1, one: 1, three: 0}
     assert kafka.committed("unheard-of", partitions, TIMEOUT) == {}
-    assert kafka.behind("g", {"test": 4}, "earliest", TIMEOUT) == {zero: 2, two: 1}
-    assert kafka.behind("g", {"test": 4}, "latest", TIMEOUT) == {zero: 2}
+    assert kafka.behind("g", {"test": 4}, "earliest", timeout=TIMEOUT) == {zero: 2, two: 1}
+    assert kafka.behind("g", {"test": 4}, "latest", timeout=TIMEOUT) == {zero: 2}
 
 
 def test_the_offsets_of_a_topic_that_does_not_exist_are_refused(kafka: Admin) -> None:
     with pytest.raises(BrokerError, match=r"^cannot read the offsets of the topics: \S") as raised:
-        kafka.end_offsets([TopicPartition("nowhere", 0)], 1)
+        kafka.end_offsets([TopicPartition("nowhere", 0)], timeout=1)
 
     assert str(raised.value).count("\n") == 0
 

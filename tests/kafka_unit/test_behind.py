@@ -13,7 +13,7 @@ from confluent_kafka import TopicPartition as Foreign
 from kqworker.errors import BrokerError
 from kqworker.kafka import behind
 from kqworker.kafka.admin import Admin
-from kqworker.kafka.behind import Behind
+from kqworker.kafka.behind import Behind, Transactions
 from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
 from kqworker.kafka.properties import admin_properties
 from kqworker.types import TopicPartition
@@ -110,3 +110,48 @@ def test_without_an_answer_nothing_is_taken_for_done(
         assert answered(asking) == {ZERO: 2}
 
     assert "whether others are done is not known: no answer" in caplog.text
+
+
+def test_what_an_idle_run_waits_for_is_asked_after_a_while_and_told_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    def end_offsets(_: Admin, partitions: object, isolation: str) -> dict[TopicPartition, int]:
+        asked.append(isolation)
+        return {ZERO: 3, ONE: 9}
+
+    monkeypatch.setattr(Admin, "end_offsets", end_offsets)
+    transactions = Transactions(admin_properties("127.0.0.1:9"), {ZERO: 5, ONE: 9})
+    caplog.set_level(logging.WARNING, "kqworker.kafka")
+
+    transactions.look(idle=True)
+    transactions.look(idle=True)
+    join()
+    assert asked == []
+    monkeypatch.setattr(behind, "IDLE_SECONDS", 0.0)
+    transactions.look(idle=False)
+    for _ in range(4):
+        transactions.look(idle=True)
+        join()
+
+    assert asked == ["read_committed"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "waiting for a transaction: from offset 3 on test[0] cannot be read before it ends"
+    ]
+
+
+def test_without_an_answer_no_transaction_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BrokerError("no answer", retriable=True)
+
+    monkeypatch.setattr(Admin, "end_offsets", refuse)
+    monkeypatch.setattr(behind, "IDLE_SECONDS", 0.0)
+    transactions = Transactions(admin_properties("127.0.0.1:9"), {ZERO: 5})
+    for _ in range(2):
+        transactions.look(idle=True)
+        join()
+
+    assert "whether a transaction is open is not known: no answer" in caplog.text
