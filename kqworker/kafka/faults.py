@@ -37,7 +37,11 @@ _FINAL = {
 _SAME_NAME = ("same group.instance.id", "instance ID is still used")
 _OWN_NAME = "each member of a group needs a group.instance.id of its own"
 # These come of a topic that has gone, for one partition or all.
-_OF_TOPICS = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
+_OF_TOPICS = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+}
 # Nobody needs to hear of these.
 _SILENT = {KafkaError._PARTITION_EOF}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from kqworker import logs, types
 from kqworker.errors import BrokerError
@@ -30,11 +30,14 @@ def read(
         until: The end of each partition.
 
     Raises:
-        BrokerError: Nothing has come for 30 s, or Kafka refuses.
+        BrokerError: Nothing has come for 30 s, Kafka refuses, or something of it is gone or
+            cannot be read.
     """
     log = ClientLog(logs.logger("kqworker.kafka"))
     left = {tp: end for tp, end in until.items() if end > since.get(tp, 0)}
-    consumer = Consumer({**properties, "enable.partition.eof": "true"}, logger=log)
+    # What is not there, or cannot be read, is an error: nothing is left out in silence.
+    own = {"enable.partition.eof": "true", "auto.offset.reset": "error"}
+    consumer = Consumer({**properties, **own}, logger=log)
     try:
         consumer.assign([TopicPartition(*tp, since.get(tp, 0)) for tp in left])
         while left:
@@ -47,6 +50,9 @@ def read(
                     raise BrokerError(f"cannot read: {message.error()}")
                 tp = types.TopicPartition(topic, partition)
                 error = message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    where = f"{topic}[{partition}]@{offset}"
+                    raise BrokerError(f"cannot read: {where}: {error.str()}")
                 if error is None and offset < until[tp]:
                     yield message.value()
                 # At the end of a partition comes an "error" that carries its position.

@@ -122,6 +122,18 @@ def test_a_group_of_another_assignor_is_told_with_the_remedy_and_tried_on(
     assert "`Kqworker: {assignor: range}`" in text
 
 
+def test_a_partition_of_a_topic_that_is_away_is_not_taken_for_one_that_cannot_be_read(
+    mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = Faults(mailbox, {})
+    faults.assigned(["t"])
+    for code in (KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART):
+        away = Message("t", 0, 5, error=KafkaError(code, "away"))
+        assert not faults.is_of_partition(away)
+
+    assert [record.getMessage() for record in caplog.records] == ["t: away"] * 2
+
+
 @pytest.mark.parametrize(
     "code", [KafkaError._BAD_MSG, KafkaError._AUTO_OFFSET_RESET, KafkaError.UNKNOWN]
 )

@@ -53,3 +53,8 @@ def test_an_end_that_never_comes_is_an_error(
     monkeypatch.setattr(reader, "SILENCE", 0.1)
     with pytest.raises(BrokerError, match=r"^nothing came from test\[0\] for 0.1 s$"):
         list(reader.read(properties, {}, {ZERO: 6}))
+
+
+def test_what_is_not_in_the_log_is_an_error_and_not_left_out(properties: dict[str, str]) -> None:
+    with pytest.raises(BrokerError, match=r"^cannot read: test\[0\]@9: "):
+        list(reader.read(properties, {ZERO: 9}, {ZERO: 12}))
