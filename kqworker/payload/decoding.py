@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from kqworker.errors import DecodeError
+from kqworker.errors import DecodeError, Reject, RetryLater
+from kqworker.payload import validated
 from kqworker.payload.forms import Form, Payload, form_of, spell
-
-if TYPE_CHECKING:
-    import msgspec
+from kqworker.payload.trees import is_pydantic, parts, unfit
 
 Decode = Callable[[bytes | None], object]
 
@@ -27,28 +25,39 @@ def payload_for(annotation: object) -> Payload:
     """
     payload = form_of(annotation)
     if payload.form is Form.JSON:
-        _json_decoder(payload)
+        _json_parser(payload)
     return payload
 
 
-def _json_decoder(payload: Payload) -> msgspec.json.Decoder[object]:
-    import msgspec  # 14 ms that apps of bytes and text need not wait for
-
+def _json_parser(payload: Payload) -> Callable[[bytes], object]:
+    """Return what reads JSON as an annotation says: pydantic where a part is pydantic's."""
     remedy = (
         "use Message, bytes, str, or what JSON can be checked against: dict, list, int, float, "
-        "bool, a dataclass, a TypedDict, a msgspec.Struct"
+        "bool, a dataclass, a TypedDict, a msgspec.Struct, a pydantic model"
     )
-    if payload.annotation in (bytearray, memoryview):
+    annotation = payload.annotation
+    if annotation in (bytearray, memoryview):
         raise TypeError(f"a payload cannot be decoded to {payload}: {remedy}")
+    foreign = None
+    for part in parts(annotation):
+        why = unfit(part)
+        if why is not None:
+            raise TypeError(f"a payload cannot be decoded to {payload}: {spell(part)} {why}")
+        if foreign is None and is_pydantic(part):
+            foreign = part
     try:
-        decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(payload.annotation)
-        foreign = _foreign(msgspec.inspect.type_info(payload.annotation), set())
+        if foreign is not None:
+            return validated.parser(annotation, foreign)
+        import msgspec  # 14 ms that apps of bytes and text need not wait for
+
+        decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(annotation)
+        foreign = _foreign(msgspec.inspect.type_info(annotation), set())
     except (TypeError, ValueError, NameError) as error:
         raise TypeError(f"a payload cannot be decoded to {payload} ({error}): {remedy}") from error
     if foreign is not None:
-        within = "" if foreign is payload.annotation else f" (it contains {spell(foreign)})"
+        within = "" if foreign is annotation else f" (it contains {spell(foreign)})"
         raise TypeError(f"a payload cannot be decoded to {payload}{within}: {remedy}")
-    return decoder
+    return decoder.decode
 
 
 def _foreign(info: object, seen: set[int]) -> object | None:
@@ -88,7 +97,7 @@ def decoder(payload: Payload, what: str = "value") -> Decode:
         case Form.TEXT:
             return _text_decoder(payload, what)
         case Form.JSON:
-            return _checked_json_decoder(payload, what)
+            return _json_decoder(payload, what)
         case _:
             typing.assert_never(payload.form)
 
@@ -116,12 +125,8 @@ def _text_decoder(payload: Payload, what: str) -> Decode:
     return decode
 
 
-def _checked_json_decoder(payload: Payload, what: str) -> Decode:
-    import msgspec
-
-    parse = _json_decoder(payload).decode
-    # A RecursionError is JSON that nests too deeply, which no attempt will cure.
-    errors = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+def _json_decoder(payload: Payload, what: str) -> Decode:
+    parse = _json_parser(payload)
 
     def decode(data: bytes | None) -> object:
         if data is None:
@@ -130,7 +135,11 @@ def _checked_json_decoder(payload: Payload, what: str) -> Decode:
             raise absent(payload, what)
         try:
             return parse(data)
-        except errors as error:
+        except (RetryLater, Reject, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            # JSON that is none or nests too deeply, and whatever a constructor or a validator
+            # raises: no attempt will cure it.
             raise undecodable(payload, error, what) from error
 
     return decode
@@ -144,6 +153,22 @@ def absent(payload: Payload, what: str = "value") -> DecodeError:
     )
 
 
-def undecodable(payload: Payload, error: Exception, what: str = "value") -> DecodeError:
+def undecodable(payload: Payload, error: BaseException, what: str = "value") -> DecodeError:
     """Return the error for bytes that are not what the annotation says."""
-    return DecodeError(f"cannot decode the {what} as {payload.form.value} for {payload}: {error}")
+    return DecodeError(
+        f"cannot decode the {what} as {payload.form.value} for {payload}: {_why(error)}"
+    )
+
+
+def _why(error: BaseException) -> str:
+    explained = validated.explained(error)
+    if explained is not None:
+        return explained
+    try:
+        text = str(error)
+    except BaseException as worse:  # the user's own __str__ may raise anything
+        text = f"(its text cannot be shown: __str__ raised {type(worse).__name__})"
+    own = isinstance(error, UnicodeDecodeError | RecursionError)
+    if own or type(error).__module__.partition(".")[0] == "msgspec":
+        return text
+    return f"{type(error).__qualname__}: {text}"

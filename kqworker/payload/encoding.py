@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from kqworker.payload import validated
 from kqworker.payload.finite import refuse_not_finite
 from kqworker.payload.results import HeadersLike, Output
 from kqworker.types import Headers, Message
@@ -44,13 +45,19 @@ def encode(value: object) -> bytes | None:
             import msgspec
 
             try:
-                data = msgspec.json.encode(value)
-                refuse_not_finite(value, data)
+                if not validated.is_loaded():
+                    data = msgspec.json.encode(value)
+                    refuse_not_finite(value, data)
+                    return data
+                prepared = validated.with_parts_encoded(value)
+                data = msgspec.json.encode(prepared, enc_hook=validated.encode_part)
+                refuse_not_finite(value, data, validated.plain_part)
                 return data
             except (TypeError, OverflowError, RecursionError) as error:
                 raise TypeError(
                     f"cannot encode {type(value).__qualname__} as JSON ({error}): push bytes, str, "
-                    "None, or something made of dicts, lists, numbers, dataclasses and Structs"
+                    "None, or something made of dicts, lists, numbers, dataclasses, Structs and "
+                    "pydantic models"
                 ) from error
 
 

@@ -12,6 +12,8 @@ import types
 import typing
 from dataclasses import dataclass
 
+from kqworker.payload.trees import is_pydantic
+
 
 class Form(enum.Enum):
     """What the bytes of a payload are read as."""
@@ -95,7 +97,8 @@ def _unwrap(annotation: object) -> object:
             base = _unwrap(typing.get_args(annotation)[0])
             if base is not str and base is not bytes:
                 return annotation
-            if any(type(note).__name__ == "Meta" for note in typing.get_args(annotation)[1:]):
+            notes = typing.get_args(annotation)[1:]
+            if any(type(note).__name__ == "Meta" or is_pydantic(note) for note in notes):
                 raise TypeError(
                     f"the constraints of {spell(annotation)} would not be checked, for only JSON "
                     "is: check them in the handler"

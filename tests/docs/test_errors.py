@@ -18,13 +18,27 @@ PAGE = ROOT / "docs" / "reference" / "errors.md"
 # Calls whose text a user reads, and where that is so only in some modules.
 RAISED = {"ConfigError", "BrokerError", "WorkerLost", "UsageError", "DecodeError", "refusal"}
 IN_SOME = {
-    "TypeError": {"app", "handler", "forms", "decoding", "encoding", "unrun", "reading", "called"},
+    "TypeError": {
+        "app",
+        "handler",
+        "forms",
+        "decoding",
+        "encoding",
+        "unrun",
+        "reading",
+        "called",
+        "validated",
+    },
     "ValueError": {"retry", "settings", "finite"},
     "RuntimeError": {"context"},
     "TimeoutError": {"delivery"},
 }
-# A user cannot bring these about: they guard kqworker against itself.
-UNREACHABLE = {"the run names no app", "what was pickled is a …, not an App"}
+# A user never reads these alone: they guard kqworker against itself, or stand within another.
+UNREACHABLE = {
+    "the run names no app",
+    "what was pickled is a …, not an App",
+    "Encoding objects of type … is unsupported",
+}
 
 
 def template(node: ast.expr) -> str:

@@ -14,8 +14,11 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, Field
 
 from kqworker import App, Context, Output, Retry
 from tests.kafka.journal import APP
@@ -114,6 +117,38 @@ def results(value: str) -> object:
         "keyless": Output(b"v", key=None),
         "nan": {"rate": [1.0, float("nan")]},
     }[value]
+
+
+# Payloads with constructors
+
+
+class Model(BaseModel):
+    """Decoded by pydantic."""
+
+    id: int = Field(gt=0)
+
+
+@dataclass
+class Checked:
+    """Raises what no decoder knows."""
+
+    id: int
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise KeyError("id")
+
+
+@topic("models", output=_out)
+def models(value: dict[str, Model]) -> object:
+    """Return what it got."""
+    return value["a"]
+
+
+@topic("checked")
+def checked(value: list[Checked]) -> None:
+    """Write down what it got."""
+    given("checked", value[0].id)
 
 
 # Messages beside each other

@@ -12,7 +12,17 @@ from tests.kafka.shops import CAUGHT_UP, Shop, Start, values
 from tests.kafka.supervisors import Supervise
 
 UNRUN = ("generator", "future", "forgotten")
-TOPICS = (*UNRUN, "awaited", "injected", "asks", "leaks", "leaks-async", "results")
+TOPICS = (
+    *UNRUN,
+    "awaited",
+    "injected",
+    "asks",
+    "leaks",
+    "leaks-async",
+    "results",
+    "models",
+    "checked",
+)
 
 
 def prefix_of_topics(kafka: Cluster) -> str:
@@ -101,6 +111,29 @@ def test_a_result_keeps_its_messages_key_and_a_number_that_json_lacks_fails(
     (letter,) = consume(kafka, dead)
     text = dict(letter.headers() or [])["kqworker-error-text"].decode()
     assert text.startswith("cannot encode dict as JSON: $.rate[1] is nan")
+
+
+def test_what_a_constructor_or_pydantic_refuses_has_no_further_attempt(
+    kafka: Cluster, supervise: Supervise
+) -> None:
+    prefix, dead, told = prefix_of_topics(kafka), kafka.new_topic(), app(kafka)
+    produce(kafka, prefix + "models", [b'{"a": {"id": 7}}', b'{"a": {"id": 0}}'])
+    produce(kafka, prefix + "checked", [b'[{"id": 7}]', b'[{"id": 0}]'])
+
+    supervisor = supervise(kafka, prefix, "--until-caught-up", dead_letter=dead, **told)
+    assert supervisor.wait() == 6, supervisor
+
+    assert lines(supervise.journal) == [["checked", 7]]
+    assert [record.value() for record in consume(kafka, told["output"])] == [b'{"id":7}']
+    said = {}
+    for letter in consume(kafka, dead):
+        headers = {name: (value or b"").decode() for name, value in letter.headers() or []}
+        assert headers["kqworker-attempts"] == "1"
+        assert headers["kqworker-error-type"] == "kqworker.errors.DecodeError"
+        said[headers["kqworker-topic"].removeprefix(prefix)] = headers["kqworker-error-text"]
+    assert set(said) == {"models", "checked"}
+    assert "for dict[str, Model]: a.id: " in said["models"]
+    assert said["checked"].endswith("for list[Checked]: KeyError: 'id'")
 
 
 QUEUE = """\

@@ -27,10 +27,18 @@ PROGRAM = """
 import base64, enum, json
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, NamedTuple, NotRequired, Required, TypedDict, TypeVar
+import pydantic, pydantic.dataclasses
 from kqworker import App
 from kqworker.runtime.packing import pack
 
 T = TypeVar("T")
+
+class Model(pydantic.BaseModel):
+    a: int = pydantic.Field(gt=0)
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    model: "Model"
 
 class Kind(enum.Enum):
     FEW = "few"
@@ -77,7 +85,8 @@ class Tuple(NamedTuple):
     a: int
     item: "Item" = Item(3)
 
-TYPES = [Kind, Item, Order, Node, Sub, Box[int], Box[Item], Dict, SubDict, Tuple, list[Item] | None]
+TYPES = [Kind, Item, Order, Node, Sub, Box[int], Box[Item], Dict, SubDict, Tuple, Model, Checked]
+TYPES += [list[Item] | None]
 sent = {}
 for kind in TYPES:
     app = App("main")
@@ -134,6 +143,8 @@ ITEM = "Item(number=1, kind=<Kind.FEW: 'few'>, tags=[])"
         ("Dict", '{"a": 1, "item": {"number": 1}}', "{'a': 1, 'item': " + ITEM + "}", "{}"),
         ("SubDict", '{"a": 1, "b": [{"a": 2}]}', "{'a': 1, 'b': [{'a': 2}]}", '{"b": []}'),
         ("Tuple", '[1, {"number": 1}]', f"Tuple(a=1, item={ITEM})", "[]"),
+        ("Model", '{"a": 1}', "Model(a=1)", '{"a": 0}'),
+        ("Checked", '{"model": {"a": 1}}', "Checked(model=Model(a=1))", '{"model": {"a": 0}}'),
         ("list[Item] | None", '[{"number": 1}]', f"[{ITEM}]", "[{}]"),
     ],
 )
