@@ -105,10 +105,12 @@ def connection(settings: Settings) -> Connection:
     if settings.brokers is None:
         raise ConfigError(NO_BROKERS)
     brokers = ",".join(settings.brokers)
-    if brokers != devbroker.running():
+    address = devbroker.running()
+    # The mock cluster has no other name for this machine.
+    if address is None or brokers.replace("localhost:", "127.0.0.1:") != address:
         return Connection(brokers, settings.kafka, built_in=False)
     kafka = {key: text for key, text in settings.kafka.items() if not key.startswith(SECURITY)}
-    return Connection(brokers, {**devbroker.PROPERTIES, **CREATING, **kafka}, built_in=True)
+    return Connection(address, {**devbroker.PROPERTIES, **CREATING, **kafka}, built_in=True)
 
 
 def plan(app: App, settings: Settings) -> Plan:

@@ -28,7 +28,9 @@ from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
 from kqworker.kafka.admin import READ_COMMITTED
 from kqworker.kafka.behind import Behind, Transactions
+from kqworker.kafka.bounded import BoundedSink
 from kqworker.kafka.properties import librdkafka_version, protocol
+from kqworker.kafka.readers import published
 from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
 from kqworker.loading import refuse_green_threads
@@ -159,10 +161,14 @@ class _Run:
         if self._stop.asked:
             return Exit.CLEAN
         with contextlib.ExitStack() as stack:
+            if plan.connection.built_in:
+                # To the end: what is drained is handled, too.
+                address, offset = plan.connection.brokers, settings.offset
+                stack.enter_context(published(address, plan.group, plan.topics, offset))
             # Before any Kafka client: no worker may inherit what librdkafka has opened.
             workers = ProcessWorkers(self._spec(), silenced=self._on_silence)
             stack.callback(workers.close, CLOSE_SECONDS)
-            sink = KafkaSink(plan.producer)
+            sink = (BoundedSink if plan.connection.built_in else KafkaSink)(plan.producer)
             stack.callback(sink.close, CLOSE_SECONDS)
             core = Supervisor(plan.policies, self._limits(), random.Random())
             # Signals are caught from the banner on, which says that there is something to

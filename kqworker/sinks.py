@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kqworker import config, preflight
 from kqworker.errors import ConfigError
 from kqworker.kafka import devbroker
+from kqworker.kafka.bounded import BoundedSink
 from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.sink import KafkaSink
 
@@ -27,7 +28,8 @@ def open_sink(settings: Settings) -> KafkaSink:
         ConfigError: There are no brokers, or librdkafka refuses a property.
     """
     to = preflight.connection(settings)
-    return KafkaSink(producer_properties(to.brokers, to.kafka))
+    kind = BoundedSink if to.built_in else KafkaSink
+    return kind(producer_properties(to.brokers, to.kafka))
 
 
 def open_app_sink(app: App) -> KafkaSink:

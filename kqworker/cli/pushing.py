@@ -105,7 +105,7 @@ def push(
     of = f" of {count:,}" if count is not None else ""
     known = 0
     try:
-        with _progress(count) as draw:
+        with _progress(count, lambda: sink.full) as draw:
 
             def advance(n: int) -> None:
                 nonlocal known
@@ -218,15 +218,30 @@ def _header(text: str) -> tuple[str, bytes]:
 
 
 @contextmanager
-def _progress(count: int | None) -> Iterator[Advance]:
+def _progress(count: int | None, full: Callable[[], str]) -> Iterator[Advance]:
     """Show a progress bar, on a terminal and for more than one message."""
     if count == 1 or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TimeRemainingColumn,
+    )
+    from rich.table import Column
+    from rich.text import Text
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    class Full(ProgressColumn):
+        """Says what is waited for."""
+
+        def render(self, task: Task) -> Text:
+            return Text(full())
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), Full(Column(no_wrap=True)))
     # Five times a second: drawing must not cost more than pushing.
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=5) as progress:
         bar = progress.add_task("", total=count)

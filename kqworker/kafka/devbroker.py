@@ -27,13 +27,19 @@ from kqworker.errors import BrokerError, ConfigError
 
 # It creates every topic with as many; librdkafka's Python client cannot ask for others.
 PARTITIONS = 4
+# The mock cluster's own, beside 100,000 batches: beyond that it drops the oldest, whoever waits
+# for them.
+KEPT_BYTES = 5 * 2**20
 LIMITS = (
-    "The built-in broker is for development: nothing survives its end, it keeps the last 5 MiB "
-    f"of each partition and drops what is older, and a topic has {PARTITIONS} partitions."
+    "The built-in broker is for development: nothing survives its end, a topic has "
+    f"{PARTITIONS} partitions, and each keeps its last 5 MiB: who pushes waits until what would "
+    "be dropped is handled."
 )
 # With the classic protocol a first message takes 3 s, and a group whose only member has
 # left gives the next one nothing: both are the mock cluster's.
 PROPERTIES: Mapping[str, str] = {"group.protocol": "consumer"}
+# It drops whole batches, so they must be small.
+BATCH_BYTES = 64 * 1024
 
 START_TIMEOUT = 10.0
 STOP_TIMEOUT = 5.0
@@ -60,19 +66,14 @@ class DevBroker:
         Raises:
             ConfigError: The runtime directory is not this user's alone.
         """
-        created = psutil.Process(self.pid).create_time()
-        said = json.dumps({"address": self.address, "pid": self.pid, "created": created})
         path = runtime_directory() / "broker.json"
-        draft = path.with_name(f"broker.{os.getpid()}.json")
-        draft.write_text(said)
-        # A reader finds the old one or the new one, never half of one.
-        draft.replace(path)
+        write_announcement(path, {"address": self.address}, self.pid)
         self._announcement = path
 
     def stop(self) -> None:
         """End it; a second time does nothing."""
         if self._announcement is not None:
-            announced = _announced(self._announcement)
+            announced = read_announcement(self._announcement)
             if announced is not None and announced["pid"] == self.pid:
                 self._announcement.unlink(missing_ok=True)
             self._announcement = None
@@ -131,16 +132,8 @@ def start_dev_broker() -> DevBroker:
 
 def running() -> str | None:
     """Return the address of the broker that was announced last, or None if it has ended."""
-    announced = _announced(_runtime_path() / "broker.json")
-    if announced is None:
-        return None
-    try:
-        process = psutil.Process(int(str(announced["pid"])))
-        # A pid is used again; the clock may have been set by a second in between.
-        same = abs(process.create_time() - float(str(announced["created"]))) < 2.0
-        if not same or process.status() == psutil.STATUS_ZOMBIE:
-            return None
-    except psutil.Error:
+    announced = read_announcement(_runtime_path() / "broker.json")
+    if announced is None or not lives(announced):
         return None
     return str(announced["address"])
 
@@ -208,13 +201,40 @@ def _ours(path: Path) -> bool:
     return state.st_uid == os.getuid() and state.st_mode & 0o077 == 0
 
 
-def _announced(path: Path) -> dict[str, object] | None:
+def write_announcement(path: Path, said: Mapping[str, object], pid: int) -> None:
+    """Let others read something for as long as a process lives.
+
+    Args:
+        path: In the runtime directory.
+        said: What JSON can hold.
+        pid: The process.
+    """
+    created = psutil.Process(pid).create_time()
+    draft = path.with_name(f"{path.stem}.{os.getpid()}.draft")
+    draft.write_text(json.dumps({**said, "pid": pid, "created": created}))
+    # A reader finds the old one or the new one, never half of one.
+    draft.replace(path)
+
+
+def read_announcement(path: Path) -> dict[str, object] | None:
+    """Return what `write_announcement` wrote; None where there is nothing of ours."""
     with contextlib.suppress(OSError, ValueError):
         if _ours(path.parent):
             said = json.loads(path.read_text())
             if isinstance(said, dict) and said.keys() >= {"address", "pid", "created"}:
                 return said
     return None
+
+
+def lives(announced: Mapping[str, object]) -> bool:
+    """Return whether the process still lives that an announcement is about."""
+    try:
+        process = psutil.Process(int(str(announced["pid"])))
+        # A pid is used again; the clock may have been set by a second in between.
+        same = abs(process.create_time() - float(str(announced["created"]))) < 2.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def main() -> None:

@@ -41,7 +41,9 @@ PURGE = 1.0
 Answered = Callable[[KafkaError | None, Message | None], None]
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
+    """A record, and who is told what has become of it."""
+
     output: Output
     answered: Answered
 
@@ -63,7 +65,7 @@ class KafkaSink:
         # Guards the producer, what waits for room in its queue, and the end.
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._broken = False
         self._deadline: float | None = None
         self._all_answered = False
@@ -83,6 +85,11 @@ class KafkaSink:
         """Why nothing is delivered or told any more; None while there is no such reason."""
         return self._mailbox.fatal
 
+    @property
+    def full(self) -> str:
+        """Why records wait for room in a topic; empty while there is room, as ever on Kafka."""
+        return ""
+
     def fileno(self) -> int:
         """Return a descriptor that is readable while events wait, or there is a `fatal`."""
         return self._mailbox.fileno()
@@ -93,13 +100,13 @@ class KafkaSink:
 
     def produce(self, command: Produce) -> None:
         """Produce a record; answered by one `Delivered`, unless there is a `fatal`; never block."""
-        job = _Job(command.output, partial(self._note, command.ticket, command.output.topic))
+        job = Job(command.output, partial(self._note, command.ticket, command.output.topic))
         with self._lock:
             if self.fatal is not None:
                 return  # nobody confirms it, so its offset is not committed
             self._check_open()
             # In order: what waits for room goes first.
-            if self._waiting or not self._accepted(job):
+            if self._waiting or not self._taken(job):
                 self._waiting.append(job)
         self._post()
 
@@ -129,7 +136,7 @@ class KafkaSink:
             RuntimeError: The sink is closed.
         """
         delivery = Delivery() if delivery is None else delivery
-        job = _Job(output, partial(self._settle, delivery, output.topic))
+        job = Job(output, partial(self._settle, delivery, output.topic))
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._room:
             while True:
@@ -137,9 +144,14 @@ class KafkaSink:
                 if given_up is not None and given_up():
                     raise TimeoutError("it was called off")
                 self._pending.add(delivery)
-                if not self._waiting and self._accepted(job):
+                accepted = False
+                try:
+                    accepted = not self._waiting and self._accepted(job)
+                finally:
+                    if not accepted:
+                        self._pending.discard(delivery)
+                if accepted:
                     return delivery
-                self._pending.discard(delivery)
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError("the queue has been full")
@@ -226,7 +238,11 @@ class KafkaSink:
     def _connect(self) -> Producer:
         return Producer({**self._properties, "error_cb": self._ear.error}, logger=self._ear)
 
-    def _accepted(self, job: _Job) -> bool:
+    def _taken(self, job: Job) -> bool:
+        """Do as `_accepted`, for whom it must not raise."""
+        return self._accepted(job)
+
+    def _accepted(self, job: Job) -> bool:
         """Hand a record to librdkafka; return False if there is no room for it now."""
         try:
             try:
@@ -252,7 +268,7 @@ class KafkaSink:
             job.answered(KafkaError(KafkaError._INVALID_ARG, str(raised)), None)
         return True
 
-    def _produce(self, job: _Job) -> None:
+    def _produce(self, job: Job) -> None:
         output = job.output
         self._producer.produce(
             output.topic,
@@ -372,7 +388,7 @@ class KafkaSink:
     def _refill(self) -> None:
         if self._waiting:
             with self._room:
-                while self._waiting and self._accepted(self._waiting[0]):
+                while self._waiting and self._taken(self._waiting[0]):
                     self._waiting.popleft()
         with self._room:
             if not self._waiting:

@@ -207,6 +207,61 @@ def test_what_cannot_be_delivered_is_an_error(broker: DevBroker, here: Path, kqw
     assert ended.err.endswith("1 of 2 messages were delivered to test, the rest was not\n")
 
 
+READER = """\
+import os
+from kqworker import App
+
+app = App("reader")
+
+@app.handler(topic="test")
+def handle(value: bytes) -> None:
+    if os.path.exists("wait"):
+        with open("wait"):  # until somebody opens it to write
+            pass
+"""
+
+
+def test_more_than_the_built_in_broker_keeps_is_pushed_while_a_run_reads(
+    broker: DevBroker, here: Path, kqworker: Run
+) -> None:
+    (here / "reader.py").write_text(READER)
+    (here / "x.jsonl").write_text(f'"{"x" * 10_000}"\n' * 3000)
+    os.mkfifo(here / "wait")
+
+    with started("run", "reader:app", "-w", "1", terminal=True) as run:
+        run.wait_for("ready")
+        with started("push", "test", "--file", "x.jsonl", terminal=True) as push:
+            push.wait_for("full: group reader has ")
+            handling = (here / "wait").open("w")
+            (here / "wait").unlink()
+            handling.close()
+            push.wait_for("3000/3000")
+            assert push.process.wait(20) == 0
+        run.wait_for("3,000 handled")
+        assert run.end(signal.SIGINT) == 0
+
+
+def test_where_nobody_reads_a_push_ends_before_anything_is_dropped(
+    broker: DevBroker, here: Path, kqworker: Run
+) -> None:
+    (here / "reader.py").write_text(READER)
+    (here / "x.jsonl").write_text(f'"{"x" * 10_000}"\n' * 3000)
+
+    ended = kqworker("push", "test", "--file", "x.jsonl", "-b", broker.address)
+
+    assert (ended.code, ended.out) == (3, "")
+    assert (
+        "messages that are not handled, and no run reads them. A partition keeps 5 MiB" in ended.err
+    )
+    told = re.search(
+        r"([\d,]+) of 3,000 messages were delivered to test, the rest was not", ended.err
+    )
+    assert told is not None
+    ran = kqworker("run", "reader:app", "-w", "1", "--until-caught-up")
+    assert ran.code == 0
+    assert f"{told[1]} handled" in ran.err
+
+
 def test_a_topic_that_is_new_among_others_is_told(broker: DevBroker, kqworker: Run) -> None:
     kqworker("push", "orders", "a")
 

@@ -1,0 +1,402 @@
+"""What fits on the built-in broker before it drops what nobody has handled yet.
+
+It keeps so much of each partition and drops the oldest beyond that, whoever waits for it. Decides
+how much may be pushed to a topic now: a record may go to any of its partitions, so the fullest
+one counts, and what is on its way counts as if it went there. What counts as not handled is what
+the groups that read the topic have not committed; where none does, all that there is.
+Asks the broker in a thread of its own. Tested by tests/kafka_unit/test_bounded.py.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+)
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from kqworker import logs
+from kqworker.errors import BrokerError
+from kqworker.kafka.devbroker import BATCH_BYTES, KEPT_BYTES
+from kqworker.kafka.logs import client_log
+from kqworker.kafka.readers import Reader, readers
+from kqworker.types import Output
+
+_logger = logs.logger("kqworker.kafka")
+
+# Of a partition. Whole batches are dropped, and others may push at the same time.
+ROOM_BYTES = KEPT_BYTES - 8 * BATCH_BYTES
+# What a record costs beside what is in it: at worst it is a batch of its own. So there are fewer
+# than the 100,000 batches that are kept.
+RECORD_BYTES = 80
+HEADER_BYTES = 10
+# What may be on its way at once: this, or of what is free one part in so many, since others who
+# push do not see it yet.
+GRANT_BYTES = BATCH_BYTES
+SHARE = 8
+# How soon a topic that is full is looked at again, and how soon what makes it so is told again.
+LOOK_SECONDS = 0.1
+ARRIVAL_SECONDS = 0.01
+FIRST_TELL_SECONDS = 2.0
+TELL_SECONDS = 10.0
+# How long somebody may take to start a run, once there is no room and nobody reads.
+PATIENCE = 5.0
+# How long one question may take, and how long they may go without an answer.
+ASK_SECONDS = 2.0
+ANSWER_SECONDS = 10.0
+READ_BATCH = 1000
+
+
+@dataclass(slots=True)
+class _Partition:
+    """What a partition holds that is not handled: the sizes, by offset."""
+
+    floor: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
+    total: int = 0
+
+    def add(self, offset: int, size: int) -> None:
+        if offset >= self.floor:
+            self.total += size - self.sizes.get(offset, 0)
+            self.sizes[offset] = size
+
+    def rise(self, floor: int) -> None:
+        for offset in range(self.floor, floor):
+            self.total -= self.sizes.pop(offset, 0)
+        self.floor = max(self.floor, floor)
+
+    def missing(self, end: int) -> range | list[int]:
+        if not self.sizes:
+            return range(self.floor, end)
+        if self.floor + len(self.sizes) >= end:
+            return []
+        return [offset for offset in range(self.floor, end) if offset not in self.sizes]
+
+
+@dataclass(slots=True)
+class _Topic:
+    """A topic that is pushed to.
+
+    Attributes:
+        wanted: The largest record that has found no room since the last look.
+        granted: Bytes that may be pushed before the next look.
+        sent: Bytes under way, and how many records they are.
+        full: That there is no room, in short; empty while there is, or nothing is known.
+        why: Why there is none.
+        never: Nobody makes room.
+        asked: A look is wanted.
+        full_since: When it was seen first that there is no room and nobody reads.
+        silent_since: When the broker has begun not to answer.
+        tell_at: When to say so again.
+    """
+
+    partitions: dict[int, _Partition] = field(default_factory=dict)
+    wanted: int = 0
+    granted: int = 0
+    sent: int = 0
+    under_way: int = 0
+    full: str = ""
+    why: str = ""
+    never: bool = False
+    asked: bool = False
+    full_since: float | None = None
+    silent_since: float | None = None
+    tell_at: float = 0.0
+
+
+class Capacity:
+    """The room on the built-in broker, for one producer; every method may be called anywhere.
+
+    Args:
+        address: The broker's.
+        changed: Called in the thread when there may be room again.
+    """
+
+    def __init__(self, address: str, changed: Callable[[], None]) -> None:
+        self._address = address
+        self._changed = changed
+        self._condition = threading.Condition()
+        self._topics: dict[str, _Topic] = {}
+        self._groups: dict[str, Consumer] = {}
+        self._numbers: dict[str, list[int]] = {}
+        self._closing = False
+        self._failed = ""
+        # A daemon, like its sink's: whoever closes that waits for both.
+        self._thread = threading.Thread(target=self._run, name="kqworker-capacity", daemon=True)
+        self._thread.start()
+
+    @property
+    def full(self) -> str:
+        """That a topic has no room, and who is waited for, in short; empty if all have room."""
+        with self._condition:
+            return next((topic.full for topic in self._topics.values() if topic.full), "")
+
+    def admit(self, output: Output) -> bool:
+        """Return whether a record fits now; if so it is under way until `settle`. Never blocks.
+
+        Raises:
+            BrokerError: It does not fit, and nobody makes room.
+        """
+        size = _size(output)
+        with self._condition:
+            if self._failed:
+                raise BrokerError(self._failed)
+            topic = self._topics.get(output.topic) or self._topics.setdefault(
+                output.topic, _Topic()
+            )
+            fits = topic.granted >= size
+            if fits:
+                topic.granted -= size
+                topic.sent += size
+                topic.under_way += 1
+            else:
+                topic.wanted = max(topic.wanted, size)
+            # Soon enough that nobody waits for it.
+            if not topic.asked and (not fits or topic.granted < GRANT_BYTES):
+                topic.asked = True
+                self._condition.notify()
+            if not fits and topic.never:
+                # The next one has the broker asked again.
+                topic.never = False
+                raise BrokerError(topic.why, retriable=True)
+            return fits
+
+    def settle(self, output: Output, message: Message | None = None) -> None:
+        """Take note that a record is no longer under way; of one in the log, where it is."""
+        size = _size(output)
+        with self._condition:
+            topic = self._topics[output.topic]
+            topic.sent -= size
+            topic.under_way -= 1
+            if message is not None and message.partition() is not None:
+                offset = message.offset()
+                if offset is not None:
+                    number = message.partition() or 0
+                    topic.partitions.setdefault(number, _Partition()).add(offset, size)
+
+    def close(self, timeout: float) -> None:
+        """End the thread and its connections, within so many seconds."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        self._thread.join(timeout)
+
+    # -- the thread
+
+    def _run(self) -> None:
+        try:
+            while (asked := self._asked()) is not None:
+                for name in asked:
+                    try:
+                        self._look(name)
+                    except KafkaException as error:
+                        self._unanswered(name, error.args[0])
+                self._changed()
+                self._rest()
+        except Exception as error:  # the top of this thread: nobody must wait for it for ever
+            _logger.exception("the room on the built-in broker is not known any more")
+            with self._condition:
+                self._failed = f"the room on the built-in broker is not known: {error!r}"
+        finally:
+            for consumer in self._groups.values():
+                consumer.close()
+
+    def _asked(self) -> list[str] | None:
+        with self._condition:
+            while not self._closing:
+                asked = [name for name, topic in self._topics.items() if topic.asked]
+                for name in asked:
+                    self._topics[name].asked = False
+                if asked:
+                    return asked
+                self._condition.wait()
+        return None
+
+    def _rest(self) -> None:
+        """Leave the broker in peace while there is no room anyway."""
+        with self._condition:
+            full = any(topic.full for topic in self._topics.values())
+            tight = any(topic.asked and not topic.granted for topic in self._topics.values())
+            if full or tight:
+                seconds = LOOK_SECONDS if full else ARRIVAL_SECONDS
+                self._condition.wait_for(lambda: self._closing, seconds)
+
+    def _look(self, name: str) -> None:
+        """Ask the broker, and grant what may be pushed."""
+        found = readers(self._address, name)
+        groups = [reader for reader in found if reader.lives] or found
+        with self._condition:
+            topic = self._topics[name]
+            under_way = topic.under_way
+        ends = self._offsets(name, OFFSET_END)
+        floors = self._floors(name, groups, ends)
+        missing: dict[int, range | list[int]] = {}
+        with self._condition:
+            for number, end in ends.items():
+                partition = topic.partitions.setdefault(number, _Partition())
+                partition.rise(floors[number])
+                if unknown := partition.missing(end):
+                    missing[number] = unknown
+        # What is not known is under way, or somebody else has pushed it.
+        others: list[tuple[int, int, int]] = []
+        if sum(map(len, missing.values())) > under_way:
+            others = self._read(name, {n: (m[0], m[-1] + 1) for n, m in missing.items()})
+        with self._condition:
+            for number, offset, size in others:
+                topic.partitions[number].add(offset, size)
+            self._grant(name, topic, groups, {n: end - floors[n] for n, end in ends.items()})
+
+    def _grant(self, name: str, topic: _Topic, groups: list[Reader], left: dict[int, int]) -> None:
+        fullest = max(left, key=lambda number: topic.partitions[number].total)
+        held = topic.partitions[fullest].total
+        free = ROOM_BYTES - held - topic.sent
+        wanted = max(topic.wanted, GRANT_BYTES)
+        topic.silent_since = None
+        topic.granted = 0
+        if free >= max(topic.wanted, 1):
+            topic.granted = max(0, min(free, (ROOM_BYTES - held) // SHARE - topic.sent))
+            if topic.sent == 0:
+                topic.granted = max(topic.granted, min(free, wanted))
+        elif held + topic.sent == 0:
+            # It fills a partition alone: the last batch is always kept.
+            topic.granted = wanted
+        if topic.granted:
+            topic.wanted, topic.full, topic.never, topic.full_since = 0, "", False, None
+        elif topic.sent and held + topic.wanted <= ROOM_BYTES:
+            # It waits for what is on its way.
+            topic.asked = True
+        else:
+            self._deny(name, topic, groups, fullest, left)
+
+    def _deny(
+        self, name: str, topic: _Topic, groups: list[Reader], number: int, left: dict[int, int]
+    ) -> None:
+        now = time.monotonic()
+        if not topic.full:
+            # A moment is not worth a line.
+            topic.tell_at = now + FIRST_TELL_SECONDS
+        room = f"the built-in broker has no room for more in topic {name!r}"
+        living = sorted({reader.group for reader in groups if reader.lives})
+        if living:
+            count = sum(left.values())
+            waits = f"waiting for group {', '.join(living)} to handle {count:,} messages"
+            topic.full = f"full: group {living[0]} has {count:,} to handle"
+            topic.why = f"{room}: {waits}"
+            topic.never, topic.full_since = False, None
+        else:
+            topic.full_since = topic.full_since or now
+            topic.never = now - topic.full_since > PATIENCE
+            topic.full = "full, and no run reads it"
+            topic.why = (
+                f"{room}: {name}[{number}] holds {left[number]:,} messages that are not handled, "
+                f"and no run reads them. A partition keeps {KEPT_BYTES // 2**20} MiB and drops the "
+                "oldest beyond that: start a run, and push the rest while it goes on"
+            )
+        # Whoever pushes where nobody reads is told at once, by an error.
+        if living and now >= topic.tell_at:
+            topic.tell_at = now + TELL_SECONDS
+            _logger.warning("%s", topic.why, extra={"event": "full"})
+
+    def _unanswered(self, name: str, error: KafkaError) -> None:
+        now = time.monotonic()
+        with self._condition:
+            topic = self._topics[name]
+            topic.granted = 0
+            topic.silent_since = topic.silent_since or now
+            topic.full = "the built-in broker does not answer"
+            topic.why = f"the built-in broker does not say what topic {name!r} holds: {error.str()}"
+            topic.never = now - topic.silent_since > ANSWER_SECONDS
+
+    # -- questions
+
+    def _consumer(self, group: str) -> Consumer:
+        if group not in self._groups:
+            properties = {
+                "bootstrap.servers": self._address,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "allow.auto.create.topics": True,
+                "fetch.wait.max.ms": 10,
+                "log.connection.close": False,
+            }
+            self._groups[group] = Consumer(properties, logger=client_log)
+        return self._groups[group]
+
+    def _floors(self, name: str, groups: list[Reader], ends: dict[int, int]) -> dict[int, int]:
+        """Return below which offset of each partition everything is handled."""
+        places: list[dict[int, int]] = []
+        for reader in groups:
+            asked = [KafkaPartition(name, number) for number in ends]
+            told = self._consumer(reader.group).committed(asked, ASK_SECONDS)
+            places.append({p.partition: p.offset for p in told if p.offset >= 0})
+            if reader.from_end:
+                places[-1] = {**ends, **places[-1]}
+        if places and all(place.keys() == ends.keys() for place in places):
+            return {n: min(end, *(place[n] for place in places)) for n, end in ends.items()}
+        begins = self._offsets(name, OFFSET_BEGINNING)
+        return {
+            number: min(end, *(place.get(number, begins[number]) for place in places or [begins]))
+            for number, end in ends.items()
+        }
+
+    def _offsets(self, name: str, where: int) -> dict[int, int]:
+        consumer = self._consumer("kqworker-capacity")
+        if name not in self._numbers:
+            listed = consumer.list_topics(name, timeout=ASK_SECONDS).topics[name]
+            if listed.error is not None:
+                raise KafkaException(listed.error)
+            self._numbers[name] = list(listed.partitions)
+        asked = [KafkaPartition(name, number, where) for number in self._numbers[name]]
+        # One question, where get_watermark_offsets has one for each partition.
+        told = consumer.offsets_for_times(asked, ASK_SECONDS)
+        failed = next((p.error for p in told if p.error is not None), None)
+        if failed is not None:
+            raise KafkaException(failed)
+        return {p.partition: p.offset for p in told}
+
+    def _read(self, name: str, ranges: dict[int, tuple[int, int]]) -> list[tuple[int, int, int]]:
+        """Read records that others have pushed; return partition, offset and size of each."""
+        consumer = self._consumer("kqworker-capacity")
+        consumer.assign([KafkaPartition(name, n, begin) for n, (begin, _) in ranges.items()])
+        left = {number: end for number, (_, end) in ranges.items()}
+        found = []
+        deadline = time.monotonic() + ASK_SECONDS
+        while left and time.monotonic() < deadline:
+            for message in consumer.consume(READ_BATCH, 0.05):
+                number, offset = message.partition(), message.offset()
+                if message.error() is not None or number is None or offset is None:
+                    continue
+                value, key = message.value() or b"", message.key() or b""
+                size = RECORD_BYTES + len(value) + len(key) + _headers_size(message)
+                found.append((number, offset, size))
+                if offset + 1 >= left.get(number, 0):
+                    left.pop(number, None)
+        consumer.unassign()
+        if left:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return found
+
+
+def _size(output: Output) -> int:
+    size = RECORD_BYTES + len(output.value or b"") + len(output.key or b"")
+    for name, value in output.headers:
+        size += len(name) + len(value or b"") + HEADER_BYTES
+    return size
+
+
+def _headers_size(message: Message) -> int:
+    try:
+        pairs = message.headers() or ()
+    except UnicodeDecodeError:  # of a name; then none of them is to be had
+        return 0
+    return sum(len(str(pair[0])) + len(pair[1] or b"") + HEADER_BYTES for pair in pairs)
