@@ -132,7 +132,9 @@ def _read(call: Call, forms: Forms) -> Signature:
     if len(payloads) == 1:
         roles[payloads[0].name] = _single(payloads[0], hints[payloads[0].name], forms)
     else:
-        roles |= _key_and_value(payloads, hints, forms, by_name=bool(call.hiding))
+        # A queue's handler has two by nature; of any other the second may be a decorator's.
+        by_name = bool(call.hiding) and not forms.context_first
+        roles |= _key_and_value(payloads, hints, forms, by_name)
     return Signature(_served(parameters, roles, forms))
 
 

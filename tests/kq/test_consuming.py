@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import io
 import logging
@@ -81,6 +82,39 @@ async def coroutine(key: str, value: str) -> tuple[str, str]:
 )
 def test_a_handler_of_any_form_is_given_key_and_value(handler: object, result: object) -> None:
     assert given(handler) == result
+
+
+def passes_on(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def adds_a_session(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(key, value):  # type: ignore[no-untyped-def]
+        return function(key, value, "session")
+
+    return wrapper
+
+
+def with_session(key, value, session):  # type: ignore[no-untyped-def]
+    return key, value, session
+
+
+def test_a_decorated_handler_is_called_by_what_its_wrapper_takes() -> None:
+    assert given(passes_on(lambda k, v: (k, v))) == ("key", "value")
+    assert given(passes_on(lambda ctx, k, v: (ctx.offset, k, v))) == (10, "key", "value")
+    assert given(adds_a_session(with_session)) == ("key", "value", "session")
+    assert given(passes_on(adds_a_session(with_session))) == ("key", "value", "session")
+
+
+@pytest.mark.parametrize("handler", [with_session, lambda k, v, session: None])
+def test_an_argument_that_a_decorator_adds_unseen_is_refused(handler: object) -> None:
+    with pytest.raises(ConfigError, match=r"a decorator around it takes \*args and \*\*kwargs, so"):
+        handler_of(passes_on(handler))
 
 
 def test_a_handler_may_ask_for_the_message_with_its_headers() -> None:
