@@ -20,6 +20,7 @@ from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError, HandlerError, KQWorkerError
 from kqworker.kq.balancers import Counting
 from kqworker.kq.push_options import PushOptions
+from kqworker.payload import refuse_unrun
 from kqworker.types import Output
 
 if TYPE_CHECKING:
@@ -324,7 +325,7 @@ class PushProducer:
             with self._lock:
                 self._callbacks += 1
             try:
-                callback(key, value, delivery)
+                refuse_unrun(callback(key, value, delivery), "the delivery callback")
             except BaseException as error:  # the application's, in a thread that must go on
                 with self._lock:
                     self._raised = self._raised or error

@@ -137,6 +137,13 @@ def test_files_of_tls_are_read_with_the_pusher(tmp_path: Path) -> None:
             combined((with_tls(**{alone: pair[alone]}),))  # type: ignore[arg-type]
 
 
+def generates(*told: object):  # type: ignore[no-untyped-def]
+    yield told
+
+
+async def awaits(*told: object) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("option", "text"),
     [
@@ -150,6 +157,8 @@ def test_files_of_tls_are_read_with_the_pusher(tmp_path: Path) -> None:
         (with_flush_interval(float("nan")), "with_flush_interval(seconds=nan)"),
         (with_compression("brotli"), "with_compression(compression='brotli'): must be"),
         (with_on_delivery(None), "with_on_delivery(callback=None): must be a function"),
+        (with_on_delivery(generates), "nobody would await it: write def"),
+        (with_on_delivery(awaits), "nobody would await it: write def"),
         (with_on_delivery(lambda d: 0), "it is called with key, value and delivery: too many"),
         (with_buffer(size=1023), "with_buffer(size=1023): must be from 1024"),
         (with_buffer(size=2**41), "with_buffer(size=2199023255552): must be from 1024"),

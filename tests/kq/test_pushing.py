@@ -315,6 +315,17 @@ def test_what_the_callback_raises_is_raised(sink: Sink, error: BaseException) ->
     pusher.close()
 
 
+def test_a_callback_whose_work_has_not_run_is_told(sink: Sink) -> None:
+    pusher = Pusher("a", "t", with_on_delivery(lambda *told: (one for one in told)))
+    pusher.push("1")
+    sink.deliveries[0]._resolve(0, 0)
+
+    with pytest.raises(HandlerError) as raised:
+        pusher.push("2")
+    assert "the delivery callback returned a generator" in str(raised.value.__cause__)
+    pusher.close()
+
+
 def test_a_callback_neither_pushes_nor_closes(sink: Sink) -> None:
     refused: list[str] = []
 
