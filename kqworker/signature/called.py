@@ -20,6 +20,9 @@ Function = Callable[..., object]
 KEEPS_ANNOTATIONS = 'assigned=("__module__", "__name__", "__qualname__", "__doc__")'
 
 
+_ANYTHING = inspect.signature(lambda *args, **kwargs: None)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """The parameters with which a function is called.
@@ -52,16 +55,16 @@ def read_call(function: Function) -> Call:
     if isinstance(function, types.MethodType):
         owner = function.__self__
         return _around(read_call(function.__func__), lambda shown: types.MethodType(shown, owner))
+    if isinstance(function, functools._lru_cache_wrapper):
+        return read_call(function.__wrapped__)
     inside = getattr(function, "__wrapped__", None)
     if not callable(inside):
         inside = None
     own = _own(function, inside)
-    if own is None or (inside is not None and _hides(own.signature)):
-        assert inside is not None
-        call = read_call(inside)
-        hiding = (*call.hiding, own.signature) if own is not None else call.hiding
-        return replace(call, hiding=hiding)
-    return own
+    if inside is None or not _hides(own.signature):
+        return own
+    call = read_call(inside)
+    return replace(call, hiding=(*call.hiding, own.signature))
 
 
 def _around(call: Call, take: Callable[[Function], Function]) -> Call:
@@ -70,8 +73,8 @@ def _around(call: Call, take: Callable[[Function], Function]) -> Call:
     return replace(call, signature=signatures[0], hiding=tuple(signatures[1:]))
 
 
-def _own(function: Function, inside: Function | None) -> Call | None:
-    """Return what a function itself takes; None where only the one inside can tell."""
+def _own(function: Function, inside: Function | None) -> Call:
+    """Return what a function itself takes."""
     # A proxy says to be a function, and is none.
     if type(function) is types.FunctionType:
         return _of_function(function, inside)
@@ -79,7 +82,8 @@ def _own(function: Function, inside: Function | None) -> Call | None:
     if isinstance(call, types.FunctionType):
         return read_call(types.MethodType(call, function))
     if inside is not None:
-        return None
+        # Written in C: nothing is known of what it passes on.
+        return Call(_ANYTHING, {})
     return Call(inspect.signature(function, follow_wrapped=False), _namespace(function))
 
 
@@ -119,8 +123,10 @@ def _refuse_lost_annotations(
     plain = plain_function(inside)
     code = plain.__code__ if plain is not None else None
     known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
-    for name in signature.parameters:
-        if name not in annotations and name not in known:
+    for name, parameter in signature.parameters.items():
+        # What has a default keeps it.
+        lost = name not in annotations and name not in known
+        if lost and parameter.default is parameter.empty:
             raise TypeError(
                 f"the annotation of {name!r}, a parameter of the decorator around it, is lost, "
                 "for functools.wraps puts those of the function inside in its place: give the "

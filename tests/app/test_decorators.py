@@ -55,6 +55,12 @@ class InjectsUnseen(Injects):
         return self.function(*args, "session")
 
 
+class InjectsInC(InjectsUnseen):
+    """As wrapt has them: its call is no function of Python's."""
+
+    __call__ = functools.partialmethod(InjectsUnseen.__call__)  # type: ignore[assignment]
+
+
 def untyped(order, session):  # type: ignore[no-untyped-def]
     return order, session
 
@@ -70,6 +76,20 @@ def test_a_wrapper_that_adds_an_argument_is_served_by_its_own_parameters() -> No
     assert given(injects(untyped), b"a") == (Message(b"a", None, "orders", 2, 10), "session")
     assert given(injects(typed), b"a") == ("a", "session")
     assert made(injects(typed)).payload == "str"
+
+
+def test_a_wrapper_may_have_parameters_of_its_own_with_defaults() -> None:
+    def repeats(function: Function) -> Function:
+        @functools.wraps(function)
+        def wrapper(value, times=2):  # type: ignore[no-untyped-def]
+            return [function(value) for _ in range(times)]
+
+        return wrapper
+
+    def shout(value: str) -> str:
+        return value.upper()
+
+    assert given(repeats(shout), b"a") == ["A", "A"]
 
 
 def test_an_object_that_adds_an_argument_is_served_by_its_call() -> None:
@@ -185,7 +205,7 @@ def keyword(value: str, *, session: str) -> None: ...
 
 
 @pytest.mark.parametrize("function", [untyped, typed, message_and_more, keyword])
-@pytest.mark.parametrize("decorate", [injects_unseen, InjectsUnseen, passes_on])
+@pytest.mark.parametrize("decorate", [injects_unseen, InjectsUnseen, InjectsInC, passes_on])
 def test_more_parameters_than_a_message_fills_are_refused_behind_args(
     decorate: Function, function: Function
 ) -> None:
