@@ -78,6 +78,7 @@ class App:
         self.offset = _checked("offset", values.maybe(offsets), offset)
         self.members = _checked("members", values.maybe(values.whole(1)), members)
         self._handlers: list[Handler[..., Any]] = []  # Any: each has a result of its own
+        self._run_hooks: list[Callable[[], object]] = []
         self._start_hooks: list[Callable[[], object]] = []
         self._stop_hooks: list[Callable[[], object]] = []
         self._outlet = _Outlet()
@@ -89,6 +90,15 @@ class App:
     def handlers(self) -> tuple[Handler[..., Any], ...]:  # Any: as above
         """The handlers, in the order of their declaration."""
         return tuple(self._handlers)
+
+    def __getstate__(self) -> dict[str, object]:
+        # What the supervisor runs need not be fit to travel.
+        return {**self.__dict__, "_run_hooks": []}
+
+    @property
+    def run_hooks(self) -> tuple[Callable[[], object], ...]:
+        """What the supervisor runs before its first message."""
+        return tuple(self._run_hooks)
 
     @property
     def start_hooks(self) -> tuple[Callable[[], object], ...]:
@@ -178,6 +188,25 @@ class App:
                     'give this one another, name="…"'
                 )
         self._handlers.append(handler)
+
+    def on_start(self, function: F) -> F:
+        """Run a function once, in the supervisor, when Kafka has answered and nothing has begun.
+
+        It is the place for what there can be but one of, such as the port of a metrics server.
+        Workers neither run it nor share what it opens. It returns before the first message is
+        handled; what is to go on runs in a thread. If it raises, the run ends.
+
+        Raises:
+            ConfigError: It is async, needs arguments, or has a yield.
+        """
+        _hook(function, "on_start")
+        if is_async(function):
+            raise ConfigError(
+                f"{locate(function)}: @on_start: the supervisor has no event loop: give a function "
+                "that is not async, which may start a thread with one"
+            )
+        self._run_hooks.append(function)
+        return function
 
     def on_worker_start(self, function: F) -> F:
         """Run a function, sync or async, in each worker before its first message.

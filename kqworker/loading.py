@@ -7,6 +7,7 @@ Tested by tests/app/test_loading.py, which pins the texts.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import inspect
 import pkgutil
@@ -29,6 +30,7 @@ from kqworker.values import did_you_mean
 SAID: dict[str, tuple[Callable[..., object], str]] = {
     "App.__init__()": (App.__init__, 'write App("name", …), what follows the name by its name'),
     "App.handler()": (App.handler, 'write @app.handler(topic="…", …), everything by its name'),
+    "App.on_start()": (App.on_start, "write @app.on_start, and no ()"),
     "App.on_worker_start()": (App.on_worker_start, "write @app.on_worker_start, and no ()"),
     "App.on_worker_stop()": (App.on_worker_stop, "write @app.on_worker_stop, and no ()"),
     "Retry.__init__()": (Retry, "write Retry(attempts=…, first=…, factor=…, cap=…, jitter=…)"),
@@ -195,13 +197,13 @@ def _import(name: str, directory: Path) -> ModuleType:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             hint = did_you_mean(name, _modules_in(directory, name))
             raise ConfigError(f"no module {name!r} in {directory}{hint}") from None
-        raise _failed(f"module {name!r} cannot be imported", error) from error
+        raise failed(f"module {name!r} cannot be imported", error) from error
     except SystemExit as error:
         if isinstance(error.__cause__, KQWorkerError):
             raise error.__cause__ from None  # what `must_load` and the like end a program with
-        raise _failed(f"module {name!r} ended Python when it was imported", error) from error
+        raise failed(f"module {name!r} ended Python when it was imported", error) from error
     except Exception as error:  # what a user's module raises on import may be anything
-        raise _misused(error) or _failed(f"module {name!r} cannot be imported", error) from error
+        raise _misused(error) or failed(f"module {name!r} cannot be imported", error) from error
     finally:
         _importing.reset(token)
 
@@ -246,7 +248,7 @@ def _call(found: object, reference: str) -> object:
     except ConfigError:
         raise
     except Exception as error:  # what a user's function raises may be anything
-        raise _misused(error) or _failed(f"the factory {reference!r} failed", error) from error
+        raise _misused(error) or failed(f"the factory {reference!r} failed", error) from error
 
 
 def _not_an_app(module: ModuleType, reference: str, found: object, factory: bool) -> str:
@@ -285,18 +287,30 @@ def _misused(error: Exception) -> ConfigError | None:
     return ConfigError(f"{place(theirs[-1].filename, theirs[-1].lineno or 0)}: {text}")
 
 
-def _failed(text: str, error: BaseException) -> ConfigError:
+def failed(text: str, error: BaseException) -> ConfigError:
+    """Return an error of the user's code as one of ours, with their part of the traceback."""
+    hint = port_in_use(error)
     theirs = error.with_traceback(_user_part(error.__traceback__))
     lines = traceback.format_exception(theirs)
-    return ConfigError(f"{text}:\n{''.join(lines).rstrip()}")
+    return ConfigError(f"{text}:\n{''.join(lines).rstrip()}{hint}")
+
+
+def port_in_use(error: BaseException) -> str:
+    """Return a line to add where an app opens a port that is open already; else nothing."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno == errno.EADDRINUSE:
+            return (
+                "\nthe supervisor and each worker would open that port: open it in a function "
+                "under @app.on_start, which runs once, in the supervisor"
+            )
+        seen = seen.__cause__
+    return ""
 
 
 def _user_part(tb: TracebackType | None) -> TracebackType | None:
     """Skip our own frames and the import system's."""
-    ours = (__file__, importlib.__file__)
-    while tb is not None:
-        name = tb.tb_frame.f_code.co_filename
-        if name not in ours and not name.startswith("<frozen importlib"):
-            break
+    ours = (_OURS, importlib.__file__, "<frozen importlib")
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(ours):
         tb = tb.tb_next
     return tb

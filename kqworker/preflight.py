@@ -7,6 +7,8 @@ Tested by tests/cli/test_preflight.py and tests/kafka.
 
 from __future__ import annotations
 
+import errno
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +17,12 @@ from typing import TYPE_CHECKING
 from kqworker import logs
 from kqworker.core.policy import HandlerPolicy
 from kqworker.errors import ConfigError
+from kqworker.handler import locate
 from kqworker.kafka import devbroker
 from kqworker.kafka.admin import READ_COMMITTED, Admin
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
+from kqworker.loading import failed
+from kqworker.payload import refuse_unrun
 from kqworker.settings import Settings
 from kqworker.types import TopicPartition
 from kqworker.values import did_you_mean
@@ -184,6 +189,28 @@ def ask(plan: Plan, settings: Settings, unwanted: Callable[[], bool] = lambda: F
         logger.warning("stopped before the start: nothing was handled", extra={"event": "stopped"})
         raise
     return Found(cluster.brokers, partitions, targets)
+
+
+def run_hooks(app: App) -> None:
+    """Run what is to run once, in the supervisor.
+
+    Raises:
+        ConfigError: A hook has raised; the text says which, and where.
+    """
+    for hook in app.run_hooks:
+        try:
+            result = hook()
+            if inspect.iscoroutine(result):
+                refuse_unrun(result, "@on_start")
+        except ConfigError:
+            raise
+        except Exception as error:  # what a user's function raises may be anything
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                raise ConfigError(
+                    f"{locate(hook)}: @app.on_start: {error}: another program has the port, or "
+                    "another run of this one"
+                ) from error
+            raise failed(f"{locate(hook)}: @app.on_start failed", error) from error
 
 
 def require_topics(kafka: Admin, plan: Plan, timeout: float) -> dict[str, int]:

@@ -160,6 +160,7 @@ class _Run:
             raise
         if self._stop.asked:
             return Exit.CLEAN
+        preflight.run_hooks(self._app)
         with contextlib.ExitStack() as stack:
             if plan.connection.built_in:
                 # To the end: what is drained is handled, too.
@@ -216,7 +217,7 @@ class _Run:
             log_level=settings.log_level,
             log_format=settings.log_format,
             # What the forkserver has imported stays as it was.
-            preload=settings.preload and not settings.reload,
+            preload=False if settings.reload else settings.preload,
             declared=self._app.policies(),
             imports=reference.module,
         )

@@ -110,8 +110,12 @@ class Settings:
     until_caught_up: bool = _setting(
         False, values.flag, "", "Handle what there is at the start, print a summary, and end."
     )
-    preload: bool = _setting(
-        True, values.flag, "", "Import the app once, in the process that workers are forked from."
+    preload: bool | Literal["auto"] = _setting(
+        "auto",
+        values.flag_or_auto,
+        "",
+        "Import the app once, in the process that workers are forked from; auto does so unless "
+        "the import leaves threads, connections or the like, with which a fork does not go.",
     )
     reload: bool = _setting(
         False,

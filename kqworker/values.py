@@ -76,6 +76,16 @@ def flag(value: object) -> bool:
         raise ValueError("true or false") from None
 
 
+def flag_or_auto(value: object) -> bool | Literal["auto"]:
+    """Take true, false, or "auto"."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        return flag(value)
+    except ValueError as error:
+        raise ValueError(f"auto, {error}") from None
+
+
 def whole(low: int) -> Parse[int]:
     """Take a whole number of at least `low`."""
 

@@ -3,8 +3,8 @@
 It ties the forkserver to its supervisor, and imports the app so that all workers share
 what that loads. The forkserver swallows import errors, ignores the app's directory and
 gets no arguments: the order comes in the environment, and what became of it stays here,
-for the workers to look at. Imported anywhere else this does nothing.
-Tested by tests/runtime/test_forkserver.py.
+for the workers to look at, and for a first process that tells the supervisor. Imported
+anywhere else this does nothing. Tested by tests/runtime/test_forkserver.py.
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kqworker.runtime.inherited import Before
 from kqworker.runtime.orphans import die_with_parent
 from kqworker.runtime.spec import WorkerSpec
 
 VARIABLE = "KQWORKER_FORKSERVER"
+
+# So much is told of what an import has left, which any pipe takes at once.
+TOLD = 20
+TOLD_CHARACTERS = 200
+TOLD_SIZE = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +58,11 @@ def ordered(spec: WorkerSpec) -> Iterator[None]:
         os.environ.pop(VARIABLE, None)
 
 
-# In a worker: the forkserver's pid, where it took part; and why its workers must not run.
+# In a worker: the forkserver's pid, where it took part; why its workers must not run; and
+# what of the import they would hang on or share.
 server: int | None = None
 refusal: str | None = None
+_found: list[str] = []
 
 
 def refused(spec: WorkerSpec) -> str | None:
@@ -62,8 +70,24 @@ def refused(spec: WorkerSpec) -> str | None:
     return refusal if _order is not None and spec.module == _order.module else None
 
 
+def tell(fd: int) -> None:
+    """Write what the import has left that a fork does not go with; in a process of its own."""
+    module = _order.module if _order is not None else ""
+    found = [text[:TOLD_CHARACTERS] for text in _found[:TOLD]]
+    os.write(fd, json.dumps([module, found]).encode())
+
+
+def told(fd: int) -> tuple[str, list[str]]:
+    """Return the module that was imported, and what `tell` found; fd does not block."""
+    try:
+        module, found = json.loads(os.read(fd, TOLD_SIZE))
+    except (OSError, ValueError):  # it has died
+        return "", []
+    return module, found
+
+
 def _carry_out(order: Order) -> None:
-    global server, refusal
+    global server, refusal, _found
     # A stop that is broadcast, by a service manager or a terminal that closes, is the
     # supervisor's to act on: without the forkserver all workers would end in the middle of
     # their messages.
@@ -78,6 +102,7 @@ def _carry_out(order: Order) -> None:
     importlib.import_module("kqworker.runtime.worker")
     if order.module:
         sys.path.insert(0, order.app_dir)
+        before = Before()
         try:
             importlib.import_module(order.module)
         except BaseException:  # whatever it is: each worker meets it again, and reports it
@@ -88,6 +113,8 @@ def _carry_out(order: Order) -> None:
                 f"importing {order.module!r} opened a Kafka client ({held[0]} runs): it would not "
                 "work in the worker processes; open it in a function under @app.on_worker_start"
             )
+        else:
+            _found = before.found()
         # Or each worker would write it once more.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from kqworker.app import App
 from kqworker.core.policy import HandlerPolicy
@@ -31,7 +31,8 @@ class WorkerSpec:
         log_level: As `logging` names it, in any case.
         log_format: "text" or "json".
         preload: Import the app's module once, in the forkserver, so that all workers
-            share what it loads. Off where the app may change while it runs.
+            share what it loads; "auto" does so unless they would hang on it, or share
+            what is for one. Off where the app may change while it runs.
         declared: The handlers as the supervisor imported them: it names them by their place
             in here. Empty for those of the app, as it is.
         imports: Without a reference, the module to import beforehand; empty for none.
@@ -43,7 +44,7 @@ class WorkerSpec:
     factory: bool = False
     log_level: str = "info"
     log_format: str = "text"
-    preload: bool = True
+    preload: bool | Literal["auto"] = "auto"
     declared: tuple[HandlerPolicy, ...] = ()
     imports: str = ""
 

@@ -16,23 +16,32 @@ import contextlib
 import multiprocessing
 import multiprocessing.process
 import operator
+import os
 import queue
+import signal
 import sys
 import threading
 import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing import forkserver, reduction
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from kqworker import logs
 from kqworker.errors import ConfigError
 from kqworker.loading import importing
 from kqworker.runtime import preload
 from kqworker.runtime.spec import WorkerSpec
 
+_logger = logs.logger("kqworker.run")
+
 PRELOADED = "kqworker.runtime.preload"
+
+# So much of what an import has left is named.
+NAMED = 5
 
 # What the names of workers begin with.
 WORKER = "kqworker-"
@@ -74,6 +83,18 @@ def forget(process: BaseProcess) -> None:
     one that hangs in the kernel, or that a frozen forkserver never tells of, for ever.
     """
     multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
+
+
+def _end_forkserver() -> None:
+    """End the forkserver of this process; the next start brings another."""
+    server: Any = forkserver._forkserver  # Any: it has no public way to end
+    pid = server._forkserver_pid
+    if pid is not None:
+        # Threads that the app has left would keep it from ending by itself.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            server._stop()
 
 
 class Descriptor:
@@ -163,16 +184,15 @@ class Starter:
             _forkservers.put(self._bring_up)
 
     def _bring_up(self) -> None:
-        # A forkserver answers when it has imported what it should: its first process tells.
-        probe = self._process(int, ())
         try:
-            with _without_main(), self._ordered():
-                forkserver.set_forkserver_preload([PRELOADED])
-                forkserver.ensure_running()
-                probe.start()
-                forget(probe)
-            probe.join()
-            probe.close()
+            found = self._first_process()
+            if found:
+                self._warn(found)
+                if self._spec.preload == "auto":
+                    # Each worker imports the app from here on.
+                    self._spec = replace(self._spec, preload=False)
+                    _end_forkserver()
+                    self._first_process()
         except (OSError, EOFError) as error:
             # One that was killed a moment ago still looks alive: not at once again.
             time.sleep(0.05)
@@ -185,6 +205,44 @@ class Starter:
         else:
             self._brought.append(None)
         self._wake()
+
+    def _first_process(self) -> list[str]:
+        """Start a forkserver, unless one runs; return what the app's import has left in it.
+
+        It answers when it has imported what it should: the first of its processes tells.
+        """
+        reader, writer = os.pipe()
+        try:
+            os.set_blocking(reader, False)
+            probe = self._process(preload.tell, (Descriptor(writer),))
+            with _without_main(), self._ordered():
+                forkserver.set_forkserver_preload([PRELOADED])
+                forkserver.ensure_running()
+                probe.start()
+                forget(probe)
+            probe.join()
+            probe.close()
+            module, found = preload.told(reader)
+        finally:
+            os.close(reader)
+            os.close(writer)
+        # Another run of this program may have had its own app imported, as it wants it.
+        return found if module == self._spec.module else []
+
+    def _warn(self, found: list[str]) -> None:
+        what = ", ".join(found[:NAMED])
+        if len(found) > NAMED:
+            what += f" and {len(found) - NAMED} more"
+        automatic = self._spec.preload == "auto"
+        then = (
+            "so each worker imports the app itself; open them under @app.on_worker_start, and "
+            "workers share the import again"
+            if automatic
+            else "and workers are forked from it all the same, since preload is true"
+        )
+        text = "importing %s has left what forked workers would hang on or share (%s), %s"
+        told = {"event": "not_preloaded" if automatic else "preloaded"}
+        _logger.warning(text, repr(self._spec.module), what, then, extra=told)
 
     def outcome(self) -> str | None:
         """Learn of a forkserver that has come up; return why it has not, if it failed."""

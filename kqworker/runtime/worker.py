@@ -18,17 +18,20 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
+from dataclasses import replace
 from types import FrameType
 
 from kqworker import logs
 from kqworker.app import App
 from kqworker.context import collecting
 from kqworker.errors import ConfigError
+from kqworker.loading import port_in_use
 from kqworker.runtime import preload
 from kqworker.runtime.channel import SupervisorGone, WorkerChannel
 from kqworker.runtime.contexts import for_messages
 from kqworker.runtime.coroutines import Coroutines
 from kqworker.runtime.failures import TRACEBACK_SIZE, cut, describe
+from kqworker.runtime.inherited import reseed
 from kqworker.runtime.invoke import AnyHandler, Invoker
 from kqworker.runtime.orphans import die_with_parent, supervisor_lives, watch_supervisor
 from kqworker.runtime.printing import finish_streams, take_streams
@@ -136,6 +139,7 @@ def _boot(
         if refusal is not None:
             raise ConfigError(refusal)
         app = load(spec)
+        reseed()
         handlers = arranged(app, spec.declared)
         logs.configure(spec.log_level, spec.log_format)
         changed = changes(app, spec.declared)
@@ -156,7 +160,8 @@ def _boot_failure(error: BaseException) -> Failure:
     if isinstance(error, ConfigError):
         # Written for people, with the part of the traceback that is theirs.
         return Failure("ConfigError", cut(str(error), TRACEBACK_SIZE))
-    return describe(error)
+    told = describe(error)
+    return replace(told, text=told.text + port_in_use(error))
 
 
 def _run_hook(hook: Callable[[], object], coroutines: Coroutines, context: Context) -> None:

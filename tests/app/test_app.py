@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import sys
 import weakref
 from collections.abc import Iterator
@@ -193,6 +194,19 @@ def test_a_hook_that_wants_arguments_or_yields_is_refused() -> None:
         app.on_worker_start(lambda model: None)  # type: ignore[arg-type,misc]
     with pytest.raises(ConfigError, match="@on_worker_stop: it has a yield"):
         app.on_worker_stop(yields)
+
+
+def test_what_runs_in_the_supervisor_is_not_async_and_does_not_travel() -> None:
+    app = App("orders")
+
+    async def serve() -> None: ...
+
+    with pytest.raises(ConfigError, match=r"test_app.py:\d+: @on_start: the supervisor has no"):
+        app.on_start(serve)
+    app.on_start(lambda: None)
+
+    assert len(app.run_hooks) == 1
+    assert pickle.loads(pickle.dumps(app)).run_hooks == ()
 
 
 # Pushes

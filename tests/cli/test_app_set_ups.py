@@ -1,15 +1,17 @@
-"""What an app sets up for its whole process: a log of its own, green threads."""
+"""What an app sets up for a whole process: a log, green threads, what there is one of."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from kqworker.kafka.devbroker import DevBroker
+from kqworker.kafka.devbroker import DevBroker, create_topics
 from tests.cli.conftest import Run
 
 APP = """
@@ -182,3 +184,94 @@ def test_it_may_be_patched_by_the_real_one(shop: Path, broker: DevBroker, kqwork
     (shop / "app.py").write_text(PATCHING + APP)
     ended = kqworker("run", "app:app", PYTHONWARNINGS="default")
     assert ended.code == 2 and ended.err.endswith(REMEDY), ended.err
+
+
+# -- what there can be but one of
+
+METRICS = """
+import os, socket
+from kqworker import App
+app = App("shop")
+
+def serve() -> None:
+    global server
+    server = socket.create_server(("127.0.0.1", PORT))
+    with open("served", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+WHERE
+
+@app.handler(topic="test")
+def on_test(text: str) -> None:
+    print(os.getpid())
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number: int = server.getsockname()[1]
+        return number
+
+
+def metrics(here: Path, port: int, where: str) -> None:
+    (here / "app.py").write_text(METRICS.replace("PORT", str(port)).replace("WHERE", where))
+
+
+def test_a_start_hook_runs_once_in_the_supervisor(
+    here: Path, broker: DevBroker, kqworker: Run, port: int
+) -> None:
+    metrics(here, port, "app.on_start(serve)")
+    kqworker("push", "test", stdin="a\nb\nc\n")
+
+    ended = kqworker("run", "app:app", "-w", "2", "--until-caught-up")
+
+    assert ended.code == 0, ended.err
+    (pid,) = (here / "served").read_text().split()
+    assert f"· pid {pid} ·" in ended.err
+    assert pid not in ended.out.split()
+
+
+def test_a_port_that_another_has_is_told_with_the_hook(
+    here: Path, broker: DevBroker, kqworker: Run, port: int
+) -> None:
+    metrics(here, port, "app.on_start(serve)")
+    create_topics(broker.address, ["test"])
+    with socket.create_server(("127.0.0.1", port)):
+        ended = kqworker("run", "app:app", "-w", "1")
+
+    assert ended.code == 2
+    last = ended.err.splitlines()[-1]
+    assert last.startswith("error: app.py:6: @app.on_start: [Errno 98] Address already in use")
+    assert last.endswith("another program has the port, or another run of this one")
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_port_that_each_process_opens_is_told_with_the_place_for_it(
+    here: Path, broker: DevBroker, kqworker: Run, port: int, taken: bool
+) -> None:
+    metrics(here, port, "app.on_worker_start(serve)" if taken else "serve()")
+    create_topics(broker.address, ["test"])
+
+    with socket.create_server(("127.0.0.1", port)) if taken else contextlib.nullcontext():
+        ended = kqworker("run", "app:app", "-w", "2")
+
+    assert ended.code == 2
+    assert ended.err.count("error:") == 1
+    assert "Address already in use" in ended.err
+    assert "open it in a function under @app.on_start, which runs once" in ended.err
+
+
+def test_a_start_hook_that_fails_ends_the_run_with_2(
+    here: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    metrics(here, 0, "@app.on_start\ndef fail() -> None:\n    raise KeyError('no such model')")
+    create_topics(broker.address, ["test"])
+
+    ended = kqworker("run", "app:app", "-w", "1")
+
+    assert ended.code == 2
+    told = ended.err[ended.err.index("error:") :].splitlines()
+    assert told[0] == "error: app.py:11: @app.on_start failed:"
+    assert told[-1].strip() == "KeyError: 'no such model'"
+    assert "preflight.py" not in ended.err

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -15,6 +18,7 @@ from kqworker.runtime import preload
 from kqworker.runtime.spec import WorkerSpec
 from tests.runtime.bench import VERBS, Bench, fate, wait_for_end, wait_for_file
 from tests.runtime.servers import fresh_server, parent_of, server_pid
+from tests.runtime.test_inherited import GOMP
 
 APP = """
 import os, pathlib, sys
@@ -38,7 +42,9 @@ def own_server() -> Iterator[None]:
         yield
 
 
-def spec(here: Path, name: str, more: str = "", preload: bool = True) -> WorkerSpec:
+def spec(
+    here: Path, name: str, more: str = "", preload: bool | Literal["auto"] = "auto"
+) -> WorkerSpec:
     (here / f"{name}.py").write_text(APP.format(here=str(here), more=more))
     return WorkerSpec(f"{name}:app", app_dir=str(here), preload=preload)
 
@@ -134,9 +140,12 @@ def test_an_app_that_fails_to_import_is_told_by_the_worker(tmp_path: Path) -> No
         assert not bench.all(WorkerDied)
 
 
-def test_an_app_that_opens_a_kafka_handle_on_import_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preload", ["auto", True])
+def test_an_app_that_opens_a_kafka_handle_on_import_is_refused(
+    tmp_path: Path, preload: bool | Literal["auto"]
+) -> None:
     more = "from confluent_kafka import Producer\nproducer = Producer({})"
-    with Bench(spec=spec(tmp_path, "handle", more)) as bench:
+    with Bench(spec=spec(tmp_path, "handle", more, preload)) as bench:
         failure = bench.boot_failed(bench.start_only()).failure
 
     assert failure.type == "ConfigError"
@@ -209,3 +218,117 @@ def test_a_forkserver_that_somebody_else_has_started_serves_as_well() -> None:
         worker = bench.start()
         assert bench.done(bench.send(worker, ["ok"])).accepted == [0]
         assert parent_of(bench.pid(worker)) == server_pid()
+
+
+# -- what an import leaves that a fork does not go with
+
+THREAD = """
+import threading
+threading.Thread(target=threading.Event().wait, name="pump", daemon=True).start()
+"""
+LISTENER = """
+import logging.handlers, queue
+lines = queue.Queue()
+listener = logging.handlers.QueueListener(lines, logging.NullHandler())
+listener.start()
+"""
+CONNECTION = """
+import socket
+connection = socket.create_connection(("127.0.0.1", PORT))
+"""
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [(THREAD, "thread 'pump' of threading"), (LISTENER, " of logging.handlers")],
+)
+def test_an_import_that_leaves_a_thread_is_told_and_left_to_each_worker(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, more: str, what: str
+) -> None:
+    with Bench(spec=spec(tmp_path, "threaded", more)) as bench:
+        pids = [bench.pid(bench.start()) for _ in range(2)]
+
+        first, *others = imports(tmp_path)
+        assert others == pids
+        assert {parent_of(pid) for pid in pids} == {server_pid()}
+        assert server_pid() != first
+        for worker in (1, 2):
+            bench.stop(worker)
+    (told,) = warnings(caplog)
+    assert told.startswith("importing 'threaded' has left") and what in told
+    assert "each worker imports the app itself" in told
+
+
+def test_where_preloading_is_asked_for_it_is_told_and_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Bench(spec=spec(tmp_path, "wanted", THREAD, preload=True)) as bench:
+        bench.start()
+
+        assert imports(tmp_path) == [server_pid()]
+    (told,) = warnings(caplog)
+    assert "thread 'pump' of threading" in told and "since preload is true" in told
+
+
+def test_a_connection_that_an_import_opens_is_each_workers_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        more = CONNECTION.replace("PORT", str(port))
+        with Bench(spec=spec(tmp_path, "connected", more)) as bench:
+            bench.start()
+            bench.start()
+            peers = set()
+            for _ in range(3):  # of the forkserver, and of two workers
+                connection, peer = server.accept()
+                connection.close()
+                peers.add(peer)
+
+    assert len(peers) == 3
+    assert f"a connection to 127.0.0.1:{port}" in warnings(caplog)[0]
+
+
+def test_an_import_that_leaves_nothing_is_shared_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Bench(spec=spec(tmp_path, "plain")) as bench:
+        bench.start()
+
+        assert imports(tmp_path) == [server_pid()]
+    assert warnings(caplog) == []
+
+
+@pytest.mark.skipif(GOMP is None, reason="GNU's OpenMP is not installed")
+def test_workers_do_not_hang_on_a_pool_of_openmp(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    region = f"import ctypes\ngomp = ctypes.CDLL({GOMP!r})\nfree = ctypes.CDLL(None).free\n"
+    region += "def region(): gomp.GOMP_parallel(ctypes.cast(free, ctypes.c_void_p), None, 2, 0)\n"
+    more = f"{region}region()\n@app.on_worker_start\ndef again(): region()\n"
+    with Bench(spec=spec(tmp_path, "openmp", more)) as bench:
+        worker = bench.start()
+        assert bench.done(bench.send(worker, ["x"])).outcomes[0].outputs
+
+    assert "a pool of OpenMP (libgomp" in warnings(caplog)[0]
+
+
+@pytest.mark.parametrize("preload", ["auto", False])
+def test_each_worker_has_random_numbers_of_its_own(
+    tmp_path: Path, preload: bool | Literal["auto"]
+) -> None:
+    more = "import random\nrandom.seed(1)\n"
+    app = APP.replace("return str([", "import random; return str(random.random()) or str([")
+    (tmp_path / "seeded.py").write_text(app.format(here=str(tmp_path), more=more))
+    seeded = WorkerSpec("seeded:app", app_dir=str(tmp_path), preload=preload)
+    with Bench(spec=seeded) as bench:
+        values = {
+            bench.done(bench.send(worker, ["x"])).outcomes[0].outputs[0].value
+            for worker in [bench.start() for _ in range(3)]
+        }
+
+    assert len(values) == 3

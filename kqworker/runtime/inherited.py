@@ -1,0 +1,187 @@
+"""What the import of an app has left in a process that a fork does not copy, or copies as one.
+
+Decides what of it is told: threads, which are in no child; pools of OpenMP, whose threads a
+child waits for; connections, event loops and GPUs, which all children would use at once. And
+gives a worker random numbers of its own. Knows nothing of what is done about it.
+Tested by tests/runtime/test_inherited.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import re
+import select
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+PROC: Final = Path("/proc/self")
+
+# A region of OpenMP takes microseconds; one that waits for threads that are not there, for ever.
+REGION_SECONDS: Final = 1.0
+
+# By their names: librdkafka's, for which there is a refusal of its own; one that is made anew
+# in each child by who has started it; and what polars starts when it is imported, which only
+# removes files that it has spilled.
+_OTHERWISE: Final = ("rdk:", "jemalloc_bg_thd", "polars-ooc")
+_GPU: Final = re.compile("/dev/(nvidia|kfd|dri/render)")
+_LOOPS: Final = {"anon_inode:[eventpoll]": "epoll", "anon_inode:[io_uring]": "io_uring"}
+
+
+class Before:
+    """What the process had before: that is its own."""
+
+    def __init__(self, proc: Path = PROC) -> None:
+        self._proc = proc
+        self._threads = set(_tasks(proc))
+        self._python = set(sys._current_frames())
+        self._open = set(_open(proc).items())
+
+    def found(self) -> list[str]:
+        """Return what has come since, in words; empty where workers can be forked."""
+        new = {fd: to for fd, to in sorted(_open(self._proc).items()) if (fd, to) not in self._open}
+        found = [
+            *self._python_threads(),
+            *self._native_threads(),
+            *_connections(new),
+            *(f"the event loop of descriptor {fd} ({_LOOPS[to]})" for fd, to in new.items()
+              if to in _LOOPS),
+            *dict.fromkeys(f"the GPU {to}" for to in new.values() if _GPU.match(to)),
+            *_pools(self._proc),
+        ]  # fmt: skip
+        return list(dict.fromkeys(found))
+
+    def _python_threads(self) -> Iterator[str]:
+        named = {thread.ident: thread for thread in threading.enumerate()}
+        for ident, frame in sys._current_frames().items():
+            if ident in self._python:
+                continue
+            thread = named.get(ident)
+            if thread is None:
+                yield f"a thread of {frame.f_globals.get('__name__')}"
+            elif not isinstance(thread, threading._DummyThread):
+                target = getattr(thread, "_target", None) or type(thread)
+                yield f"thread {thread.name!r} of {getattr(target, '__module__', None)}"
+
+    def _native_threads(self) -> Iterator[str]:
+        """Yield those with a name of their own.
+
+        numpy's and OpenMP's have the process's. The former are made anew in each child, and
+        the latter are asked for a region.
+        """
+        python = {
+            thread.native_id
+            for thread in threading.enumerate()
+            if not isinstance(thread, threading._DummyThread)
+        }
+        tasks = _tasks(self._proc)
+        own = tasks.get(os.getpid())
+        for number, name in tasks.items():
+            if number in self._threads or number in python or name == own:
+                continue
+            if not name.startswith(_OTHERWISE):
+                # A pool numbers its threads; one is enough to know whose they are.
+                yield f"native thread {re.sub('[-_#]?[0-9]+$', '', name)!r}"
+
+
+def _tasks(proc: Path) -> dict[int, str]:
+    tasks = {}
+    for task in proc.glob("task/*/comm"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            tasks[int(task.parent.name)] = task.read_text(errors="replace").strip()
+    return tasks
+
+
+def _open(proc: Path) -> dict[int, str]:
+    found = {}
+    with contextlib.suppress(OSError):  # elsewhere than on Linux
+        for entry in (proc / "fd").iterdir():
+            with contextlib.suppress(OSError):  # the one that lists them
+                found[int(entry.name)] = str(entry.readlink())
+    return found
+
+
+def _connections(opened: dict[int, str]) -> Iterator[str]:
+    for fd, to in opened.items():
+        if not to.startswith("socket:"):
+            continue
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as connection:
+            peer = connection.getpeername()
+            # Datagrams of several processes do not mix: statsd, syslog.
+            if connection.type == socket.SOCK_STREAM and peer:
+                yield f"a connection to {_shown(peer)}"
+
+
+def _shown(peer: object) -> str:
+    if isinstance(peer, tuple):
+        host = f"[{peer[0]}]" if ":" in peer[0] else peer[0]
+        return f"{host}:{peer[1]}"
+    return os.fsdecode(peer) if isinstance(peer, bytes) else str(peer)
+
+
+# -- OpenMP
+
+
+def _pools(proc: Path) -> Iterator[str]:
+    """Yield the libraries of GNU's OpenMP that have started their threads already.
+
+    The others' make their threads anew after a fork.
+    """
+    with contextlib.suppress(OSError):
+        maps = (proc / "maps").read_text(errors="replace")
+        for path in sorted(set(re.findall(r"(/\S*/libgomp[^/\s]*)$", maps, re.M))):
+            if not _runs_a_region(path):
+                yield f"a pool of OpenMP ({Path(path).name})"
+
+
+def _runs_a_region(path: str) -> bool:
+    """Return whether a child that is forked now can run a parallel region of a library."""
+    try:
+        region = ctypes.CDLL(path).GOMP_parallel
+        nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
+    except (OSError, AttributeError):  # it is unloaded, or too old to have it
+        return True
+    region.restype = None
+    arguments = nothing, None, ctypes.c_uint(2), ctypes.c_uint(0)
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # Python warns of a fork with threads around, which is what is tried here.
+        warnings.simplefilter("ignore")
+        child = os.fork()
+    if child == 0:
+        try:
+            region(*arguments)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    ended = bool(poll.poll(REGION_SECONDS * 1000))  # the child's end closes with the child
+    os.close(reader)
+    os.kill(child, signal.SIGKILL)  # not waited for yet, its number is its own
+    os.waitpid(child, 0)
+    return ended
+
+
+# -- random numbers
+
+
+def reseed() -> None:
+    """Seed the global generators of Python, and of numpy where it is loaded, anew.
+
+    A seed that the import has set, or that a fork has copied, would give all workers the
+    same numbers.
+    """
+    random.seed()
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        with contextlib.suppress(AttributeError, TypeError):  # of a kind that takes no seed
+            numpy.seed()

@@ -1,0 +1,203 @@
+"""What is found of an import that a fork does not go with, in this process and in stand-ins."""
+
+from __future__ import annotations
+
+import _thread
+import ctypes.util
+import logging
+import logging.handlers
+import os
+import queue
+import random
+import select
+import socket
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kqworker.runtime.inherited import Before, reseed
+
+
+def test_nothing_new_is_nothing_found() -> None:
+    assert Before().found() == []
+
+
+@pytest.fixture
+def going() -> Iterator[threading.Event]:
+    """Set at the end; threads wait for it."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_thread_is_named_with_the_module_of_what_it_runs(going: threading.Event) -> None:
+    before = Before()
+    thread = threading.Thread(target=going.wait, name="pump", daemon=True)
+    thread.start()
+
+    assert before.found() == ["thread 'pump' of threading"]
+    assert Before().found() == []
+    going.set()
+    thread.join()
+    assert before.found() == []
+
+
+def test_so_is_the_thread_of_a_listener_to_a_queue() -> None:
+    before = Before()
+    lines: queue.Queue[logging.LogRecord] = queue.Queue()
+    listener = logging.handlers.QueueListener(lines)
+    listener.start()
+    (found,) = before.found()
+    listener.stop()
+
+    assert found.startswith("thread 'Thread-") and found.endswith(" of logging.handlers")
+
+
+def test_a_thread_that_python_has_no_object_for_is_found() -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def run() -> None:
+        begun.set()
+        go_on.wait()
+        done.set()
+
+    before = Before()
+    _thread.start_new_thread(run, ())
+    begun.wait()
+    found = before.found()
+    go_on.set()
+    done.wait()
+
+    assert found == ["a thread of threading"]
+
+
+def stand_in(here: Path, tasks: dict[int, str], fds: dict[int, str]) -> Path:
+    """A directory as /proc/self, of a process whose own name is python."""
+    for number, name in {os.getpid(): "python", **tasks}.items():
+        (here / f"task/{number}").mkdir(parents=True, exist_ok=True)
+        (here / f"task/{number}/comm").write_text(f"{name}\n")
+    (here / "fd").mkdir(exist_ok=True)
+    for fd, to in fds.items():
+        (here / f"fd/{fd}").symlink_to(to)
+    return here
+
+
+def test_native_threads_are_told_by_their_names(tmp_path: Path) -> None:
+    before = Before(stand_in(tmp_path, {2: "old-pool-0"}, {}))
+    pools = {10: "polars-0", 11: "polars-1", 12: "grpc_global_tim", 13: "tokio-runtime-w"}
+    # numpy's, librdkafka's, one that is made anew in a child, and one that no call needs.
+    others = {20: "python", 21: "rdk:main", 22: "jemalloc_bg_thd", 23: "polars-ooc-clea"}
+    stand_in(tmp_path, pools | others, {})
+
+    assert sorted(before.found()) == [
+        "native thread 'grpc_global_tim'",
+        "native thread 'polars'",
+        "native thread 'tokio-runtime-w'",
+    ]
+
+
+def test_a_gpu_is_told(tmp_path: Path) -> None:
+    before = Before(stand_in(tmp_path, {}, {7: "/dev/nvidia0"}))
+    gpus = {8: "/dev/nvidiactl", 9: "/dev/nvidia1", 10: "/dev/nvidia1", 11: "/dev/dri/renderD128"}
+    stand_in(tmp_path, {}, gpus | {12: "/dev/null"})
+
+    assert before.found() == [
+        "the GPU /dev/nvidiactl",
+        "the GPU /dev/nvidia1",
+        "the GPU /dev/dri/renderD128",
+    ]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+def test_a_connection_is_told_with_its_peer(family: socket.AddressFamily, tmp_path: Path) -> None:
+    address: object = str(tmp_path / "s")
+    if family != socket.AF_UNIX:
+        address = ("127.0.0.1" if family == socket.AF_INET else "::1", 0)
+    with socket.socket(family) as listener:
+        listener.bind(address)  # type: ignore[arg-type] # each family has a form of its own
+        listener.listen()
+        before = Before()
+        with socket.socket(family) as client:
+            assert before.found() == []  # it is connected to nobody
+            client.connect(listener.getsockname())
+            peer = listener.getsockname()
+            if family == socket.AF_INET:
+                peer = f"127.0.0.1:{peer[1]}"
+            elif family == socket.AF_INET6:
+                peer = f"[::1]:{peer[1]}"
+
+            assert before.found() == [f"a connection to {peer}"]
+
+
+def test_datagrams_and_listeners_are_no_connections() -> None:
+    before = Before()
+    with socket.socket() as listener, socket.socket(type=socket.SOCK_DGRAM) as statsd:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        statsd.connect(("127.0.0.1", 8125))
+
+        assert before.found() == []
+
+
+def test_an_event_loop_is_told() -> None:
+    before = Before()
+    with select.epoll() as loop:
+        assert before.found() == [f"the event loop of descriptor {loop.fileno()} (epoll)"]
+
+
+# -- OpenMP
+
+GOMP = ctypes.util.find_library("gomp")
+
+REGION = f"""
+import ctypes
+gomp = ctypes.CDLL({GOMP!r})
+def region():
+    gomp.GOMP_parallel(ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p), None, 2, 0)
+from kqworker.runtime.inherited import Before
+before = Before()
+"""
+
+
+@pytest.mark.skipif(GOMP is None, reason="GNU's OpenMP is not installed")
+@pytest.mark.parametrize(("first", "found"), [("", False), ("region()", True)])
+def test_a_pool_of_openmp_is_told_once_it_has_been_used(first: str, found: bool) -> None:
+    script = f"{REGION}\n{first}\nprint(before.found())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert ("a pool of OpenMP (libgomp" in done.stdout) is found
+    assert found or done.stdout == "[]\n"
+
+
+# -- random numbers
+
+
+def test_the_global_generators_are_seeded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    numpy = types.ModuleType("numpy.random")
+    seeded: list[object] = []
+    monkeypatch.setattr(numpy, "seed", lambda: seeded.append(None), raising=False)
+    monkeypatch.setitem(sys.modules, "numpy.random", numpy)
+    random.seed(1)
+    first = random.random()
+    random.seed(1)
+
+    reseed()
+
+    assert random.random() != first
+    assert seeded == [None]
+
+
+def test_where_numpy_is_not_loaded_it_is_not_loaded_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "numpy.random", raising=False)
+
+    reseed()
+
+    assert "numpy.random" not in sys.modules
