@@ -38,13 +38,20 @@ def _json_parser(payload: Payload) -> Callable[[bytes], object]:
     annotation = payload.annotation
     if annotation in (bytearray, memoryview):
         raise TypeError(f"a payload cannot be decoded to {payload}: {remedy}")
-    foreign = None
+    foreign = struct = None
     for part in parts(annotation):
         why = unfit(part)
         if why is not None:
             raise TypeError(f"a payload cannot be decoded to {payload}: {spell(part)} {why}")
         if foreign is None and is_pydantic(part):
             foreign = part
+        elif hasattr(part, "__struct_fields__"):
+            struct = part
+    if foreign is not None and struct is not None:
+        raise TypeError(
+            f"a payload cannot be decoded to {payload}: {spell(foreign)} is for pydantic, which "
+            f"does not know {spell(struct)}, a msgspec.Struct: make them of one kind"
+        )
     try:
         if foreign is not None:
             return validated.parser(annotation, foreign)
