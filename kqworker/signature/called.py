@@ -8,11 +8,15 @@ Knows nothing of messages. Tested by tests/app/test_decorators.py.
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
+import textwrap
 import types
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 Function = Callable[..., object]
 
@@ -107,31 +111,71 @@ def _of_function(function: types.FunctionType, inside: Function | None) -> Call:
     if function.__annotations__ != getattr(inside, "__annotations__", None):
         return Call(signature, function.__globals__)
     if not _hides(signature):
-        _refuse_lost_annotations(signature, inside, function.__annotations__)
+        signature = _with_annotations(signature, function, inside)
     return Call(signature, _namespace(inside))
 
 
-def _refuse_lost_annotations(
-    signature: inspect.Signature, inside: Function, annotations: dict[str, object]
-) -> None:
-    """Refuse a wrapper's parameter whose own annotation cannot be known any more.
+def _with_annotations(
+    signature: inspect.Signature, function: types.FunctionType, inside: Function
+) -> inspect.Signature:
+    """Return a wrapper's signature with the annotations that its source has.
 
-    Its function inside is annotated, and has no parameter of this name.
+    The function itself has those of the function inside. They serve a parameter that has
+    none of its own, and the same name.
+
+    Raises:
+        TypeError: What a parameter is to be given is not clear; or an annotation cannot be
+            resolved.
     """
-    if not annotations.keys() - {"return"}:
-        return
+    written, inherited = _written(function), function.__annotations__
     plain = plain_function(inside)
     code = plain.__code__ if plain is not None else None
     known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
+    annotated = bool(inherited.keys() - {"return"})
+    parameters = []
     for name, parameter in signature.parameters.items():
-        # What has a default keeps it.
-        lost = name not in annotations and name not in known
-        if lost and parameter.default is parameter.empty:
+        own = written.get(name, parameter.empty)
+        # A decorator for any function says Any, which says nothing of this one.
+        said = own not in (parameter.empty, object, Any) and not isinstance(own, TypeVar)
+        if said or (own is not parameter.empty and not annotated):
+            parameter = parameter.replace(annotation=own)
+        elif annotated and name not in known and parameter.default is parameter.empty:
             raise TypeError(
-                f"the annotation of {name!r}, a parameter of the decorator around it, is lost, "
-                "for functools.wraps puts those of the function inside in its place: give the "
-                f"parameter its name there, or write functools.wraps(…, {KEEPS_ANNOTATIONS})"
+                f"what {name!r}, a parameter of the decorator around it, is to be given is not "
+                "clear, for functools.wraps has put the annotations of the function inside in the "
+                "place of its own: annotate it in the decorator's source, give it its name "
+                f"inside, or write functools.wraps(…, {KEEPS_ANNOTATIONS})"
             )
+        parameters.append(parameter)
+    return signature.replace(parameters=parameters)
+
+
+def _written(function: types.FunctionType) -> dict[str, object]:
+    """Return the annotations in a function's source; none where there is no source."""
+    code = function.__code__
+    try:
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(code))).body
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return {}
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name != code.co_name:
+        return {}
+    arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+
+    def alone() -> None: ...
+
+    alone.__annotations__ = {
+        argument.arg: ast.unparse(argument.annotation)
+        for argument in arguments
+        if argument.annotation is not None
+    }
+    around = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
+    try:
+        return typing.get_type_hints(alone, around, include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        raise TypeError(
+            f"the annotations of a decorator around it cannot be resolved ({error}): define the "
+            "types at the level of its module"
+        ) from error
 
 
 def _hides(signature: inspect.Signature) -> bool:

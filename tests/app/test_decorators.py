@@ -234,21 +234,76 @@ def test_a_wrapper_that_cannot_be_called_with_what_the_function_inside_asks_for_
         made(takes_one(keyed))
 
 
-def test_an_annotation_that_functools_wraps_has_taken_away_is_refused_with_the_remedy() -> None:
+def test_a_wrappers_own_annotations_are_read_from_its_source() -> None:
+    kind = dict[str, int]
+
     def renames(function: Function) -> Function:
         @functools.wraps(function)
-        def wrapper(payload: dict[str, int]) -> Any:
-            return function(payload, "session")
+        def wrapper(payload: dict[str, int], where: Context) -> Any:
+            return function(payload, where.offset)
 
         return wrapper
 
-    with pytest.raises(ConfigError) as caught:
-        made(renames(typed))
+    def near(function: Function) -> Function:
+        @functools.wraps(function)
+        def wrapper(value: kind) -> Any:  # type: ignore[valid-type]
+            assert kind
+            return function(value, "session")
 
-    assert "the annotation of 'payload', a parameter of the decorator around it, is lost" in str(
-        caught.value
+        return wrapper
+
+    for inside in (untyped, typed):
+        assert given(renames(inside), b'{"a": 1}') == ({"a": 1}, 10)
+        assert given(near(inside), b'{"a": 1}') == ({"a": 1}, "session")
+    assert given(near(typed), b'{"a": 1}') == ({"a": 1}, "session")
+
+
+def renames_untyped(function: Function) -> Function:
+    @functools.wraps(function)
+    def wrapper(payload):  # type: ignore[no-untyped-def]
+        return function(payload, "session")
+
+    return wrapper
+
+
+def unresolved(function: Function) -> Function:
+    @functools.wraps(function)
+    def wrapper(payload: Missing):  # type: ignore[name-defined,no-untyped-def]  # noqa: F821
+        return function(payload, "session")
+
+    return wrapper
+
+
+def without_source(function: Function) -> Function:
+    names: dict[str, Any] = {"functools": functools, "function": function}
+    exec(
+        "@functools.wraps(function)\n"
+        "def wrapper(payload: str):\n"
+        "    return function(payload, 'session')\n",
+        names,
     )
-    assert 'functools.wraps(…, assigned=("__module__", ' in str(caught.value)
+    wrapper: Function = names["wrapper"]
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    ("decorate", "text"),
+    [
+        (renames_untyped, "what 'payload', a parameter of the decorator around it, is to be given"),
+        (
+            without_source,
+            "annotate it in the decorator's source, give it its name inside, or write",
+        ),
+        (unresolved, "the annotations of a decorator around it cannot be resolved (name 'Missing'"),
+    ],
+)
+def test_a_wrappers_parameter_that_nobody_can_tell_of_is_refused_with_the_remedy(
+    decorate: Function, text: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        made(decorate(typed))
+
+    assert text in str(caught.value)
 
 
 def test_hooks_and_callbacks_are_asked_for_what_is_called() -> None:
