@@ -34,7 +34,11 @@ _FINAL = {
     KafkaError.INVALID_GROUP_ID,
 }
 # How brokers say that two members have one name; a fatal error has no code of its own.
-_SAME_NAME = ("same group.instance.id", "instance ID is still used")
+# As librdkafka tells them; a fatal error has only its text, with that in it.
+_SAME_NAME = [
+    KafkaError(code).str()
+    for code in (KafkaError.FENCED_INSTANCE_ID, KafkaError.UNRELEASED_INSTANCE_ID)
+]
 _OWN_NAME = "each member of a group needs a group.instance.id of its own"
 # These come of a topic that has gone, for one partition or all.
 _OF_TOPICS = {

@@ -71,10 +71,9 @@ _PRODUCER = {
 # A listener that wants TLS, or none, closes the connection and says nothing else.
 _ADMIN = {"log.connection.close": "true"}
 
-_QUOTED = re.compile(r"[\"`]([\w.]+)[\"`]")
-_FILE_FAILED = re.compile(r"^(ssl\.[\w.]+\.location) failed: (.*)", re.DOTALL)
+_QUOTED = re.compile(r"[\"'`]([^\s\"'`]+)[\"'`]")
+_FILE_FAILED = re.compile(r"(?<![\w.])(ssl\.[\w.]+\.location) \w+: (.*)", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_UNKNOWN = re.compile(r'No such configuration property: "([^"]*)"')
 
 
 def consumer_properties(
@@ -213,18 +212,19 @@ def _refuse_unsayable(name: str, value: str) -> None:
 
 def _explained(reason: str, extra: Mapping[str, str]) -> str:
     """Return what is wrong with the user's properties, from what librdkafka says."""
-    if unknown := _UNKNOWN.search(reason):
-        name = unknown[1]
-        known = (CONSUMER | PRODUCER | EVERY_CLIENT) - RESERVED.keys()
-        return f"unknown Kafka property {name!r}{did_you_mean(name, known)}"
+    named = _QUOTED.findall(reason)
+    known = CONSUMER | PRODUCER | EVERY_CLIENT
+    for name in extra:
+        if name in named and name not in known:
+            return f"unknown Kafka property {name!r}{did_you_mean(name, known - RESERVED.keys())}"
     reason = re.sub(r"^Failed to create [\w ]+: ", "", reason.strip())
-    failed = _FILE_FAILED.match(reason)
+    failed = _FILE_FAILED.search(reason)
     if failed and failed[1] in extra:
         why = _unusable(failed[1], extra, failed[2])
         return f"Kafka property {failed[1]!r} cannot be {extra[failed[1]]!r}: {why}"
     for name in extra:
         canonical = ALIASES.get(name, name)
-        if canonical in _QUOTED.findall(reason):
+        if canonical in named:
             value = "what it is" if is_secret(name) else repr(extra[name])
             return f"Kafka property {name!r} cannot be {value}: {reason.replace(canonical, name)}"
     return f"Kafka refuses the properties: {reason}"

@@ -22,7 +22,7 @@ _FIELDS = {
     "auto.offset.reset": "set Offset",
     "log.queue": "set Log.Level",
 }
-_NAMED = re.compile(r"(?<=Kafka property ')[^']+|(?<=the properties: )[\w.]+(?= failed)")
+_NAMED = re.compile(r"(?<=Kafka property ')[^']+|(?<![\w.])[a-z]+(?:\.[a-z]+)+(?= \w+: )")
 
 
 def reserved(name: str) -> str | None:

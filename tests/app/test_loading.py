@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kqworker.app import App
+from kqworker.core.retry import Retry
 from kqworker.errors import ConfigError
 from kqworker.loading import load_app
 
@@ -247,7 +248,7 @@ def test_a_module_that_the_users_one_misses_is_not_taken_for_theirs(
     text = refusal("needy:app", tmp_path)
 
     assert text.startswith("module 'needy' cannot be imported:\nTraceback")
-    assert text.endswith("ModuleNotFoundError: No module named 'not_installed_anywhere'")
+    assert "ModuleNotFoundError: " in text and text.endswith("'not_installed_anywhere'")
 
 
 def test_a_syntax_error_shows_the_line_and_nothing_of_ours(write: Write, tmp_path: Path) -> None:
@@ -294,53 +295,29 @@ def test_what_an_app_refuses_is_shown_without_a_traceback(write: Write, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said", "remedy"),
+    ("wrong", "remedy"),
     [
-        (
-            '@app.handler(topic="test", retries=3)',
-            "App.handler() got an unexpected keyword argument 'retries'",
-            " (did you mean 'retry'?)",
-        ),
-        (
-            '@app.handler(topic="test", acks=3)',
-            "App.handler() got an unexpected keyword argument 'acks'",
-            f": {HANDLER}",
-        ),
-        (
-            '@app.handler("test")',
-            "App.handler() takes 1 positional argument but 2 were given",
-            f": {HANDLER}",
-        ),
-        (
-            "@app.handler",
-            "App.handler() takes 1 positional argument but 2 were given",
-            f": {HANDLER}",
-        ),
-        (
-            "@app.handler()",
-            "App.handler() missing 1 required keyword-only argument: 'topic'",
-            f": {HANDLER}",
-        ),
-        (
-            "@app.on_worker_start()",
-            "App.on_worker_start() missing 1 required positional argument: 'function'",
-            ": write @app.on_worker_start, and no ()",
-        ),
+        ('@app.handler(topic="test", retries=3)', " (did you mean 'retry'?)"),
+        ('@app.handler(topic="test", acks=3)', f": {HANDLER}"),
+        ('@app.handler("test")', f": {HANDLER}"),
+        ("@app.handler", f": {HANDLER}"),
+        ("@app.handler()", f": {HANDLER}"),
+        ("@app.on_worker_start()", ": write @app.on_worker_start, and no ()"),
         (
             "@app.handler(topic='test', retry=Retry(3, attempt=3))",
-            "Retry.__init__() got an unexpected keyword argument 'attempt'",
             " (did you mean 'attempts'?)",
         ),
-        (
-            "@app.handler(topic='test', retry=Retry(attempts=0))",
-            "Retry(attempts=0): must be at least 1",
-            "",
-        ),
+        ("@app.handler(topic='test', retry=Retry(attempts=0))", ""),
     ],
 )
 def test_a_wrong_call_of_ours_is_told_in_a_line(
-    write: Write, tmp_path: Path, wrong: str, said: str, remedy: str
+    write: Write, tmp_path: Path, wrong: str, remedy: str
 ) -> None:
+    # Why, in Python's own words, or in Retry's.
+    with pytest.raises((TypeError, ValueError)) as today:
+        exec(f"{wrong}\ndef f(value): ...", {"app": App("a"), "Retry": Retry})
+    # Since 3.13 Python guesses, too.
+    said = str(today.value).partition(". Did you mean")[0]
     text = APP.replace("import App", "import App, Retry").replace(
         '@app.handler(topic="test")', wrong
     )
@@ -353,7 +330,7 @@ def test_a_wrong_call_of_the_users_own_keeps_its_traceback(write: Write, tmp_pat
     write("theirs.py", APP + "def f(x): ...\nf(y=1)\n")
     write("raising.py", APP + "raise ValueError('no')\n")
 
-    assert "got an unexpected keyword argument 'y'" in refusal("theirs:app", tmp_path)
+    assert "TypeError: f() " in refusal("theirs:app", tmp_path)
     assert refusal("theirs:app", tmp_path).startswith("module 'theirs' cannot be imported:\n")
     assert refusal("raising:app", tmp_path).startswith("module 'raising' cannot be imported:\n")
 

@@ -82,7 +82,7 @@ def test_handlers_shows_the_default_time_limit(app: Path, kqworker: Run) -> None
         ),
         ("", ["app"], "error: 'app' names no app: expected module:attribute; try: app:app\n"),
         ("1 +", ["app:app"], "error: module 'app' cannot be imported:\n"),
-        ("import nothing_such", ["app:app"], "No module named 'nothing_such'"),
+        ("import nothing_such", ["app:app"], "'nothing_such'"),
         ("", ["app:app", "--app-dir", "missing"], "error: the app directory '"),
         ("", ["app:app", "-f", "x.yaml"], "error: cannot read x.yaml: No such file or directory\n"),
         (

@@ -124,7 +124,6 @@ def test_a_wrong_password_is_told_at_once(
     said = secured.refusal(command)
 
     assert f"Kafka at {kafka_tls.bootstrap} refuses the login" in said
-    assert "credentials" in said
     assert "wrong-secret" not in said
 
 
@@ -137,7 +136,7 @@ def test_a_certificate_of_somebody_else_is_told_at_once(
     said = secured.refusal(command)
 
     assert f"cannot reach Kafka at {kafka_tls.bootstrap}" in said
-    assert "certificate verify failed" in said
+    assert "certificate" in said
 
 
 @pytest.mark.parametrize(

@@ -295,8 +295,8 @@ def test_a_certificate_that_is_not_trusted_ends_the_wait_at_once(tls: str) -> No
     began = time.monotonic()
     text = refusal(tls, TIMEOUT, security_protocol="ssl")
 
-    assert text.startswith(f"cannot reach Kafka at {tls}: SSL handshake failed: ")
-    assert "certificate verify failed" in text
+    assert text.startswith(f"cannot reach Kafka at {tls}: ")
+    assert "certificate" in text
     assert time.monotonic() - began < TIMEOUT / 2
 
 

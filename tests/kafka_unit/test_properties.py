@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,18 @@ def test_librdkafka_warns_about_none_of_our_own_properties(protocol: str) -> Non
     assert warnings(Producer, {**producer(), "fetch.min.bytes": "9"})
 
 
+NOTHING_TAKES_IT = "no value that anything takes"
+
+
+def told(properties: dict[str, str]) -> str:
+    """Return why librdkafka itself refuses properties; empty if it takes them."""
+    try:
+        Producer({**properties, "log_level": "0"})
+    except KafkaException as error:
+        return str(error.args[0].str())
+    return ""
+
+
 @EVERY
 def test_a_misspelt_property_is_named_with_the_one_it_may_have_been(compose: Compose) -> None:
     with pytest.raises(ConfigError) as raised:
@@ -162,10 +175,8 @@ def test_a_wrong_value_is_told_with_librdkafka_s_reason_and_the_user_s_name_for_
     with pytest.raises(ConfigError) as raised:
         producer({"linger.ms": "soon"})
 
-    assert str(raised.value) == (
-        "Kafka property 'linger.ms' cannot be 'soon': "
-        'Invalid value for configuration property "linger.ms"'
-    )
+    why = told({"linger.ms": "soon"}).replace("queue.buffering.max.ms", "linger.ms")
+    assert str(raised.value) == f"Kafka property 'linger.ms' cannot be 'soon': {why}"
 
 
 def test_values_that_do_not_go_together_are_told_with_librdkafka_s_reason() -> None:
@@ -197,7 +208,7 @@ def test_a_file_that_cannot_be_used_is_named(
 
 @EVERY
 def test_what_names_no_property_is_told_as_it_is(compose: Compose) -> None:
-    with pytest.raises(ConfigError, match=r"^Kafka refuses the properties: Unsupported SASL mech"):
+    with pytest.raises(ConfigError, match=r"^Kafka refuses the properties: .*MAGIC"):
         compose({"security.protocol": "sasl_ssl", "sasl.mechanism": "MAGIC"})
 
 
@@ -252,10 +263,11 @@ def test_a_group_that_would_be_another_s_is_refused() -> None:
 
 @pytest.mark.parametrize("name", sorted(names.CONSUMER | names.PRODUCER | names.EVERY_CLIENT))
 def test_librdkafka_knows_every_name_of_the_table(name: str) -> None:
-    try:
-        Producer({name: "no value that anything takes", "log_level": "0"})
-    except (KafkaException, TypeError) as error:
-        assert "No such configuration property" not in str(error)
+    unknown = told({"no.such.property": "1"})
+    assert "no.such.property" in unknown
+
+    with contextlib.suppress(TypeError):  # it wants a function
+        assert told({name: NOTHING_TAKES_IT}) != unknown.replace("no.such.property", name)
 
 
 @pytest.mark.parametrize(("alias", "canonical"), sorted(names.ALIASES.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from kqworker.kq.trees import FormatError
 from kqworker.kq.yaml11 import read_yaml
@@ -116,24 +117,56 @@ def test_a_merge_of_no_mapping_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "line", "column", "told"),
+    ("content", "line", "column"),
     [
-        ("a:\n  {b: 1,\n  c: 2\nd: 3\n", 4, 2, "a comma or } is missing (opened in line 2)"),
-        ("a: [1,\n  2\n", 3, 1, "a comma or ] is missing (opened in line 1)"),
-        ("a: b: c\n", 1, 5, "a colon cannot stand here: put the text in quotes, or mend the"),
-        ("a:\n\tb: 1\n", 2, 1, "a tab cannot stand here: use spaces"),
-        ("a: 1\nb\nc: 2\n", 2, 1, "this line is neither a key with a colon nor a part of"),
-        ("a:\n  - b\n c: 1\n", 3, 2, "this does not stand as far to the right as what it"),
-        ("a: 1\nb: 'x\n", 2, 4, "the quote that opens here is not closed"),
-        ("a: @x\n", 1, 4, "found character @ that cannot start any token"),
-        ("a: *hidden\n", 1, 4, "found undefined alias …"),
+        ("a:\n  {b: 1,\n  c: 2\nd: 3\n", 4, 2),
+        ("a: [1,\n  2\n", 3, 1),
+        ("a: b: c\n", 1, 5),
+        ("a:\n\tb: 1\n", 2, 1),
+        ("a:\n  - b\n c: 1\n", 3, 2),
+        ("a: @x\n", 1, 4),
+        ("a: *hidden\n", 1, 4),
     ],
 )
-def test_a_mistake_is_told_in_plain_words(content: str, line: int, column: int, told: str) -> None:
-    with pytest.raises(FormatError) as caught:
+def test_a_mistake_is_told_where_it_stands(content: str, line: int, column: int) -> None:
+    with pytest.raises(FormatError, match=r"^not valid YAML: .") as caught:
         read_yaml(content.encode())
 
     assert (caught.value.line, caught.value.column) == (line, column)
+
+
+HERE, THERE = yaml.Mark("", 0, 0, 0, "", 0), yaml.Mark("", 0, 4, 2, "", 0)
+FLOW = "while parsing a flow mapping"
+
+
+# As PyYAML 6 says them.
+@pytest.mark.parametrize(
+    ("context", "problem", "line", "told"),
+    [
+        (FLOW, "expected ',' or '}', but got ':'", 5, "a comma or } is missing (opened in line 1)"),
+        (FLOW, "expected ',' or ']', but got ':'", 5, "a comma or ] is missing (opened in line 1)"),
+        (None, "mapping values are not allowed here", 5, "a colon cannot stand here: put the "),
+        (None, "found character '\\t' that cannot start any token", 5, "a tab cannot stand here: "),
+        ("a simple key", "could not find expected ':'", 1, "this line is neither a key with a "),
+        ("a block", "expected <block end>, but found '?'", 5, "this does not stand as far to the "),
+        ("a scalar", "found unexpected end of stream", 1, "the quote that opens here is not "),
+        (None, "found character '@' that cannot start", 5, "found character @ that cannot start"),
+        (None, "found undefined alias 'hidden'", 5, "found undefined alias …"),
+        (None, "something that it never said", 5, "something that it never said"),
+    ],
+)
+def test_what_pyyaml_says_is_told_in_plain_words(
+    context: str | None, problem: str, line: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_node(_: object) -> yaml.Node:
+        raise yaml.MarkedYAMLError(context, HERE, problem, THERE)
+
+    monkeypatch.setattr("kqworker.kq.yaml11.Loader.get_node", get_node)
+
+    with pytest.raises(FormatError) as caught:
+        read_yaml(b"a: 1\n")
+
+    assert caught.value.line == line
     assert str(caught.value).startswith(f"not valid YAML: {told}")
 
 

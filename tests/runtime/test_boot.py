@@ -38,7 +38,7 @@ def test_a_worker_says_who_it_is_when_it_has_booted(method: str) -> None:
     ("name", "more", "attribute", "kind", "text"),
     [
         ("misnamed", "", "ap", "ConfigError", "no attribute 'ap' (did you mean 'app'?)"),
-        ("raising", "1 / 0", "app", "ConfigError", "ZeroDivisionError: division by zero"),
+        ("raising", "1 / 0", "app", "ConfigError", "ZeroDivisionError: "),
         ("leaving", "sys.exit(4)", "app", "ConfigError", "ended Python"),
         ("interrupted", "raise KeyboardInterrupt", "app", "KeyboardInterrupt", ""),
         (
