@@ -7,6 +7,7 @@ by what the objects themselves say. Tested by tests/app/test_pydantic.py.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -137,5 +138,7 @@ def with_parts_encoded(value: object) -> Any:
 
 
 def _fields(kind: type) -> Iterable[str]:
-    found = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", None)
-    return found or [a.name for a in getattr(kind, "__attrs_attrs__", ())]
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    attributes = getattr(kind, "__attrs_attrs__", ())
+    return getattr(kind, "__struct_fields__", None) or [a.name for a in attributes]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import msgspec
 import pydantic
@@ -63,6 +63,12 @@ class Struct(msgspec.Struct, rename="camel"):
 @dataclass
 class Box(Generic[T]):
     content: T
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    lines: list[Line]
+    example: ClassVar[Line] = Line("zz")
 
 
 def decode(annotation: object, data: bytes | None) -> object:
@@ -253,6 +259,7 @@ LINED = {"sku": "AB", "count": 1}
         ((Line("ab"), 1), [LINED, 1]),
         ({"a": {"b": [Line("ab"), Order(id=1)]}}, {"a": {"b": [LINED, {"id": "#1", "note": ""}]}}),
         (Basket(Order(id=1), [Line("ab")]), {"order": {"id": "#1", "note": ""}, "lines": [LINED]}),
+        (Shelf([Line("ab")]), {"lines": [LINED]}),
         (Struct(Line("ab")), {"theLine": LINED, "theRest": 0}),
         (Pair(Line("ab"), 2), [LINED, 2]),
         (Box(Box(Line("ab"))), {"content": {"content": LINED}}),
