@@ -59,7 +59,7 @@ def test_what_a_background_task_raises_is_no_other_coroutines_failure(
         assert coroutines.run(begin()) == "done"
 
     assert "a background task has raised SystemExit" in caplog.text
-    assert tasks[0].done()
+    assert isinstance(tasks[0].exception(), SystemExit)
 
 
 def test_a_coroutine_runs_in_the_context_it_is_given_or_in_a_copy(coroutines: Coroutines) -> None:
