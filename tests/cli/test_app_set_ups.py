@@ -169,7 +169,6 @@ def test_a_worker_may_be_patched_as_it_starts(
 
 
 def test_it_may_be_patched_by_the_real_one(shop: Path, broker: DevBroker, kqworker: Run) -> None:
-    pytest.importorskip("gevent")
     (shop / "app.py").write_text(
         APP.replace("None: ...", "None:\n    import time\n    time.sleep(0.01)")
         + "\n@app.on_worker_start\ndef patch() -> None:\n    from gevent import monkey\n"
