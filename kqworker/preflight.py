@@ -94,11 +94,13 @@ class Found:
         brokers: How many are up.
         partitions: How many each topic has that is consumed.
         targets: With `until_caught_up`, the ends of the partitions that are not handled.
+        present: How many partitions each topic has that there is.
     """
 
     brokers: int
     partitions: Mapping[str, int]
     targets: Mapping[TopicPartition, int]
+    present: Mapping[str, int]
 
 
 def connection(settings: Settings) -> Connection:
@@ -180,6 +182,7 @@ def ask(plan: Plan, settings: Settings, unwanted: Callable[[], bool] = lambda: F
         with Admin(plan.admin, unwanted) as kafka:
             cluster = kafka.cluster(timeout)
             partitions = require_topics(kafka, plan, timeout)
+            present = kafka.topics(timeout)
             targets: Mapping[TopicPartition, int] = {}
             if settings.until_caught_up:
                 targets = kafka.behind(
@@ -188,7 +191,7 @@ def ask(plan: Plan, settings: Settings, unwanted: Callable[[], bool] = lambda: F
     except KeyboardInterrupt:
         logger.warning("stopped before the start: nothing was handled", extra={"event": "stopped"})
         raise
-    return Found(cluster.brokers, partitions, targets)
+    return Found(cluster.brokers, partitions, targets, present)
 
 
 def run_hooks(app: App) -> None:

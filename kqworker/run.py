@@ -180,7 +180,9 @@ class _Run:
                 Signals(ending_signals()) as signals,
                 self._stop as stop,
             ):
-                source = KafkaSource(plan.consumers, plan.topics, settings.shutdown_timeout)
+                source = KafkaSource(
+                    plan.consumers, plan.topics, settings.shutdown_timeout, found.present
+                )
                 stack.callback(source.close, CLOSE_SECONDS)
                 self._watch.started(self._banner(found, workers.method))
                 loop = Loop(

@@ -101,7 +101,7 @@ class Epoch:
         self.offsets = Offsets(start.offset, found.done)
         self.attempts: dict[int, int] = dict(found.attempts)
         self.tried = max(self.attempts, default=-1)
-        self.partitions = found.partitions
+        self.partitions = found.partitions if start.partitions is None else start.partitions
         self.clean = False
         self.begun: tuple[int, ...] = ()
         self.handed = 0

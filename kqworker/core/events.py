@@ -21,10 +21,13 @@ class Start:
     Attributes:
         offset: The committed offset; None where the group has none, or it is unknown.
         metadata: What was committed with it (the completion map); empty if nothing.
+        partitions: How many its topic had when the group began to read it, which its commits are
+            to tell; None: as the metadata says.
     """
 
     offset: int | None
     metadata: str = ""
+    partitions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # no __all__, 
     OffsetSpec,
 )
 
+from kqworker.core.events import Start
 from kqworker.errors import BrokerError
+from kqworker.kafka.firsts import first_counts
 from kqworker.kafka.reasons import Ear
 from kqworker.types import TopicPartition
 from kqworker.values import did_you_mean
@@ -244,6 +246,12 @@ class Admin:
         Raises:
             BrokerError: Kafka refuses or does not answer.
         """
+        starts = self._starts(group, partitions, timeout)
+        return {tp: start.offset for tp, start in starts.items() if start.offset is not None}
+
+    def _starts(
+        self, group: str, partitions: Iterable[TopicPartition], timeout: float
+    ) -> dict[TopicPartition, Start]:
         asked = [_foreign(tp) for tp in partitions]
         if not asked:
             return {}
@@ -259,7 +267,7 @@ class Admin:
         what = f"cannot read what group {group!r} has committed"
         told = self._threaded(ask, what, timeout, consumer.close)
         return {
-            TopicPartition(tp.topic, tp.partition): tp.offset
+            TopicPartition(tp.topic, tp.partition): Start(tp.offset, tp.metadata or "")
             for tp in told
             if tp.error is None and tp.offset >= 0
         }
@@ -280,8 +288,9 @@ class Admin:
         Args:
             group: The group.
             topics: Partitions by topic, as `require_topics` returns them.
-            offset: Where it starts without a commit: earliest, latest or error. With one
-                that is out of range it goes on at the log's start.
+            offset: Where it starts without a commit: earliest, latest or error. What came
+                after its first start begins at its beginning, and with a commit that is out
+                of range it goes on at the log's start.
             isolation: As `isolation.level`, under which it reads: where `latest` begins.
             timeout: Seconds, for each of the questions.
 
@@ -294,11 +303,12 @@ class Admin:
         if offset == "latest" and isolation != READ_UNCOMMITTED:
             latest = self.end_offsets(partitions, isolation, timeout)
         begins = self.beginning_offsets(partitions, timeout)
-        committed = self.committed(group, partitions, timeout)
+        starts = self._starts(group, partitions, timeout)
+        counts = {**topics, **first_counts(starts, topics)}
         left: dict[TopicPartition, int] = {}
         for tp, end in ends.items():
-            position = committed.get(tp)
-            if position is None and offset == "latest":
+            position = starts[tp].offset if tp in starts else None
+            if position is None and offset == "latest" and tp.partition < counts[tp.topic]:
                 position = latest[tp]
             elif position is None or not begins[tp] <= position <= end:
                 position = begins[tp]

@@ -1,14 +1,16 @@
 """Where partitions begin that a member was given: at the group's commit, or where `offset` says.
 
+`latest` means the end at the group's first start: what came later begins at its beginning.
+
 Decides it for every partition: librdkafka never does (auto.offset.reset=error). What Kafka
-does not answer in time stays open, and is asked again. Keeps nothing.
+does not answer in time stays open, and is asked again.
 Tested by tests/kafka_unit/test_beginnings.py and tests/contract/test_source.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -16,6 +18,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from kqworker import logs
 from kqworker.core.events import Start
 from kqworker.errors import BrokerError
+from kqworker.kafka.firsts import first_counts, others, said
 from kqworker.kafka.partitions import ours, theirs
 from kqworker.types import TopicPartition
 
@@ -40,44 +43,99 @@ class Beginning:
     at: int
 
 
-def beginnings_of(
-    consumer: Consumer,
-    partitions: Iterable[TopicPartition],
-    offset: str,
-    seconds: float = BEGIN_SECONDS,
-    tries: int = BEGIN_TRIES,
-) -> dict[TopicPartition, Beginning]:
-    """Ask where partitions begin; those of which it is not known yet are absent.
+class Beginnings:
+    """Where the partitions of one member begin.
 
     Args:
-        consumer: Of the group.
-        partitions: Which.
         offset: Where one begins that the group has no commit of: earliest, latest or error.
-        seconds: How long each question may take.
-        tries: How often the group's commits are asked for.
-
-    Raises:
-        BrokerError: The group has no commit, and that is an error.
+        present: How many partitions each topic had when the run began.
     """
-    found: dict[TopicPartition, Beginning] = {}
-    fresh: list[TopicPartition] = []
-    for partition, start in _committed(consumer, partitions, seconds, tries).items():
-        if start.offset is None:
-            fresh.append(partition)
-        else:
-            found[partition] = Beginning(start, start.offset)
-    if offset == "error" and fresh:
-        raise BrokerError(
-            f"{fresh[0]}: the group has no committed offset, and `offset: error` lets none begin"
-        )
-    if offset == "latest":
+
+    def __init__(self, offset: str, present: Mapping[str, int]) -> None:
+        self._offset = offset
+        # By topic: how many partitions it had at first, or no more than that.
+        self._counts = dict(present)
+        self._committed: set[str] = set()
+
+    def of(
+        self,
+        consumer: Consumer,
+        partitions: Sequence[TopicPartition],
+        seconds: float = BEGIN_SECONDS,
+        tries: int = BEGIN_TRIES,
+    ) -> dict[TopicPartition, Beginning]:
+        """Ask where partitions begin; those of which it is not known yet are absent.
+
+        Args:
+            consumer: Of the group.
+            partitions: Which.
+            seconds: How long each question may take.
+            tries: How often the group's commits are asked for.
+
+        Raises:
+            BrokerError: The group has no commit, and that is an error.
+        """
+        starts = _committed(consumer, partitions, seconds, tries)
+        fresh = [partition for partition, start in starts.items() if start.offset is None]
+        if self._offset == "error" and fresh:
+            raise BrokerError(
+                f"{fresh[0]}: the group has no committed offset, and `offset: error` lets none "
+                "begin"
+            )
+        if self._offset != "latest":
+            return {p: _at(start, OFFSET_BEGINNING) for p, start in starts.items()}
+        known = self._count(consumer, starts, seconds, tries)
         # At a number, not at OFFSET_END: it is committed before any message comes. Otherwise
-        # a restart would begin at a later end.
-        ends = _ends(consumer, fresh, seconds)
-        found |= {partition: Beginning(Start(None), end) for partition, end in ends.items()}
-    else:
-        found |= {partition: Beginning(Start(None), OFFSET_BEGINNING) for partition in fresh}
-    return found
+        # a restart would begin at a later end, and forget what came later than the group.
+        edges = {
+            p: OFFSET_BEGINNING if p.partition >= self._counts.get(p.topic, 0) else OFFSET_END
+            for p in fresh
+            if p.topic in known
+        }
+        at = _offsets(consumer, edges, seconds)
+        return {
+            p: _at(
+                self.told(p.topic, start) if p.topic in known else start,
+                at.get(p, OFFSET_BEGINNING),
+            )
+            for p, start in starts.items()
+            if start.offset is not None or p in at
+        }
+
+    def told(self, topic: str, start: Start) -> Start:
+        """Return a start with what the commits of its topic are to tell."""
+        if self._offset != "latest":
+            return start
+        return replace(start, partitions=self._counts.get(topic, 0))
+
+    def committed(self, topic: str) -> None:
+        """Note that the group has committed of a topic; if that is gone, it was made anew."""
+        self._committed.add(topic)
+
+    def _count(
+        self,
+        consumer: Consumer,
+        starts: Mapping[TopicPartition, Start],
+        seconds: float,
+        tries: int,
+    ) -> set[str]:
+        """Learn how many partitions topics had at first; return those for which it is known."""
+        silent = {p.topic for p, start in starts.items() if said(start) is None}
+        asked = others((p for p in starts if p.topic in silent), self._counts)
+        answers = _committed(consumer, asked, seconds, tries)
+        unknown = {p.topic for p in asked if p not in answers}
+        found = {p: start for p, start in {**starts, **answers}.items() if p.topic not in unknown}
+        used = {p.topic for p, start in found.items() if start.offset is not None}
+        for topic in self._committed.intersection(p.topic for p in found) - used:
+            self._counts[topic] = 0
+            self._committed.discard(topic)
+        self._counts |= first_counts(found, self._counts)
+        self._committed |= used
+        return {p.topic for p in found}
+
+
+def _at(start: Start, fresh: int) -> Beginning:
+    return Beginning(start, fresh if start.offset is None else start.offset)
 
 
 def _committed(
@@ -101,15 +159,16 @@ def _committed(
     return told
 
 
-def _ends(
-    consumer: Consumer, partitions: Iterable[TopicPartition], seconds: float
+def _offsets(
+    consumer: Consumer, edges: Mapping[TopicPartition, int], seconds: float
 ) -> dict[TopicPartition, int]:
-    asked = [KafkaPartition(p.topic, p.partition, OFFSET_END) for p in partitions]
+    """Return the offsets of ends or beginnings; those of which nothing is heard are absent."""
+    asked = [KafkaPartition(*p, edge) for p, edge in edges.items()]
     if not asked:
         return {}
     try:
-        # A time of -1 is Kafka's own word for the end: one question to each broker, where
-        # get_watermark_offsets asks one for each partition.
+        # The times -1 and -2 are Kafka's own words for the end and the beginning: one question
+        # to each broker, where get_watermark_offsets asks one for each partition.
         found = consumer.offsets_for_times(asked, seconds)
     except KafkaException as error:
         logger.warning("the ends of partitions are not to be had: %s", error.args[0].str())

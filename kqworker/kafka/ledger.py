@@ -74,6 +74,10 @@ class Ledger:
         """Return the position of what was handed over; None while there is nothing."""
         return self._epochs[partition].reached
 
+    def committed(self, partition: TopicPartition) -> bool:
+        """Return whether the group has a commit of an owned partition, as far as is known."""
+        return self._epochs[partition].committed is not None
+
     def reach(self, partition: TopicPartition, position: int) -> None:
         """Note that everything below `position` was handed over."""
         self._epochs[partition].reached = position

@@ -64,6 +64,7 @@ class Member:
         subscriptions: Names of topics, or patterns that begin with `^`.
         mailbox: Where events go.
         drain_seconds: How long a revoke may wait for the core.
+        present: How many partitions each topic had when the run began.
 
     Raises:
         ConfigError: librdkafka refuses the properties or the subscription.
@@ -76,6 +77,7 @@ class Member:
         subscriptions: Sequence[str],
         mailbox: Mailbox,
         drain_seconds: float,
+        present: Mapping[str, int],
     ) -> None:
         self.number = number
         self._mailbox = mailbox
@@ -102,6 +104,7 @@ class Member:
             self._pauses,
             self._faults,
             mailbox,
+            present,
         )
         self._first: Message | None = None
         self._batch = FIRST_BATCH
@@ -361,10 +364,10 @@ class Member:
     def _let_go(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         gone = set(map(ours, partitions))
         self._assignment.end(consumer, gone)
+        self._places.end(gone)
         self._mailbox.put(*self._ledger.end(gone))
         # A pause outlives the assignment: they would come back without messages.
         self._pauses.resume(gone)
-        self._places.end(gone)
         self._pauses.apply(consumer, self.owned)
 
     def _forget_first(self, gone: Iterable[TopicPartition]) -> None:

@@ -22,7 +22,7 @@ from kqworker import logs
 from kqworker.core.events import Assigned, Gone, Lost, Positions, Start, Unreadable
 from kqworker.errors import BrokerError
 from kqworker.kafka.assignment import Assignment
-from kqworker.kafka.beginnings import Beginning, beginnings_of
+from kqworker.kafka.beginnings import Beginning, Beginnings
 from kqworker.kafka.damage import explained
 from kqworker.kafka.faults import Faults
 from kqworker.kafka.ledger import Ledger
@@ -80,6 +80,7 @@ class Places:
         pauses: Holds what stands still.
         faults: Knows which errors are not a partition's.
         mailbox: Told what happens.
+        present: How many partitions each topic had when the run began.
     """
 
     def __init__(
@@ -91,10 +92,12 @@ class Places:
         pauses: Pauses,
         faults: Faults,
         mailbox: Mailbox,
+        present: Mapping[str, int],
     ) -> None:
         self._member = member
         self._properties = properties
         self._offset = str(properties.get("auto.offset.reset", "earliest"))
+        self._beginnings = Beginnings(self._offset, present)
         self._assignment = assignment
         self._ledger = ledger
         self._pauses = pauses
@@ -119,16 +122,18 @@ class Places:
             self._halts |= {p: Halt(Why.UNKNOWN, due) for p in partitions if p not in found}
 
     def end(self, partitions: Iterable[TopicPartition]) -> None:
-        """Forget what is no longer assigned."""
+        """Forget what is no longer to be read."""
         for partition in partitions:
             self._halts.pop(partition, None)
+            if partition in self._ledger.owned and self._ledger.committed(partition):
+                self._beginnings.committed(partition.topic)
         self._pauses.hold(self._standing())
 
     def _find(
         self, consumer: Consumer, partitions: Sequence[TopicPartition], *limits: float
     ) -> dict[TopicPartition, Beginning] | None:
         try:
-            return beginnings_of(consumer, partitions, self._offset, *limits)  # type: ignore[arg-type]
+            return self._beginnings.of(consumer, partitions, *limits)  # type: ignore[arg-type]
         except BrokerError as error:
             self._mailbox.fail(error)
             return None
@@ -185,12 +190,13 @@ class Places:
         """Begin a new epoch: the log was cut off or made anew, and offsets come again."""
         logger.warning("%s goes back in its offsets: the log was truncated or recreated", partition)
         answers = self._ledger.end([partition])
-        self._ledger.begin(partition, Start(None))
+        start = self._beginnings.told(partition.topic, Start(None))
+        self._ledger.begin(partition, start)
         # The core has paused the epoch before, if any.
         self._pauses.resume([partition])
         self._pauses.apply(consumer, self._assignment.owned)
         lost = Lost(self._member, (partition,))
-        self._mailbox.put(*answers, lost, Assigned(self._member, {partition: Start(None)}))
+        self._mailbox.put(*answers, lost, Assigned(self._member, {partition: start}))
 
     def _came_outside(
         self, partition: TopicPartition, halt: Halt | None, offset: int | None, now: float

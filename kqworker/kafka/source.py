@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
 from kqworker.core.commands import Commit, Fetching, Mark, Pause, Release, Resume
@@ -36,6 +37,8 @@ class KafkaSource:
         subscriptions: Names of topics, or patterns that begin with `^`.
         drain_seconds: How long a revoke waits for the core's `Release`; at most half of
             `max.poll.interval.ms`, after which the group would cast the member out.
+        present: How many partitions each topic had when the run began. What came later is read
+            from its beginning, whatever `auto.offset.reset` says: for `latest` it matters.
 
     Raises:
         ConfigError: librdkafka refuses the properties or a subscription.
@@ -46,6 +49,7 @@ class KafkaSource:
         properties: Sequence[Mapping[str, object]],
         subscriptions: Sequence[str],
         drain_seconds: float = 30.0,
+        present: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._mailbox = Mailbox()
         self._members: list[Member] = []
@@ -54,8 +58,9 @@ class KafkaSource:
                 if len(properties) > 1:
                     # So that they can be told apart in the brokers' logs and tools.
                     mine = {**mine, "client.id": f"{mine.get('client.id', 'kqworker')}-{number}"}
-                member = Member(number, mine, subscriptions, self._mailbox, drain_seconds)
-                self._members.append(member)
+                self._members.append(
+                    Member(number, mine, subscriptions, self._mailbox, drain_seconds, present)
+                )
         except BaseException:  # whatever it was, no member stays behind
             self.close(0.0)
             raise

@@ -134,7 +134,7 @@ def test_the_built_in_broker_is_given_the_topics(broker: DevBroker) -> None:
 
     found = preflight.ask(preflight.plan(app, settings), settings)
 
-    assert found == preflight.Found(brokers=1, partitions={"in": 4}, targets={})
+    assert found == preflight.Found(1, {"in": 4}, {}, present={"in": 4, "dead": 4, "out": 4})
 
 
 def test_a_topic_that_is_missing_is_an_error_be_it_one_that_is_produced_to(

@@ -65,7 +65,8 @@ def opened(broker: Broker) -> Iterator[Opened]:
     ) -> Owner:
         subscriptions = [topics] if isinstance(topics, str) else topics
         mine = [properties(broker, group, offset, **more)] * members
-        owners.append(Owner(KafkaSource(mine, subscriptions, drain_seconds)))
+        present = dict.fromkeys(subscriptions, 4)
+        owners.append(Owner(KafkaSource(mine, subscriptions, drain_seconds, present)))
         return owners[-1]
 
     yield open_source

@@ -152,6 +152,15 @@ def test_how_many_partitions_there_were_at_first_is_handed_on(epoch: Epoch) -> N
     assert not successor.unsettled()
 
 
+def test_what_a_member_has_learned_of_them_counts_more_than_the_map(epoch: Epoch) -> None:
+    epoch.partitions = 3
+    mark = epoch.mark()
+    assert mark is not None
+
+    assert told(begun(Start(*mark, 2))).partitions == 2
+    assert told(begun(Start(*mark, 0))).partitions == 0
+
+
 def test_that_an_owner_ended_in_order_is_not_said_by_the_next(epoch: Epoch) -> None:
     epoch.clean, epoch.begun, epoch.handed, epoch.owner = True, (0,), 1, 7
     assert told(epoch) == Completion((), {}, None, True, (0,), 1, 7)

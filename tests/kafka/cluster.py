@@ -26,6 +26,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import (
     AdminClient,
     ConsumerGroupDescription,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
     TopicMetadata,
@@ -134,12 +135,7 @@ class Cluster:
         admin = self._admin()
         topic = NewTopic(name, partitions, copies, config=dict(config or {}))
         only(admin.create_topics([topic], request_timeout=ASK_TIMEOUT))
-        # Each broker learns of it on its own, and any of them may be asked next.
-        everyone = [admin_of(address) for address in self._addresses()]
-        until(
-            lambda: all(self._led(admin, name) == partitions for admin in everyone),
-            f"topic {name} has its leaders",
-        )
+        self._wait_for_leaders(name, partitions)
         return name
 
     def new_topic(
@@ -150,6 +146,29 @@ class Cluster:
     ) -> str:
         """Creates a topic of a name nobody has used, and returns that name."""
         return self.create_topic(f"t-{uuid.uuid4().hex[:12]}", partitions, replication, config)
+
+    def grow_topic(self, name: str, partitions: int) -> None:
+        """Gives a topic more partitions; returns when each broker knows their leaders."""
+        admin = self._admin()
+        wanted = [NewPartitions(name, partitions)]
+        only(admin.create_partitions(wanted, request_timeout=ASK_TIMEOUT))
+        self._wait_for_leaders(name, partitions)
+
+    def delete_topic(self, name: str) -> None:
+        """Deletes a topic; returns when no broker knows it any more."""
+        admin = self._admin()
+        only(admin.delete_topics([name], request_timeout=ASK_TIMEOUT))
+        self._wait_for_leaders(name, 0)
+
+    def assigned(self, group: str) -> set[tuple[str, int]]:
+        """The partitions that the members of a group have."""
+        admin = self._admin()
+        told = only(admin.describe_consumer_groups([group], request_timeout=ASK_TIMEOUT))
+        return {
+            (tp.topic, tp.partition)
+            for member in told.members
+            for tp in member.assignment.topic_partitions
+        }
 
     def leader(self, topic: str, partition: int = 0) -> int:
         """The number of the broker that leads a partition, as `kill` and `freeze` take it."""
@@ -371,6 +390,14 @@ class Cluster:
     @staticmethod
     def _topic(admin: AdminClient, name: str) -> TopicMetadata:
         return admin.list_topics(timeout=ASK_TIMEOUT).topics[name]
+
+    def _wait_for_leaders(self, name: str, partitions: int) -> None:
+        # Each broker learns of it on its own, and any of them may be asked next.
+        everyone = [admin_of(address) for address in self._addresses()]
+        until(
+            lambda: all(self._led(admin, name) == partitions for admin in everyone),
+            f"topic {name} has its {partitions} leaders",
+        )
 
     def _led(self, admin: AdminClient, name: str) -> int:
         found = admin.list_topics(timeout=ASK_TIMEOUT).topics.get(name)

@@ -53,7 +53,8 @@ def opened() -> Iterator[Opened]:
     owners: list[Owner] = []
 
     def open_source(cluster: Cluster, topic: str, group: str, **more: str) -> Owner:
-        owners.append(Owner(KafkaSource([properties(cluster, group, **more)], [topic])))
+        mine = [properties(cluster, group, **more)]
+        owners.append(Owner(KafkaSource(mine, [topic], present={topic: 4})))
         return owners[-1]
 
     yield open_source

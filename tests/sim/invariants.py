@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
+from kqworker.core.completion import decode
 from kqworker.core.ending import COMMIT_SECONDS, DEATH_SECONDS, DISMISS_SECONDS
 from kqworker.types import TopicPartition
 from tests.sim.judge import must
@@ -129,6 +130,9 @@ class Invariants(WorkChecks):
             known = offset < (view.reached or 0) or offset in view.skip
             settled = message is None or message.settled()
             must(known and settled, "(1) a map claims too much", mark, offset, message)
+        found = decode(mark.metadata, mark.offset) if mark.metadata else None
+        handed_on = found is None or found.partitions == view.partitions
+        must(handed_on, "(9) how many partitions there were at first is forgotten", mark)
         above = any(offset > mark.offset for offset in view.finished | view.skip)
         tried = any(x.known for x in view.open.values())
         left_out = (above and not done) or (tried and not attempts)

@@ -64,7 +64,9 @@ class Group:
             else:
                 runs.append((offset, offset + 1))
         attempts = {o: n for o, n in found.attempts.items() if o >= watermark}
-        text = encode(watermark, Completion(tuple(runs), attempts), world.metadata_limit)
+        text = encode(
+            watermark, Completion(tuple(runs), attempts, found.partitions), world.metadata_limit
+        )
         self.committed[partition] = c.Mark(watermark, text or "")
 
 
@@ -193,14 +195,18 @@ class Member:
         starts = {}
         for partition in partitions:
             committed = group.committed.get(partition)
-            start = e.Start(None)
+            # Kafka knows it by other partitions, where this one's commit does not say it.
+            count = life.world.scenario.first_count
+            start = e.Start(None, partitions=count)
             if committed is not None:
                 metadata = committed.metadata
                 if faults.garbage and random.random() < faults.garbage:
                     metadata = random.choice(("1garbage", "hello", metadata[:-1], "2" + metadata))
-                start = e.Start(committed.offset, metadata)
+                told = decode(metadata, committed.offset)
+                tells = told is not None and told.partitions == count
+                start = e.Start(committed.offset, metadata, None if tells else count)
                 if faults.unknown and random.random() < faults.unknown:
-                    start = e.Start(None)
+                    start = e.Start(None, partitions=count)
             log = life.world.logs[partition]
             group.owners[partition] = self
             self.assigned.pop(partition, None)

@@ -190,6 +190,11 @@ class Scenario:
     speeds: list[float] = field(default_factory=list)
     mended: dict[TopicPartition, float | None] = field(default_factory=dict)
 
+    @property
+    def first_count(self) -> int | None:
+        """How many partitions the topics had at the group's first start, where that is known."""
+        return (None, 0, 3)[self.batch % 3]
+
 
 ACTIONS = (
     "worker", "worker", "worker", "forkserver", "revoke", "revoke", "revoke", "lost", "unheard",

@@ -85,3 +85,4 @@ class View:
         found = found or Completion()
         self.skip = {offset for run in found.done for offset in range(*run)}
         self.attempts = found.attempts
+        self.partitions = found.partitions if start.partitions is None else start.partitions

@@ -222,6 +222,15 @@ FAULTS = (
         "c.Release(drain.member, drain.partitions, {})",
     ),
     Fault(
+        "count-of-partitions-is-forgotten", 9, "epochs",
+        "            self.partitions,\n", "            None,\n",
+    ),
+    Fault(
+        "count-of-partitions-is-not-taken-over", 9, "epochs",
+        "self.partitions = found.partitions if start.partitions is None else start.partitions",
+        "self.partitions = start.partitions",
+    ),
+    Fault(
         "map-is-left-out", 9, "epochs",
         'return Mark(watermark, text or "")', 'return Mark(watermark, "")',
     ),
