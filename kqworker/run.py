@@ -181,7 +181,11 @@ class _Run:
                 self._stop as stop,
             ):
                 source = KafkaSource(
-                    plan.consumers, plan.topics, settings.shutdown_timeout, found.present
+                    plan.consumers,
+                    plan.topics,
+                    settings.shutdown_timeout,
+                    found.present,
+                    from_zero=plan.connection.built_in,
                 )
                 stack.callback(source.close, CLOSE_SECONDS)
                 self._watch.started(self._banner(found, workers.method))

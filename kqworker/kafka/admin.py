@@ -310,8 +310,9 @@ class Admin:
             position = starts[tp].offset if tp in starts else None
             if position is None and offset == "latest" and tp.partition < counts[tp.topic]:
                 position = latest[tp]
-            elif position is None or not begins[tp] <= position <= end:
+            elif position is None or position > end:
                 position = begins[tp]
+            # Below the log's start something is gone, all of it perhaps: the run has to see that.
             if position < end:
                 left[tp] = end
         return left

@@ -49,10 +49,12 @@ class Beginnings:
     Args:
         offset: Where one begins that the group has no commit of: earliest, latest or error.
         present: How many partitions each topic had when the run began.
+        from_zero: What "earliest" is: offset 0, and not what is left of a partition.
     """
 
-    def __init__(self, offset: str, present: Mapping[str, int]) -> None:
+    def __init__(self, offset: str, present: Mapping[str, int], from_zero: bool = False) -> None:
         self._offset = offset
+        self._earliest = 0 if from_zero else OFFSET_BEGINNING
         # By topic: how many partitions it had at first, or no more than that.
         self._counts = dict(present)
         self._committed: set[str] = set()
@@ -83,7 +85,7 @@ class Beginnings:
                 "begin"
             )
         if self._offset != "latest":
-            return {p: _at(start, OFFSET_BEGINNING) for p, start in starts.items()}
+            return {p: _at(start, self._earliest) for p, start in starts.items()}
         known = self._count(consumer, starts, seconds, tries)
         # At a number, not at OFFSET_END: it is committed before any message comes. Otherwise
         # a restart would begin at a later end, and forget what came later than the group.

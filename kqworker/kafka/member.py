@@ -65,6 +65,7 @@ class Member:
         mailbox: Where events go.
         drain_seconds: How long a revoke may wait for the core.
         present: How many partitions each topic had when the run began.
+        from_zero: A partition without a commit begins at 0, and not at what is left of it.
 
     Raises:
         ConfigError: librdkafka refuses the properties or the subscription.
@@ -78,6 +79,7 @@ class Member:
         mailbox: Mailbox,
         drain_seconds: float,
         present: Mapping[str, int],
+        from_zero: bool = False,
     ) -> None:
         self.number = number
         self._mailbox = mailbox
@@ -105,6 +107,7 @@ class Member:
             self._faults,
             mailbox,
             present,
+            from_zero,
         )
         self._first: Message | None = None
         self._batch = FIRST_BATCH

@@ -81,6 +81,7 @@ class Places:
         faults: Knows which errors are not a partition's.
         mailbox: Told what happens.
         present: How many partitions each topic had when the run began.
+        from_zero: A partition without a commit begins at 0, and not at what is left of it.
     """
 
     def __init__(
@@ -93,11 +94,12 @@ class Places:
         faults: Faults,
         mailbox: Mailbox,
         present: Mapping[str, int],
+        from_zero: bool = False,
     ) -> None:
         self._member = member
         self._properties = properties
         self._offset = str(properties.get("auto.offset.reset", "earliest"))
-        self._beginnings = Beginnings(self._offset, present)
+        self._beginnings = Beginnings(self._offset, present, from_zero)
         self._assignment = assignment
         self._ledger = ledger
         self._pauses = pauses

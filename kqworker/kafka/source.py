@@ -39,6 +39,8 @@ class KafkaSource:
             `max.poll.interval.ms`, after which the group would cast the member out.
         present: How many partitions each topic had when the run began. What came later is read
             from its beginning, whatever `auto.offset.reset` says: for `latest` it matters.
+        from_zero: A partition without a commit begins at offset 0, and not at what is left of
+            it: on the built-in broker what is missing there was dropped before anybody saw it.
 
     Raises:
         ConfigError: librdkafka refuses the properties or a subscription.
@@ -50,6 +52,7 @@ class KafkaSource:
         subscriptions: Sequence[str],
         drain_seconds: float = 30.0,
         present: Mapping[str, int] = MappingProxyType({}),
+        from_zero: bool = False,
     ) -> None:
         self._mailbox = Mailbox()
         self._members: list[Member] = []
@@ -58,9 +61,10 @@ class KafkaSource:
                 if len(properties) > 1:
                     # So that they can be told apart in the brokers' logs and tools.
                     mine = {**mine, "client.id": f"{mine.get('client.id', 'kqworker')}-{number}"}
-                self._members.append(
-                    Member(number, mine, subscriptions, self._mailbox, drain_seconds, present)
+                member = Member(
+                    number, mine, subscriptions, self._mailbox, drain_seconds, present, from_zero
                 )
+                self._members.append(member)
         except BaseException:  # whatever it was, no member stays behind
             self.close(0.0)
             raise

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from kqworker.cli.pushing import deliver
 from kqworker.delivery import Delivery
@@ -260,6 +260,25 @@ def test_where_nobody_reads_a_push_ends_before_anything_is_dropped(
     ran = kqworker("run", "reader:app", "-w", "1", "--until-caught-up")
     assert ran.code == 0
     assert f"{told[1]} handled" in ran.err
+
+
+def test_what_other_producers_made_the_built_in_broker_drop_is_told_by_the_run(
+    broker: DevBroker, here: Path, kqworker: Run
+) -> None:
+    (here / "reader.py").write_text(READER)
+    producer = Producer({"bootstrap.servers": broker.address, "batch.size": 100_000})
+    for _ in range(80):
+        producer.produce("test", bytes(100_000), partition=0)
+    assert producer.flush(10) == 0
+
+    ran = kqworker("run", "reader:app", "-w", "1", "--until-caught-up")
+    again = kqworker("run", "reader:app", "-w", "1", "--until-caught-up")
+
+    assert ran.code == 6, ran
+    assert "messages LOST: Kafka deleted them before they were handled: test[0]@0" in ran.err
+    assert "Deleted: 28 below offset 28" in ran.err
+    assert "52 handled" in ran.err
+    assert again.code == 0
 
 
 def test_a_topic_that_is_new_among_others_is_told(broker: DevBroker, kqworker: Run) -> None:
