@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from kqworker import logs
 from kqworker.core.policy import HandlerPolicy
+from kqworker.core.routing import circle
 from kqworker.errors import ConfigError
 from kqworker.handler import locate
 from kqworker.kafka import devbroker
@@ -128,12 +129,13 @@ def plan(app: App, settings: Settings) -> Plan:
         settings: With brokers.
 
     Raises:
-        ConfigError: There are no brokers, no handler has a topic that was chosen, or
-            Kafka's properties are wrong.
+        ConfigError: There are no brokers, no handler has a topic that was chosen, what
+            handlers produce comes back to them, or Kafka's properties are wrong.
     """
     to = connection(settings)
     group = settings.group or app.name
     policies = tuple(_with_limit(policy, settings) for policy in app.policies())
+    _refuse_circles(app)
     topics = chosen([policy.topic for policy in policies], settings)
     produced = [
         topic
@@ -261,6 +263,26 @@ def chosen(known: Sequence[str], settings: Settings) -> tuple[str, ...]:
                 "run both of these handlers, or none"
             )
     return topics
+
+
+def _refuse_circles(app: App) -> None:
+    """Refuse handlers whose dead letters or results come back to them, whichever are chosen."""
+    handlers = app.handlers
+    way = circle(app.policies(), [handler.output for handler in handlers])
+    if not way:
+        return
+    told = []
+    for step in way:
+        handler, reader = handlers[step.handler], handlers[step.reader]
+        own = "itself" if reader is handler else reader.name
+        by = f" as {reader.topic!r}" if reader.topic != step.topic else ""
+        told.append(
+            f"{handler.name} ({handler.where}): {step.by}={step.topic!r} is read by {own}{by}"
+        )
+    raise ConfigError(
+        "what handlers produce would come round for ever: name another topic in one of these\n"
+        + "\n".join(told)
+    )
 
 
 def _with_limit(policy: HandlerPolicy, settings: Settings) -> HandlerPolicy:

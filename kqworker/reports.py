@@ -20,6 +20,8 @@ LINES: dict[Note, tuple[int, str]] = {
     Note.STALLED: (logging.ERROR, "record not delivered, its message is held"),
     Note.UNREADABLE: (logging.ERROR, "partition stalled: it cannot be read on"),
     Note.GONE: (logging.ERROR, "messages LOST: Kafka deleted them before they were handled"),
+    Note.CIRCLE: (logging.WARNING, "dead letters come round"),
+    Note.BROKE_CIRCLE: (logging.ERROR, "message DROPPED: its dead letters come round"),
     Note.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),
     Note.WORKER_DIED: (logging.WARNING, "worker died"),
     Note.BROKEN: (

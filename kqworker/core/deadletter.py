@@ -10,6 +10,10 @@ from dataclasses import replace
 from kqworker.types import Failure, Output, Records
 
 PREFIX = "kqworker-"
+# A record that was a dead letter so often may come round for ever: it is told, and at last it is
+# none any more. Whoever replays dead letters does so less often.
+TOLD_ROUNDS = 4
+ROUNDS = 32
 
 
 def dead_letter(
@@ -19,9 +23,11 @@ def dead_letter(
 
     Its own headers come first, without those of an earlier dead letter; then
     `kqworker-` headers: topic, partition, offset, timestamp (ms), handler, attempts,
-    error-type, error-text, error-traceback.
+    error-type, error-text, error-traceback; and from the second dead letter of a record on
+    round, which says how many it was before.
     """
     own = records.headers[index] if records.headers is not None else None
+    before = _rounds(records, index)
     told = {
         "topic": records.partition.topic,
         "partition": str(records.partition.partition),
@@ -34,6 +40,8 @@ def dead_letter(
         "error-traceback": failure.traceback,
     }
     headers = [(name, value) for name, value in own or () if not name.startswith(PREFIX)]
+    if before:
+        told["round"] = str(before)
     headers += [(PREFIX + name, text.encode("utf-8", "replace")) for name, text in told.items()]
     return Output(
         topic=topic,
@@ -41,6 +49,42 @@ def dead_letter(
         key=records.keys[index] if records.keys is not None else None,
         headers=tuple(headers),
     )
+
+
+def comes_round(records: Records, index: int, way: str) -> tuple[Failure | None, bool]:
+    """Return what to say of a record that is a dead letter again and again, if anything.
+
+    Args:
+        records: The record stands among them.
+        index: Which it is.
+        way: Whose dead letter it is to be now, and where it is to go.
+
+    Returns:
+        What to say, now and then, and whether it has come round often enough.
+    """
+    before = _rounds(records, index)
+    if before < TOLD_ROUNDS or (before < ROUNDS and before & (before - 1)):
+        return None, False
+    told = _told(records, index)
+    handler, topic = told.get("handler") or b"?", told.get("topic") or b"?"
+    last = f"{handler.decode(errors='replace')} ({topic.decode(errors='replace')})"
+    text = f"a dead letter {before} times before: the last time from {last}, now from {way}"
+    return Failure("Circle", text), before >= ROUNDS
+
+
+def _rounds(records: Records, index: int) -> int:
+    told = _told(records, index)
+    number = told.get("round") or b"0"
+    # What is no number of ours is somebody else's.
+    before = int(number) if number.isdigit() and len(number) < 9 else 0
+    return before + 1 if "topic" in told else 0
+
+
+def _told(records: Records, index: int) -> dict[str, bytes | None]:
+    own = records.headers[index] if records.headers is not None else None
+    return {
+        name.removeprefix(PREFIX): value for name, value in own or () if name.startswith(PREFIX)
+    }
 
 
 def shortened(letter: Output) -> Output:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from kqworker.core.batching import FRAME_BYTES, Pace
 from kqworker.core.commands import Command, Note, Produce, Report
-from kqworker.core.deadletter import dead_letter, shortened
+from kqworker.core.deadletter import comes_round, dead_letter, shortened
 from kqworker.core.deliveries import Deliveries, Pending, Ticket
 from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.events import Delivered, Fetched
@@ -288,12 +288,23 @@ class Messages:
         policy = self._policies[epoch.handler]
         if policy.dead_letter is None:
             self._report(Note.GAVE_UP, epoch, records, 0, had, failure)
-            self.failed += 1
-            self._finish(epoch, records)
+            self._give_up(epoch, records)
+            return
+        way = f"{policy.name} ({epoch.partition.topic}) to {policy.dead_letter}"
+        circle, over = comes_round(records, 0, way)
+        if circle is not None:
+            note = Note.BROKE_CIRCLE if over else Note.CIRCLE
+            self._report(note, epoch, records, 0, had, circle)
+        if over:
+            self._give_up(epoch, records)
             return
         letter = dead_letter(policy.dead_letter, records, 0, had, policy.name, failure)
         pending = Pending(epoch, records, had, 1, failure)
         self.out += self._deliveries.open(pending, (letter,))
+
+    def _give_up(self, epoch: Epoch, records: Records) -> None:
+        self.failed += 1
+        self._finish(epoch, records)
 
     # -- deliveries
 

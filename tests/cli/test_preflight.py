@@ -48,6 +48,30 @@ def test_a_plan_has_the_topics_and_what_is_produced(here: Path) -> None:
     assert len(plan.consumers) == 2
 
 
+def test_handlers_that_send_each_other_what_they_produce_are_refused(here: Path) -> None:
+    round_ = App("round")
+    round_.handler(topic="a", dead_letter="b", name="first")(lambda x: None)
+    round_.handler(topic="^b", output="a", name="second")(lambda x: None)
+
+    with pytest.raises(ConfigError) as refused:
+        # Whichever are run here: another run may have the others.
+        preflight.plan(round_, replace(ELSEWHERE, topics=("a",)))
+
+    what, *steps = str(refused.value).splitlines()
+    assert what.startswith("what handlers produce would come round for ever: ")
+    assert [step.partition(" (")[0] for step in steps] == ["first", "second"]
+    assert steps[0].endswith(": dead_letter='b' is read by second as '^b'")
+    assert steps[1].endswith(": output='a' is read by first")
+
+
+def test_a_handler_that_reads_its_own_results_is_refused(here: Path) -> None:
+    own = App("own")
+    own.handler(topic="^a", output="a.done", name="h")(lambda x: None)
+
+    with pytest.raises(ConfigError, match=r"output='a.done' is read by itself as '\^a'$"):
+        preflight.plan(own, ELSEWHERE)
+
+
 def test_only_what_is_chosen_is_asked_for(here: Path) -> None:
     plan = preflight.plan(app, replace(ELSEWHERE, exclude_topics=("in",)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kqworker.core.deadletter import dead_letter, shortened
+from kqworker.core.deadletter import ROUNDS, TOLD_ROUNDS, comes_round, dead_letter, shortened
 from kqworker.types import Failure, Headers, Output, Records, TopicPartition
 
 FAILURE = Failure("ValueError", "boom", "Traceback …")
@@ -61,7 +61,7 @@ def test_its_own_headers_come_first_in_their_order_doubles_and_nulls_included() 
 
 def test_the_headers_of_an_earlier_dead_letter_are_dropped() -> None:
     earlier = (("kqworker-topic", b"older"), ("a", b"1"), ("kqworker-error-text", b"old"))
-    assert letter(earlier).headers == (("a", b"1"), *TOLD)
+    assert letter(earlier).headers == (("a", b"1"), *TOLD, ("kqworker-round", b"1"))
 
 
 def test_it_goes_to_whatever_partition_its_key_says() -> None:
@@ -79,3 +79,44 @@ def test_a_shortened_one_lacks_its_errors_text_and_traceback_alone() -> None:
     short = shortened(whole)
     assert short.headers == (("a", b"1"), *TOLD[:-2])
     assert (short.topic, short.value, short.key) == (whole.topic, whole.value, whole.key)
+
+
+def batch(headers: Headers | None) -> Records:
+    return Records(TopicPartition("test", 0), (7,), (b"",), None, (0,), (headers,), 8)
+
+
+def test_a_dead_letter_counts_how_often_its_record_was_one_before() -> None:
+    headers: Headers | None = None
+    counts = []
+    for _ in range(3):
+        headers = dead_letter("letters", batch(headers), 0, 5, "on_test", FAILURE).headers
+        counts.append(dict(headers).get("kqworker-round"))
+
+    assert counts == [None, b"1", b"2"]
+
+
+def test_a_record_that_comes_round_is_told_now_and_then_and_at_last_comes_no_more() -> None:
+    headers: Headers | None = None
+    told = {}
+    for before in range(ROUNDS + 1):
+        circle, over = comes_round(batch(headers), 0, "me (test) to letters")
+        if circle is not None:
+            told[before] = circle
+        assert over == (before == ROUNDS)
+        headers = dead_letter("letters", batch(headers), 0, 5, "on_test", FAILURE).headers
+
+    assert list(told) == [TOLD_ROUNDS, 8, 16, ROUNDS]
+    assert told[8] == Failure(
+        "Circle",
+        "a dead letter 8 times before: the last time from on_test (test), "
+        "now from me (test) to letters",
+    )
+
+
+def test_headers_of_somebody_else_are_not_counted() -> None:
+    own = (("kqworker-round", b"99"), ("round", b"99"), ("kqworker-topic", None))
+
+    for headers in (None, (), own[:2], (("kqworker-round", b"x"), own[2])):
+        assert comes_round(batch(headers), 0, "") == (None, False)
+    circle, over = comes_round(batch((own[0], own[2])), 0, "")
+    assert over and circle is not None and "from ? (?)" in circle.text

@@ -8,6 +8,7 @@ import pytest
 
 from kqworker.core.commands import Note, Produce, Report
 from kqworker.core.completion import Completion
+from kqworker.core.deadletter import ROUNDS
 from kqworker.core.epochs import Epoch
 from kqworker.core.events import Fetched, Start
 from kqworker.core.flight import Flight
@@ -233,6 +234,22 @@ def test_the_last_attempt_is_the_last() -> None:
     assert dict(letter.headers)["kqworker-attempts"] == b"2"
     assert life.ready == 0
     assert life.messages.deadline() is None
+
+
+def test_a_record_that_comes_round_is_told_and_at_last_given_up() -> None:
+    life = Life(policy(retry=ONCE, dead_letter="letters"))
+    seen = {}
+    for offset, before in enumerate((3, 4, ROUNDS)):
+        of_it = records(offset)
+        headers = [(("kqworker-topic", b"test"), ("kqworker-round", b"%d" % (before - 1)))]
+        life.messages.fetched(Fetched((replace(of_it, headers=headers),), 0))
+        life.out()
+        commands = life.fail(life.take())
+        notes = [command.note for command in commands if isinstance(command, Report)]
+        seen[before] = notes, sum(isinstance(command, Produce) for command in commands)
+
+    assert seen == {3: ([], 1), 4: ([Note.CIRCLE], 1), ROUNDS: ([Note.BROKE_CIRCLE], 0)}
+    assert life.messages.failed == 1
 
 
 def test_a_dead_letter_that_kafka_refuses_is_tried_for_ever() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Sequence
 
-from kqworker.core.routing import Routes
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kqworker.core.routing import Routes, Step, circle
 from kqworker.errors import BugError
 from tests.core.supervised import policy
 
@@ -50,3 +54,66 @@ def test_a_name_is_no_pattern() -> None:
 def test_an_answer_stays_the_same() -> None:
     found = routes("^a", "^ab")
     assert [found.handler("abc") for _ in range(3)] == [0, 0, 0]
+
+
+# What comes round
+
+Handlers = Sequence[tuple[str, str | None, str | None]]
+
+
+def way(*handlers: tuple[str, str | None, str | None]) -> list[Step]:
+    """The circle of handlers, each given as topic, dead letters and output."""
+    policies = [policy(topic=topic, dead_letter=dead) for topic, dead, _ in handlers]
+    return circle(policies, [output for _, _, output in handlers])
+
+
+def test_what_no_handler_reads_does_not_come_round() -> None:
+    assert way(("a", "a.dlq", "b"), ("c", "a.dlq", "b")) == []
+
+
+def test_what_another_handler_reads_and_does_not_send_back_does_not_come_round() -> None:
+    assert way(("a", "a.dlq", "b"), ("b", None, "c"), ("^.*dlq$", None, None)) == []
+
+
+def test_a_handler_that_reads_its_own_results_is_a_circle() -> None:
+    assert way(("a", None, "a")) == [Step(0, "output", "a", 0)]
+    assert way(("x", None, None), ("^a", None, "a.done")) == [Step(1, "output", "a.done", 1)]
+
+
+def test_a_pattern_reads_nothing_that_another_handler_names() -> None:
+    assert way(("^a", None, "a.done"), ("a.done", None, None)) == []
+
+
+def test_handlers_whose_dead_letters_meet_are_a_circle() -> None:
+    assert way(("a", "b", None), ("b", "a", None)) == [
+        Step(0, "dead_letter", "b", 1),
+        Step(1, "dead_letter", "a", 0),
+    ]
+
+
+def test_the_shortest_circle_is_told() -> None:
+    found = way(("a", None, "b"), ("b", None, "c"), ("c", "b", "a"))
+
+    assert found == [Step(1, "output", "c", 2), Step(2, "dead_letter", "b", 1)]
+
+
+TOPICS = st.sampled_from(["a", "b", "c", "d"])
+MAYBE = st.none() | TOPICS
+
+
+@given(st.lists(st.tuples(TOPICS, MAYBE, MAYBE), max_size=4, unique_by=lambda handler: handler[0]))
+def test_a_circle_is_found_if_there_is_one(handlers: Handlers) -> None:
+    def reached(topic: str, depth: int) -> set[str]:
+        """The topics that something of a topic may come to."""
+        found: set[str] = set()
+        for own, dead, output in handlers:
+            if own == topic and depth:
+                for to in (dead, output):
+                    found |= {to} | reached(to, depth - 1) if to is not None else set()
+        return found
+
+    found = way(*handlers)
+
+    assert bool(found) == any(topic in reached(topic, 4) for topic, _, _ in handlers)
+    for step, following in zip(found, [*found[1:], *found[:1]], strict=True):
+        assert step.reader == following.handler

@@ -120,6 +120,10 @@ FAULTS = (
         "or had >= policy.retry.attempts:", "or had > policy.retry.attempts:",
     ),
     Fault(
+        "first-dead-letter-taken-for-the-last", 6, "deadletter",
+        "    if before < TOLD_ROUNDS or", "    before = ROUNDS\n    if before < TOLD_ROUNDS or",
+    ),
+    Fault(
         "one-attempt-too-few", 6, "messages",
         "or had >= policy.retry.attempts:", "or had >= policy.retry.attempts - 1:",
     ),
