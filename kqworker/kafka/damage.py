@@ -25,6 +25,7 @@ def explained(
     partition: TopicPartition,
     error: KafkaError,
     properties: Mapping[str, object],
+    past: int | None,
 ) -> str:
     """Return what is the matter and what helps, in one line.
 
@@ -32,24 +33,27 @@ def explained(
         partition: Which.
         error: What librdkafka said.
         properties: librdkafka's, of the consumer.
+        past: The first offset behind it that can be read; None if it is not known.
     """
     said = error.str()
     if error.code() in _DAMAGED:
-        return f"damaged: {said}. {_past(partition, properties)}"
+        return f"damaged: {said}. {_way(partition, properties, past)}"
     if error.code() in (KafkaError._BAD_COMPRESSION, KafkaError.MSG_SIZE_TOO_LARGE):
         most = properties.get("receive.message.max.bytes", "100000000")
         return (
             f"damaged, or larger than kqworker takes: {said}. If it is large, set "
             f"receive.message.max.bytes above its size without compression (now {most}). "
-            + _past(partition, properties)
+            + _way(partition, properties, past)
         )
     return f"Kafka does not give it out: {said}"
 
 
-def _past(partition: TopicPartition, properties: Mapping[str, object]) -> str:
+def _way(partition: TopicPartition, properties: Mapping[str, object], past: int | None) -> str:
     brokers, group = properties.get("bootstrap.servers"), properties.get("group.id")
+    where = "an offset N behind it" if past is None else "the first offset that can be read"
     return (
-        "To go past it, stop the group and commit an offset behind it: kafka-consumer-groups.sh "
+        f"To go past it, stop the group and commit {where}: kafka-consumer-groups.sh "
         f"--bootstrap-server {brokers} --group {group} --topic {partition.topic}:"
-        f"{partition.partition} --reset-offsets --to-offset N --execute"
+        f"{partition.partition} --reset-offsets --to-offset {'N' if past is None else past} "
+        "--execute"
     )

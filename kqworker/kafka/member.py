@@ -112,6 +112,7 @@ class Member:
         self._first: Message | None = None
         self._batch = FIRST_BATCH
         self._look_at = 0.0
+        self._drained = self._held_back = False  # since the last round of `Places.watch`
         self._unseen = False  # handed over something since the last look
         self._consumer: Consumer = self._subscribed(properties, subscriptions)
         # Daemon: a frozen broker must not keep the process from ending.
@@ -210,6 +211,7 @@ class Member:
     def _fetch(self) -> None:
         first = self._consumer.poll(POLL_SECONDS)
         if first is None:
+            self._drained = True
             if self._unseen:
                 # All was read: what lies between the last message and the end is known now.
                 self._look_at = 0.0
@@ -223,24 +225,21 @@ class Member:
         self._take(messages, full=len(messages) > self._batch)
 
     def _take(self, messages: list[Message], full: bool = False) -> None:
-        if not self._places.halted and not any(map(Message.error, messages)):
-            self._hand_over(messages, full)
-            return
-        self._hand_over(self._places.readable(messages), full)
-        if self._places.settle(self._consumer):
+        if self._places.halted or any(map(Message.error, messages)):
+            messages = self._places.readable(messages)
+        self._hand_over(messages, full)
+        if self._places.unsettled and self._places.settle(self._consumer):
             self._look_at = 0.0
 
     def _hand_over(self, messages: list[Message], full: bool) -> None:
         count = size = 0
         records: list[Records] = []
-        for run in to_records(messages):
-            if run.partition not in self.owned:
+        for come in to_records(messages):
+            if come.partition not in self.owned:
                 continue  # revoked in the meantime: its next owner reads it
-            reached = self._ledger.reached(run.partition)
-            if reached is not None and run.offsets[0] < reached:
-                self._mailbox.put(Fetched(records, self.number))
-                records = []
-                self._places.again(self._consumer, run.partition)
+            run = self._places.fitting(self._consumer, come)
+            if run is None:
+                continue
             self._ledger.reach(run.partition, run.offsets[-1] + 1)
             records.append(run)
             count += len(run)
@@ -258,6 +257,7 @@ class Member:
     def _hold(self) -> None:
         """Leave messages where they are; go on answering the group."""
         now = time.monotonic()
+        self._held_back = True
         if self._held_since is None:
             self._held_since = now
         if not self._pauses.parked and now - self._held_since > PARK_SECONDS:
@@ -394,3 +394,5 @@ class Member:
             self._mailbox.put(Positions(changed, self.number))
         self._faults.look(self._consumer)
         self._places.look(self._consumer)
+        if self._places.watch(self._consumer, self._drained and not self._held_back):
+            self._drained = self._held_back = False

@@ -27,6 +27,11 @@ class Pauses:
         self._held: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
 
+    @property
+    def paused(self) -> Set[TopicPartition]:
+        """What is paused now, for whatever reason."""
+        return self._paused
+
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         """Note what the core has paused."""
         self._by_command.update(partitions)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import time
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,8 @@ from kqworker.kafka.faults import Faults
 from kqworker.kafka.ledger import Ledger
 from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.pauses import Pauses
-from kqworker.types import TopicPartition
+from kqworker.kafka.probe import first_readable
+from kqworker.types import Records, TopicPartition
 
 logger = logs.logger("kqworker.kafka")
 
@@ -42,6 +44,12 @@ FIRST_RETRY_SECONDS = 1.0
 RETRY_SECONDS = 30.0
 # A try that has met no error for so long has succeeded, although no message came of it.
 TRIAL_SECONDS = 5.0
+# Between two looks for partitions of which nothing comes; one is suspected at the first and
+# taken for unreadable at the second.
+SILENT_SECONDS = 30.0
+
+
+_SILENT = KafkaError(KafkaError._BAD_MSG, "nothing comes, although the partition goes on")
 
 
 class Why(enum.Enum):
@@ -60,13 +68,35 @@ class Halt:
         why: What it waits for.
         due: When to ask, or to try, again.
         errors: How often librdkafka said so of this place.
+        past: The first offset behind it that can be read, where that was found.
         trying: It is read again, and nothing has come of it yet.
+        lacking: It goes on with the very next offset or not at all: what was read contradicts
+            itself, so a gap may hide what is damaged.
+        silent: librdkafka says nothing, and nothing comes.
     """
 
     why: Why
     due: float
     errors: int = 0
+    past: int | None = None
     trying: bool = False
+    lacking: bool = False
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An error of a partition, as librdkafka or this module has found it.
+
+    Attributes:
+        error: What is wrong.
+        offset: Where.
+        lacking: As in `Halt`.
+    """
+
+    error: KafkaError
+    offset: int | None
+    lacking: bool = False
 
 
 class Places:
@@ -106,7 +136,10 @@ class Places:
         self._faults = faults
         self._mailbox = mailbox
         self._halts: dict[TopicPartition, Halt] = {}
-        self._errors: dict[TopicPartition, Message] = {}
+        self._stops: dict[TopicPartition, Stop] = {}
+        self._highs: dict[TopicPartition, int] = {}  # up to where offsets are known to exist
+        self._watch_at = 0.0
+        self._suspects: dict[TopicPartition, int] = {}
 
     @property
     def halted(self) -> Collection[TopicPartition]:
@@ -127,6 +160,7 @@ class Places:
         """Forget what is no longer to be read."""
         for partition in partitions:
             self._halts.pop(partition, None)
+            self._highs.pop(partition, None)
             if partition in self._ledger.owned and self._ledger.committed(partition):
                 self._beginnings.committed(partition.topic)
         self._pauses.hold(self._standing())
@@ -153,6 +187,11 @@ class Places:
 
     # -- while messages come
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has something to do."""
+        return bool(self._stops)
+
     def readable(self, messages: Iterable[Message]) -> list[Message]:
         """Return what may be handed over: nothing of a partition from an error on.
 
@@ -162,28 +201,68 @@ class Places:
         for message in messages:
             topic, number = message.topic(), message.partition()
             partition = TopicPartition(topic or "", -1 if number is None else number)
-            halt = self._halts.get(partition)
             error = message.error()
             if error is not None:
                 if self._faults.is_of_partition(message) and partition in self._assignment.owned:
-                    self._errors.setdefault(partition, message)
-            elif partition not in self._errors and (halt is None or halt.trying):
-                if halt is not None:
-                    del self._halts[partition]
+                    self._stops.setdefault(partition, Stop(error, message.offset()))
+            elif partition not in self._stops and self._goes_on(partition, message.offset()):
                 kept.append(message)
         return kept
+
+    def _goes_on(self, partition: TopicPartition, offset: int | None) -> bool:
+        """Return whether a message is to be taken, of a partition that may stand still."""
+        halt = self._halts.get(partition)
+        if halt is None:
+            return True
+        if not halt.trying:
+            return False
+        reached = self._ledger.reached(partition)
+        if halt.lacking and reached is not None and offset != reached:
+            text = f"offset {reached} is missing: {offset} comes next"
+            self._stops[partition] = Stop(KafkaError(KafkaError._BAD_MSG, text), reached, True)
+            return False
+        del self._halts[partition]
+        return True
+
+    def fitting(self, consumer: Consumer, records: Records) -> Records | None:
+        """Return what of these can follow; where it is not all, their partition stands still.
+
+        The checksum of a batch does not cover its own offset.
+        """
+        partition, offsets = records.partition, records.offsets
+        stop = self._stops.get(partition)
+        if stop is not None and stop.lacking:
+            return None
+        reached = self._ledger.reached(partition)
+        if reached is not None and offsets[0] < reached:
+            count, text = 0, f"offset {offsets[0]} comes again behind {reached - 1}"
+        elif offsets[-1] >= (high := self._high(consumer, partition, offsets[-1])):
+            count = bisect_left(offsets, high)
+            text = f"offset {offsets[count]} comes, and the partition ends at {high}"
+        else:
+            return records
+        error = KafkaError(KafkaError._BAD_MSG, text)
+        self._stops[partition] = Stop(error, reached, lacking=True)
+        return records.slice(0, count) if count else None
+
+    def _high(self, consumer: Consumer, partition: TopicPartition, last: int) -> int:
+        """Return where a partition ends, or an offset above `last` up to which it goes."""
+        high = self._highs.get(partition, -1)
+        if last >= high:
+            _, high = _known_ends(consumer, partition)
+            self._highs[partition] = high = high if high >= 0 else last + 1
+        return high
 
     def settle(self, consumer: Consumer) -> bool:
         """Halt partitions whose errors came; return whether there is something to `look` at."""
         now = time.monotonic()
-        for partition, message in self._errors.items():
-            halt, error = self._halts.get(partition), message.error()
-            assert error is not None
-            if error.code() == KafkaError._AUTO_OFFSET_RESET:
-                self._came_outside(partition, halt, message.offset(), now)
+        for partition, stop in self._stops.items():
+            halt = self._halts.get(partition)
+            if stop.error.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._came_outside(partition, halt, stop.offset, now)
             elif halt is None or halt.trying:
-                self._came_to_a_stop(partition, error, now)
-        self._errors = {}
+                self._came_to_a_stop(partition, stop, now)
+        self._stops = {}
         self._pauses.hold(self._standing())
         self._pauses.apply(consumer, self._assignment.owned)
         return any(halt.due <= now for halt in self._halts.values())
@@ -215,17 +294,18 @@ class Places:
             # A position that librdkafka has read out of damaged bytes, before this try.
             halt.trying, halt.due = False, now + FIRST_RETRY_SECONDS
 
-    def _came_to_a_stop(self, partition: TopicPartition, error: KafkaError, now: float) -> None:
+    def _came_to_a_stop(self, partition: TopicPartition, stop: Stop, now: float) -> None:
         """Take an error which says that what comes next cannot be read."""
         halt = self._halts.setdefault(partition, Halt(Why.UNREADABLE, now))
         halt.errors, halt.trying = halt.errors + 1, False
+        halt.lacking = halt.lacking or stop.lacking
         halt.due = now + (FIRST_RETRY_SECONDS if halt.errors == 1 else RETRY_SECONDS)
-        if halt.errors > 1:
-            self._tell(partition, error)
-
-    def _tell(self, partition: TopicPartition, error: KafkaError) -> None:
+        if halt.errors == 1:
+            return
         reached = self._ledger.reached(partition)
-        text = explained(partition, error, self._properties)
+        if halt.errors == 2 and reached is not None and not halt.silent:
+            halt.past = first_readable(self._properties, partition, reached)
+        text = explained(partition, stop.error, self._properties, halt.past)
         offset = -1 if reached is None else reached
         self._mailbox.put(Unreadable(self._member, partition, offset, text))
 
@@ -245,6 +325,10 @@ class Places:
         for partition, halt in due.items():
             if halt.why is Why.OUTSIDE:
                 self._ask_range(consumer, partition, halt)
+            elif halt.trying and halt.silent and partition in self._pauses.paused:
+                halt.due = now + TRIAL_SECONDS
+            elif halt.trying and halt.silent and not self._has_moved(consumer, partition):
+                self._came_to_a_stop(partition, Stop(_SILENT, None), now)
             elif halt.trying:
                 del self._halts[partition]
             elif halt.why is Why.UNREADABLE:
@@ -252,6 +336,47 @@ class Places:
                 halt.trying, halt.due = True, time.monotonic() + TRIAL_SECONDS
         self._pauses.hold(self._standing())
         self._pauses.apply(consumer, self._assignment.owned)
+
+    def watch(self, consumer: Consumer, drained: bool) -> bool:
+        """Find partitions of which nothing comes, and nothing is said; called with `look`.
+
+        A batch whose length is damaged is taken for one that is not complete yet.
+
+        Args:
+            consumer: Whose partitions they are.
+            drained: All that had been fetched was taken, at a moment since the last round, and
+                nothing has kept it from being fetched since.
+
+        Returns:
+            Whether it was time for a round.
+        """
+        now = time.monotonic()
+        if now < self._watch_at:
+            return False
+        self._watch_at = now + SILENT_SECONDS
+        before, self._suspects = self._suspects if drained else {}, {}
+        for partition in self._assignment.owned - self._halts.keys() - self._pauses.paused:
+            reached = self._ledger.reached(partition)
+            low, high = _known_ends(consumer, partition)
+            position = low if reached is None else reached
+            if not 0 <= position < high:
+                continue
+            if before.get(partition) != position:
+                self._suspects[partition] = position
+                continue
+            try:
+                # Whether a broker answers at all.
+                consumer.get_watermark_offsets(KafkaPartition(*partition), ASK_SECONDS)
+            except KafkaException:
+                continue
+            halt = self._halts[partition] = Halt(Why.UNREADABLE, now, errors=1, silent=True)
+            self._assignment.move(consumer, partition)
+            halt.trying, halt.due = True, now + TRIAL_SECONDS
+        return True
+
+    def _has_moved(self, consumer: Consumer, partition: TopicPartition) -> bool:
+        (at,) = consumer.position([KafkaPartition(*partition)])
+        return at.offset > (self._ledger.reached(partition) or 0)
 
     def _ask_beginnings(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         if not partitions:
@@ -289,3 +414,11 @@ class Places:
         elif reached is not None:
             self.again(consumer, partition)
         self._assignment.move(consumer, partition)
+
+
+def _known_ends(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """Return a partition's ends as the last answer to a fetch had them; below 0 if none has."""
+    try:
+        return consumer.get_watermark_offsets(KafkaPartition(*partition), cached=True)
+    except KafkaException:
+        return -1, -1

@@ -20,6 +20,7 @@ from tests.kafka.records import PATIENCE
 from tests.kafka.segments import damage
 from tests.kafka.sources import Opened, new_group
 from tests.kafka.supervisors import HEAVY, Supervise, Supervisor
+from tests.waiting import becomes
 
 pytestmark = HEAVY
 
@@ -98,7 +99,7 @@ def test_a_damaged_batch_stops_its_partition_alone_and_loses_and_repeats_nothing
     assert committed(kafka, supervise.group, name) == {0: batch.first, 1: BATCHES * SIZE}
     (told,) = supervisor.events("unreadable")
     assert f"topic={name} partition=0 offset={batch.first}" in told
-    assert f"--topic {name}:0 --reset-offsets --to-offset" in told
+    assert f"--topic {name}:0 --reset-offsets --to-offset {batch.last + 1} --execute" in told
     assert f"{name}[0] from offset {batch.first} on" in supervisor.events("abandoned")[0]
 
 
@@ -131,6 +132,55 @@ def test_a_damaged_batch_is_seen_behind_its_compression(
     run(lambda: bool(owner.of(Unreadable)), owner)
 
     assert sorted(offset for _, offset in owner.taken) == list(range(batch.first))
+
+
+@pytest.mark.parametrize(
+    "byte",
+    [0, 6, 8, 16, 17, 22, 60],
+    ids=["offset", "offset", "length", "magic", "crc", "codec", "count"],
+)
+def test_whichever_byte_of_a_batch_is_damaged_nothing_behind_it_is_handed_over(
+    kafka: Cluster, topic: NewTopic, opened: Opened, monkeypatch: pytest.MonkeyPatch, byte: int
+) -> None:
+    monkeypatch.setattr(places, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(places, "TRIAL_SECONDS", 2.0)
+    name = topic()
+    produce(kafka, name)
+    batch = damage(kafka.segment(name), 5 * SIZE, byte)
+    owner = opened(kafka, name, new_group())
+    run(lambda: bool(owner.of(Unreadable)), owner)
+
+    assert owner.at == {TopicPartition(name, 0): batch.first}
+    assert sorted(offset for _, offset in owner.taken) == list(range(batch.first))
+
+
+def test_a_record_that_unpacks_to_more_than_is_taken_stops_its_partition_alone(
+    kafka: Cluster, topic: NewTopic, supervise: Supervise
+) -> None:
+    name, megabytes = topic(2), 101
+    produce(kafka, name, 0, count=1)
+    large = {"compression.type": "zstd", "message.max.bytes": 200_000_000}
+    with Producer({**kafka.client, **large}) as producer:
+        producer.produce(name, b"ok " + bytes(megabytes * 1_000_000), partition=0)
+        assert producer.flush(PATIENCE) == 0
+    produce(kafka, name, 0, count=1)
+    produce(kafka, name, 1, count=1)
+
+    first = supervise(kafka, name, "--until-caught-up")
+    assert first.wait() == 6, first
+    assert len(handled(first)) == 2 * SIZE
+    (told,) = first.events("unreadable")
+    assert f"topic={name} partition=0 offset={SIZE}" in told
+    assert "set receive.message.max.bytes above" in told and "(now 100000000)" in told
+    assert committed(kafka, supervise.group, name) == {0: SIZE, 1: SIZE}
+
+    more = ("-X", "receive.message.max.bytes=200000000")
+    second = supervise(kafka, name, "--until-caught-up", *more)
+    # As the guide says: what it unpacks to, and its largest record once more.
+    assert becomes(lambda: second.look_at_memory() and second.process.poll() is not None, PATIENCE)
+    assert second.wait() == 0, second
+    assert second.peak_memory < (2 * megabytes + 150) * 1_000_000
+    assert len(handled(second)) == 1 + SIZE
 
 
 @on_every_kind_of_group

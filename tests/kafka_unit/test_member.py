@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import select
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -106,7 +108,9 @@ class Scripted:
             raise KafkaException(KafkaError(KafkaError._STATE))
         self.seeks.append((ours(partition), partition.offset))
 
-    def get_watermark_offsets(self, partition: KafkaPartition, _timeout: float) -> tuple[int, int]:
+    def get_watermark_offsets(
+        self, partition: KafkaPartition, _timeout: float = 0.0, cached: bool = False
+    ) -> tuple[int, int]:
         if ours(partition) not in self.ends:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         return self.ends[ours(partition)]
@@ -153,6 +157,7 @@ class Bench:
 @contextmanager
 def on_a_bench(monkeypatch: pytest.MonkeyPatch, offset: str) -> Iterator[Bench]:
     monkeypatch.setattr(member, "Consumer", Scripted)
+    monkeypatch.setattr(places, "first_readable", lambda _, partition, offset: offset + 7)
     # What is due shows without a message, too.
     monkeypatch.setattr(member, "LOOK_SECONDS", 0.01)
     properties = {"group.protocol": "consumer", "auto.offset.reset": offset}
@@ -209,32 +214,87 @@ def test_a_message_in_hand_when_another_partition_is_revoked_is_kept(bench: Benc
     assert bench.taken() == [(TP, [0])]
 
 
-def test_offsets_that_come_again_begin_a_new_epoch_after_what_came_before(bench: Bench) -> None:
-    bench.assign(TP)
-    bench.consumer.consumes.put(lambda _: [message(8), message(2), message(3)])
+@pytest.mark.parametrize("coming", [[2, 3], [1 << 60]], ids=["again", "behind the end"])
+def test_offsets_that_cannot_follow_are_damage_and_not_handed_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, coming: list[int]
+) -> None:
+    monkeypatch.setattr(places, "FIRST_RETRY_SECONDS", 0.0)
+    bench.consumer.ends = {TP: (0, 50), OTHER: (0, 50)}
+    bench.assign(TP, OTHER)
+    bench.consumer.consumes.put(
+        lambda _: [message(8), *map(message, coming), message(9), message(0, OTHER)]
+    )
     bench.poll(lambda _: message(7))
+    bench.consumer.wait_for("pause", TP)
+    bench.consumer.wait_for("resume", TP)
+    # Where the batch is that has another's offset, there is a gap.
+    bench.poll(lambda _: message(14))
+    (told,) = bench.wait(Unreadable)
+
+    assert bench.taken() == [(TP, [7, 8]), (OTHER, [0])]
+    assert "offset 9 is missing: 14 comes next" in told.text
+    assert bench.consumer.seeks == [(TP, 9)]
+
+
+def test_what_follows_at_last_ends_the_halt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "FIRST_RETRY_SECONDS", 0.0)
+    bench.consumer.ends = {TP: (0, 50)}
+    bench.assign(TP)
+    bench.consumer.consumes.put(lambda _: [message(2)])
+    bench.poll(lambda _: message(7))
+    bench.consumer.wait_for("pause", TP)
+    bench.consumer.wait_for("resume", TP)
+    bench.poll(lambda _: message(8))
     bench.wait(Fetched, 2)
 
-    before, lost, again, after = bench.events[-4:]
-    assert isinstance(before, Fetched) and isinstance(after, Fetched)
-    assert lost == Lost(0, (TP,))
-    assert again == Assigned(0, {TP: Start(None)})
-    assert bench.taken() == [(TP, [7, 8]), (TP, [2, 3])]
-    bench.source.execute(Commit({TP: Mark(4, "")}))
-    assert bench.wait(Committed) == [Committed({TP: Mark(4, "")})]
+    assert bench.taken() == [(TP, [7]), (TP, [8])]
 
 
-def test_a_new_epoch_of_a_log_that_was_cut_off_is_not_paused(bench: Bench) -> None:
+def test_a_partition_of_which_nothing_comes_is_told_in_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(places, "TRIAL_SECONDS", 0.05)
+    monkeypatch.setattr(places, "RETRY_SECONDS", 0.0)
+    bench.consumer.ends = {TP: (0, 50), OTHER: (0, 0)}
+    bench.assign(TP, OTHER)
+    bench.poll(lambda _: message(24))
+    told = bench.wait(Unreadable, 2)
+    monkeypatch.setattr(places, "TRIAL_SECONDS", 3600.0)
+    halts = bench.source._members[0]._places._halts
+    until(lambda: halts[TP].trying and halts[TP].due > time.monotonic() + 60.0, "a long try")
+    bench.poll(lambda _: message(25))
+    bench.wait(Fetched, 2)
+
+    assert {(e.partition, e.offset) for e in told} == {(TP, 25)}
+    assert "nothing comes, although the partition goes on" in told[0].text
+
+
+def test_a_partition_of_which_nothing_may_come_is_not_suspected(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "SILENT_SECONDS", 0.02)
+    monkeypatch.setattr(places, "TRIAL_SECONDS", 0.02)
+    bench.consumer.ends = {TP: (0, 50)}
     bench.assign(TP)
-    bench.poll(lambda _: message(7))
-    bench.wait(Fetched)
+    bench.poll(lambda _: message(24))
     bench.source.execute(Pause((TP,)))
     bench.consumer.wait_for("pause", TP)
+    rounds = threading.Semaphore(0)
+    watch = places.Places.watch
 
-    bench.poll(lambda _: message(2))  # it was on its way
-    bench.consumer.wait_for("resume", TP)
+    def watched(*arguments: Any) -> bool:
+        made = watch(*arguments)
+        if made:
+            rounds.release()
+        return made
 
-    assert bench.wait(Lost) == [Lost(0, (TP,))]
+    monkeypatch.setattr(places.Places, "watch", watched)
+    for _ in range(5):
+        assert rounds.acquire(timeout=TIMEOUT)
+
+    assert not [e for e in bench.events if isinstance(e, Unreadable)]
+    assert bench.consumer.seeks == []
 
 
 def test_a_partition_begins_where_the_group_says_on_the_second_try(bench: Bench) -> None:
@@ -402,7 +462,7 @@ def test_nothing_behind_an_error_is_handed_over_or_taken_for_a_gap(
     assert bench.taken() == [(TP, [0, 1]), (OTHER, [0])]
     assert not [e for e in bench.events if isinstance(e, Positions)]
     assert (told.partition, told.offset) == (TP, 2)
-    assert "the reason" in told.text and "--topic t:0 --reset-offsets" in told.text
+    assert "the reason" in told.text and "--topic t:0 --reset-offsets --to-offset 9" in told.text
     assert bench.consumer.seeks == [(TP, 2)]
 
 
