@@ -104,6 +104,7 @@ RESERVED = {
     "offset.store.path": _BY_ITSELF,
     "offset.store.sync.interval.ms": _BY_ITSELF,
     "enable.partition.eof": "kqworker has no use for it",
+    "check.crcs": "it is always true: a batch that is damaged is never handled",
     "acks": "what is produced is always confirmed by all in-sync replicas",
     "request.required.acks": "what is produced is always confirmed by all in-sync replicas",
     "delivery.report.only.error": "every delivery is awaited",
