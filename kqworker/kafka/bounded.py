@@ -14,7 +14,8 @@ from confluent_kafka import KafkaError, Message
 from kqworker.errors import BrokerError
 from kqworker.kafka.capacity import Capacity
 from kqworker.kafka.devbroker import BATCH_BYTES
-from kqworker.kafka.sink import Job, KafkaSink
+from kqworker.kafka.producing import Job
+from kqworker.kafka.sink import KafkaSink
 
 # What it may take to end the questions that are under way.
 CLOSE_SECONDS = 5.0

@@ -44,9 +44,18 @@ IN_WORDS = {
 }
 # What is not the record's fault, but that of the way to the brokers.
 AWAY = frozenset({*IN_WORDS, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
-# Of librdkafka, where it is not set.
-BATCH_SIZE = 1_000_000
+# No right to write: not the record's fault either, but that of whoever gives rights.
+NO_RIGHT = frozenset(
+    {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+)
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+# What the broker answers for a whole batch because of one record in it. Some versions say for each
+# which it was, most do not; librdkafka passes on neither.
+OF_ITS_BATCH = TOO_LARGE | {
+    KafkaError.INVALID_RECORD,
+    KafkaError.INVALID_TIMESTAMP,
+    KafkaError._INVALID_DIFFERENT_RECORD,
+}
 
 
 def reason(error: KafkaError | None, topic: str, heard: str) -> str:
@@ -60,25 +69,30 @@ def reason(error: KafkaError | None, topic: str, heard: str) -> str:
     if error is None or error.code() in UNKNOWN_TOPIC:
         return f"topic {topic!r} does not exist"
     words = IN_WORDS.get(error.code()) or str(error.str())
+    if error.code() in NO_RIGHT:
+        return f"no right to write to topic {topic!r}, grant WRITE: {words}"
     return f"{words} ({heard})" if heard and error.code() in AWAY else words
 
 
-def why(error: KafkaError, topic: str, message: Message | None, batch_size: int, heard: str) -> str:
-    """Return why a record was refused, with a remedy where it is too large.
+def why(error: KafkaError, topic: str, message: Message | None, heard: str) -> str:
+    """Return why a record was refused, with a remedy where there is one.
 
     Args:
         error: Whatever librdkafka said.
         topic: Where the record was to go.
         message: The record; None where librdkafka itself has refused it.
-        batch_size: The producer's, in bytes.
         heard: Why brokers cannot be reached; empty where nothing is known of that.
     """
-    if error.code() not in TOO_LARGE or message is None:
+    if message is None or error.code() not in (*TOO_LARGE, KafkaError.INVALID_RECORD):
         return reason(error, topic, heard)
+    if error.code() == KafkaError.INVALID_RECORD:
+        if message.key() is None:
+            return (
+                f"topic {topic!r} takes no record without a key: is it compacted? ({error.str()})"
+            )
+        return f"topic {topic!r} does not take this record: has it a schema? ({error.str()})"
     size = len(message.value() or b"") + len(message.key() or b"")
-    what = f"its {size:,} bytes (before compression) are"
-    remedy = "raise the topic's max.message.bytes, or the brokers' message.max.bytes"
-    if size < batch_size:
-        what = f"the batch with its {size:,} bytes (before compression) is"
-        remedy += ", or lower batch.size (with_chunk_size)"
-    return f"{what} more than topic {topic!r} takes: {remedy}"
+    return (
+        f"its {size:,} bytes (before compression) are more than topic {topic!r} takes: "
+        "raise the topic's max.message.bytes, or the brokers' message.max.bytes"
+    )

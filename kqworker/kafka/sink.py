@@ -1,9 +1,9 @@
 """Records on their way into Kafka: the core's `Sink`, and pushes outside of workers.
 
-Decides when a record counts as delivered (all in-sync replicas have it), and what happens to
-a producer that librdkafka has given up, or to all records once the thread fails that takes
-their answers. Each record is answered once. Knows nothing of messages that wait for it, nor of
-retries: both are the core's. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_sink.py.
+Decides when a record counts as delivered (all in-sync replicas have it), whose fault it is that
+a batch was refused, and what happens to all records once the thread fails that takes their
+answers. Each record is answered once. Knows nothing of messages that wait for it, nor of retries:
+both are the core's. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_sink.py.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message
 
 from kqworker import logs
 from kqworker.core.commands import Produce
@@ -25,27 +24,16 @@ from kqworker.core.events import Delivered, Event
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
 from kqworker.kafka import refusals
+from kqworker.kafka.counting import counted
 from kqworker.kafka.mailbox import Mailbox
+from kqworker.kafka.producing import POLL, PURGE, Job, Producing
 from kqworker.kafka.reasons import Ear
 from kqworker.types import Failure, Output
 
 _logger = logs.logger("kqworker.kafka")
 
-# How long the thread waits for deliveries at a time, and so how soon it sees a stop.
-POLL = 0.05
-# How long one question after a topic may take.
-ASK = 1.0
-# A close tells those who still wait, within this.
-PURGE = 1.0
-
-Answered = Callable[[KafkaError | None, Message | None], None]
-
-
-class Job(NamedTuple):
-    """A record, and who is told what has become of it."""
-
-    output: Output
-    answered: Answered
+# Of librdkafka, where it is not set.
+BATCH_SIZE = 1_000_000
 
 
 class KafkaSink:
@@ -55,18 +43,21 @@ class KafkaSink:
 
     Args:
         properties: What `producer_properties` returns.
+        alone: Each record is a batch of its own: what is refused is refused for itself.
     """
 
-    def __init__(self, properties: Mapping[str, str]) -> None:
-        self._properties = dict(properties)
-        self._batch_size = int(properties.get("batch.size", refusals.BATCH_SIZE))
+    def __init__(self, properties: Mapping[str, str], alone: bool = False) -> None:
+        self._properties = {**properties, "batch.num.messages": "1"} if alone else dict(properties)
+        # A record of this size has a batch to itself, whatever else there is.
+        self._lonely = int(properties.get("batch.size", BATCH_SIZE))
+        # Where records go whose batch was refused: made when one is.
+        self._single: KafkaSink | None = None
         self._ear = Ear(properties.get("bootstrap.servers", ""))
-        self._producer = self._connect()
+        self._producing = Producing(self._properties, self._ear)
         # Guards the producer, what waits for room in its queue, and the end.
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._waiting: deque[Job] = deque()
-        self._broken = False
         self._deadline: float | None = None
         self._all_answered = False
         # What send() was given and nobody has told yet.
@@ -100,14 +91,12 @@ class KafkaSink:
 
     def produce(self, command: Produce) -> None:
         """Produce a record; answered by one `Delivered`, unless there is a `fatal`; never block."""
-        job = Job(command.output, partial(self._note, command.ticket, command.output.topic))
+        job = Job(command.output, partial(self._note, command.ticket, command.output))
         with self._lock:
             if self.fatal is not None:
                 return  # nobody confirms it, so its offset is not committed
             self._check_open()
-            # In order: what waits for room goes first.
-            if self._waiting or not self._taken(job):
-                self._waiting.append(job)
+            self._enter(job)
         self._post()
 
     def send(
@@ -136,7 +125,7 @@ class KafkaSink:
             RuntimeError: The sink is closed.
         """
         delivery = Delivery() if delivery is None else delivery
-        job = Job(output, partial(self._settle, delivery, output.topic))
+        job = Job(output, partial(self._settle, delivery, output))
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._room:
             while True:
@@ -177,25 +166,8 @@ class KafkaSink:
         """
         with self._lock:
             self._check_open()
-            producer = self._producer
-        deadline = time.monotonic() + timeout
-        while True:
-            # In short calls, so that Ctrl-C is answered in between.
-            patience = min(ASK, max(deadline - time.monotonic(), POLL))
-            try:
-                found = producer.list_topics(topic, timeout=patience).topics[topic]
-                error = found.error
-                count = len(found.partitions)
-            except KafkaException as raised:
-                error, count = raised.args[0], 0
-            if count and error is None:
-                return count
-            over = time.monotonic() >= deadline or (given_up is not None and given_up())
-            if over or (error is not None and error.code() in refusals.REFUSED):
-                text = refusals.reason(error, topic, self._ear.why())
-                text = f"cannot read how many partitions there are: {text}"
-                raise BrokerError(text, error is not None and error.code() not in refusals.FINAL)
-            time.sleep(POLL)
+            producer = self._producing.producer
+        return counted(producer, topic, timeout, given_up, self._ear.why)
 
     def begin_close(self, timeout: float) -> None:
         """Take nothing more, and let the time begin that a close has; do not wait.
@@ -235,8 +207,10 @@ class KafkaSink:
         if self._deadline is not None:
             raise RuntimeError("the sink is closed")
 
-    def _connect(self) -> Producer:
-        return Producer({**self._properties, "error_cb": self._ear.error}, logger=self._ear)
+    def _enter(self, job: Job) -> None:
+        # In order: what waits for room goes first.
+        if self._waiting or not self._taken(job):
+            self._waiting.append(job)
 
     def _taken(self, job: Job) -> bool:
         """Do as `_accepted`, for whom it must not raise."""
@@ -244,77 +218,85 @@ class KafkaSink:
 
     def _accepted(self, job: Job) -> bool:
         """Hand a record to librdkafka; return False if there is no room for it now."""
-        try:
-            try:
-                self._produce(job)
-            except BufferError:
-                if len(self._producer):
-                    return False
-                # Either the queue has just become empty, or it is too small for this one.
-                self._produce(job)
-        except BufferError:
-            # It would wait for ever, and all others behind it.
-            text = "the record is larger than queue.buffering.max.kbytes"
-            job.answered(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, text), None)
-        except KafkaException as raised:
-            error: KafkaError = raised.args[0]
-            if error.code() == KafkaError._FATAL:
-                # The thread makes a new producer; until then there is none.
-                self._broken = True
-                return False
-            job.answered(error, None)
-        except (ValueError, OverflowError) as raised:
-            # A NUL in the topic's name, a partition beyond 32 bits.
-            job.answered(KafkaError(KafkaError._INVALID_ARG, str(raised)), None)
-        return True
-
-    def _produce(self, job: Job) -> None:
-        output = job.output
-        self._producer.produce(
-            output.topic,
-            output.value,
-            output.key,
-            -1 if output.partition is None else output.partition,
-            on_delivery=job.answered,
-            timestamp=output.timestamp or 0,
-            headers=list(output.headers),
-        )
+        return self._producing.accepts(job)
 
     # In the thread, but for what produce() answers at once
 
     def _note(
-        self, ticket: int, topic: str, error: KafkaError | None, message: Message | None
+        self,
+        ticket: int,
+        output: Output,
+        error: KafkaError | None,
+        message: Message | None,
+        alone: bool = False,
     ) -> None:
         if error is None:
-            self._ear.forget()
+            self._heard_well()
             self._delivered.append(Delivered(ticket))
             return
-        text = self._why(error, topic, message)
-        if error.code() in refusals.UNKNOWN_TOPIC:
-            text += ": no push, output or dead letter can go there"
-        failure = Failure(f"KafkaError.{error.name()}", text)
+        answered = partial(self._note, ticket, output, alone=True)
+        if not alone and self._again(error, message, Job(output, answered)):
+            return
+        error = self._reason(error)
         code = error.code()
-        self._delivered.append(
-            Delivered(ticket, failure, code not in refusals.FINAL, code in refusals.TOO_LARGE)
-        )
+        text = refusals.why(error, output.topic, message, self._ear.why())
+        if code in refusals.UNKNOWN_TOPIC:
+            text += ": no push, output or dead letter can go there"
+        # Who gives rights may give them while the record waits.
+        retriable = code not in refusals.FINAL - refusals.NO_RIGHT
+        failure = Failure(f"KafkaError.{error.name()}", text)
+        self._delivered.append(Delivered(ticket, failure, retriable, code in refusals.TOO_LARGE))
 
     def _settle(
-        self, delivery: Delivery, topic: str, error: KafkaError | None, message: Message | None
+        self,
+        delivery: Delivery,
+        output: Output,
+        error: KafkaError | None,
+        message: Message | None,
+        alone: bool = False,
     ) -> None:
         if delivery.done:
             return  # it was told when the thread failed
-        if error is not None:
-            text = f"the record cannot be delivered: {self._why(error, topic, message)}"
-            delivery._fail(BrokerError(text, retriable=error.code() not in refusals.FINAL))
-        else:
+        if error is None:
             assert message is not None
-            self._ear.forget()
+            self._heard_well()
             # The offset is None if the broker found that it has the record already.
             delivery._resolve(message.partition(), message.offset())
+        else:
+            answered = partial(self._settle, delivery, output, alone=True)
+            if not alone and self._again(error, message, Job(output, answered)):
+                return
+            error = self._reason(error)
+            text = refusals.why(error, output.topic, message, self._ear.why())
+            text = f"the record cannot be delivered: {text}"
+            delivery._fail(BrokerError(text, retriable=error.code() not in refusals.FINAL))
         self._pending.discard(delivery)
 
-    def _why(self, error: KafkaError, topic: str, message: Message | None) -> str:
-        return refusals.why(error, topic, message, self._batch_size, self._ear.why())
+    def _heard_well(self) -> None:
+        self._ear.forget()
+        self._producing.went_well()
+
+    def _reason(self, error: KafkaError) -> KafkaError:
+        """Return why a record was not delivered that a producer was given up with."""
+        purged = error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+        return (self._producing.broken or error) if purged else error
+
+    def _again(self, error: KafkaError, message: Message | None, job: Job) -> bool:
+        """Have a record produced alone whose batch was refused; return whether that is of use."""
+        if error.code() not in refusals.OF_ITS_BATCH or message is None:
+            return False
+        size = len(job.output.value or b"") + len(job.output.key or b"")
+        if size >= self._lonely:
+            return False
+        if self._single is None:
+            self._single = KafkaSink(self._properties, alone=True)
+        self._single._enqueue(job)
+        return True
+
+    def _enqueue(self, job: Job) -> None:
+        with self._lock:
+            self._check_open()
+            self._enter(job)
 
     def _post(self) -> None:
         if self._delivered:
@@ -332,26 +314,38 @@ class KafkaSink:
 
     def _work(self) -> None:
         while True:
-            # flush() is poll() that does not wait for batches to fill.
-            self._serve(self._producer.poll if self._deadline is None else self._producer.flush)
-            if self._broken:
-                self._replace()
+            self._producing.serve(flush=self._deadline is not None)
+            if self._producing.broken is not None:
+                successor = self._producing.successor()
+                if successor is not None:
+                    with self._lock:
+                        self._producing.replace(successor)
             self._refill()
             self._post()
+            if self._single is not None and self._single.fatal is not None:
+                raise self._single.fatal
             if self._deadline is None:
                 continue
-            with self._lock:
-                empty = not self._waiting and not len(self._producer)
+            empty = self._is_empty() and (self._single is None or self._single._is_empty())
             if empty or time.monotonic() >= self._deadline:
                 break
-        self._abandon(self._producer)
+        if self._single is not None:
+            self._single.begin_close(0.0)  # its time for that is ours
+        self._producing.abandon()
         # Its connections go now, not when the last reference to a closed sink does.
-        del self._producer
+        del self._producing.producer
         with self._lock:
             left, self._waiting = self._waiting, deque()
         for job in left:
             job.answered(KafkaError(KafkaError._PURGE_QUEUE), None)
+        if self._single is not None:
+            self._single.close(0.0)
+        self._post()
         self._all_answered = empty
+
+    def _is_empty(self) -> bool:
+        with self._lock:
+            return not self._waiting and not len(self._producing)
 
     def _fail(self, error: BaseException) -> None:
         what = f"{type(error).__name__}: {error}"
@@ -372,18 +366,12 @@ class KafkaSink:
                     _logger.exception("a delivery cannot be told")
         # What this cannot end either ends with the process.
         with contextlib.suppress(Exception):
-            self._abandon(self._producer)
+            if self._single is not None:
+                self._single.close(0.0)
+            self._producing.abandon()
         # Whoever keeps the error does not keep the connections.
         traceback.clear_frames(error.__traceback__)
-        del self._producer
-
-    def _serve(self, serve: Callable[[float], int]) -> None:
-        try:
-            serve(POLL)
-        except KafkaException as raised:
-            # This is how confluent_kafka hands over a fatal error, whatever error_cb is;
-            # librdkafka has logged it.
-            self._broken = self._broken or raised.args[0].fatal()
+        del self._producing.producer
 
     def _refill(self) -> None:
         if self._waiting:
@@ -393,20 +381,3 @@ class KafkaSink:
         with self._room:
             if not self._waiting:
                 self._room.notify_all()
-
-    def _replace(self) -> None:
-        """Replace a producer that lost its sequence numbers: librdkafka uses it no more.
-
-        What it had not delivered is answered as failed, and the core produces it again;
-        what the broker stored without our knowing is then stored twice.
-        """
-        with self._lock:
-            old, self._producer = self._producer, self._connect()
-        self._abandon(old)
-        self._broken = False
-
-    def _abandon(self, producer: Producer) -> None:
-        producer.purge()
-        deadline = time.monotonic() + PURGE
-        while len(producer) and time.monotonic() < deadline:
-            self._serve(producer.flush)

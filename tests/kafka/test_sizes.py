@@ -14,10 +14,7 @@ from tests.kafka.records import produce
 from tests.kafka.shops import CAUGHT_UP, Shop, Start
 
 TIMEOUT = 30.0
-REMEDY = (
-    "raise the topic's max.message.bytes, or the brokers' message.max.bytes, or lower "
-    "batch.size (with_chunk_size)"
-)
+REMEDY = "raise the topic's max.message.bytes, or the brokers' message.max.bytes"
 
 
 @pytest.fixture
@@ -35,8 +32,8 @@ def test_a_push_tells_the_size_and_the_remedy(kafka: Cluster, small: str) -> Non
         assert pusher.push("small").wait(TIMEOUT).offset == 0
     assert not refused.value.retriable
     assert str(refused.value) == (
-        "the record cannot be delivered: the batch with its 5,001 bytes (before compression) "
-        f"is more than topic {small!r} takes: {REMEDY}"
+        "the record cannot be delivered: its 5,001 bytes (before compression) "
+        f"are more than topic {small!r} takes: {REMEDY}"
     )
 
     with (
@@ -44,6 +41,17 @@ def test_a_push_tells_the_size_and_the_remedy(kafka: Cluster, small: str) -> Non
         Pusher(kafka.bootstrap, small, with_chunk_size(1000), with_sync_push()) as pusher,
     ):
         pusher.push_with_key("k", large)
+
+
+def test_a_batch_that_is_too_large_is_sent_record_by_record(kafka: Cluster, small: str) -> None:
+    values = [os.urandom(500) for _ in range(20)]
+
+    with Pusher(kafka.bootstrap, small) as pusher:
+        sent = [pusher.push_with_key("k", value) for value in values]
+        refused = pusher.push_with_key("k", os.urandom(5000))
+        assert sorted(delivery.wait(TIMEOUT).offset or 0 for delivery in sent) == list(range(20))
+        with pytest.raises(BrokerError, match="its 5,001 bytes"):
+            refused.wait(TIMEOUT)
 
 
 def test_what_a_handler_pushes_fails_its_message_with_the_size_and_the_remedy(
@@ -62,6 +70,6 @@ def test_what_a_handler_pushes_fails_its_message_with_the_size_and_the_remedy(
     assert program.wait() == 6, program
     (line,) = [line for line in program.lines if "failed for good" in line]
     assert (
-        "KafkaError.MSG_SIZE_TOO_LARGE: the batch with its 5,000 bytes (before compression) is "
+        "KafkaError.MSG_SIZE_TOO_LARGE: its 5,000 bytes (before compression) are "
         f"more than topic {small!r} takes: {REMEDY}"
     ) in line

@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
+from kqworker.kafka import refusals
 from kqworker.kafka.devbroker import (
     PARTITIONS,
     PROPERTIES,
@@ -224,22 +227,138 @@ def test_what_no_attempt_can_help_is_answered_as_final(sink: KafkaSink, output: 
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("code", "key", "said"),
     [
-        (5000, r"the batch with its 5,001 bytes .* lower batch\.size \(with_chunk_size\)$"),
-        (3_000_000, r"its 3,000,001 bytes \(before compression\) are .* message\.max\.bytes$"),
+        (
+            KafkaError.MSG_SIZE_TOO_LARGE,
+            b"k",
+            "its 5,001 bytes (before compression) are more than topic 'out' takes: raise the ",
+        ),
+        (KafkaError.INVALID_RECORD, None, "topic 'out' takes no record without a key: is it "),
+        (KafkaError.INVALID_RECORD, b"k", "topic 'out' does not take this record: has it a "),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, b"k", "no right to write to topic 'out', grant "),
+        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, b"k", "no right to write to topic 'out', "),
     ],
 )
-def test_what_a_broker_refuses_for_its_size_is_told_with_the_size_and_the_remedy(
-    sink: KafkaSink, size: int, said: str
+def test_what_a_broker_refuses_is_told_with_the_reason_and_the_remedy(
+    code: int, key: bytes | None, said: str
 ) -> None:
-    delivery = Delivery()
-    refused = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    message = ClientMessage("out", 0, value=bytes(5000), key=key)
 
-    sink._settle(delivery, "out", refused, ClientMessage("out", 0, value=bytes(size), key=b"k"))
+    assert refusals.why(KafkaError(code), "out", message, "").startswith(said)
 
-    with pytest.raises(BrokerError, match=f"^the record cannot be delivered: {said}"):
-        delivery.wait(0)
+
+class Batches(Producer):
+    """Answers for what the broker stored as if it had refused every batch of several records.
+
+    Attributes:
+        sizes: Of each batch, by the producer that has sent it.
+    """
+
+    refused = KafkaError.INVALID_RECORD
+
+    def __init__(self, settings: dict[str, Any], **named: Any) -> None:
+        super().__init__(settings, **named)
+        self._alone = settings.get("batch.num.messages") == "1"
+
+    def produce(self, topic: str, value: bytes | None, *rest: Any, **named: Any) -> None:
+        answered = named.pop("on_delivery")
+        bad = value == b"bad"
+
+        def told(error: KafkaError | None, message: ClientMessage) -> None:
+            refused = KafkaError(self.refused) if bad or not self._alone else None
+            answered(error or refused, message)
+
+        super().produce(topic, value, *rest, on_delivery=told, **named)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError.INVALID_RECORD,
+        KafkaError._INVALID_DIFFERENT_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+    ],
+)
+def test_what_was_refused_with_its_batch_is_sent_again_alone(
+    broker: DevBroker, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    # What a real broker answers: tests/kafka/test_unwanted_records.py.
+    monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
+    monkeypatch.setattr(Batches, "refused", code)
+    sink = KafkaSink(producer_properties(broker.address))
+    for ticket, value in enumerate((b"good", b"bad", b"good")):
+        sink.produce(Produce(ticket, Output("out", value, partition=0)))
+    pushed = sink.send(Output("out", b"good", partition=0))
+    refused = sink.send(Output("out", b"bad", partition=0))
+
+    answers = {event.ticket: event for event in deliveries(sink, 3)}  # type: ignore[union-attr]
+    assert pushed.wait(TIMEOUT).done
+    with pytest.raises(BrokerError):
+        refused.wait(TIMEOUT)
+    assert (answers[0], answers[2]) == (Delivered(0), Delivered(2))
+    assert isinstance(answers[1], Delivered) and answers[1].failure is not None
+    assert answers[1].failure.type == f"KafkaError.{KafkaError(code).name()}"
+    assert sink.close(TIMEOUT)
+
+
+def test_what_a_batch_of_its_own_was_refused_with_is_not_sent_again(
+    broker: DevBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
+    sink = KafkaSink({**producer_properties(broker.address), "batch.size": "1000"})
+    sink.produce(Produce(1, Output("out", bytes(1000), partition=0)))
+
+    (answer,) = deliveries(sink, 1)
+    assert isinstance(answer, Delivered) and answer.failure is not None
+    assert len(stored(broker, "out", 0, 1)) == 1
+    assert sink._single is None
+    assert sink.close(TIMEOUT)
+
+
+def test_a_close_waits_for_what_is_sent_again_alone(
+    broker: DevBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
+    sink = KafkaSink({**producer_properties(broker.address), "linger.ms": "25000"})
+    sent = [sink.send(Output("out", b"good", partition=0)) for _ in range(100)]
+
+    assert sink.close(TIMEOUT)
+    assert [delivery.wait(0).done for delivery in sent] == [True] * 100
+
+
+def test_what_was_to_be_sent_again_alone_has_failed_once_the_close_is_over(
+    broker: DevBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
+    sink = KafkaSink(producer_properties(broker.address))
+    assert sink.send(Output("out", b"good", partition=0)).wait(TIMEOUT).done
+    freeze(broker.pid)
+    assert sink._single is not None
+    sent = [sink._single.send(Output("out", b"good", partition=0)) for _ in range(10)]
+
+    assert not sink.close(0.2)
+    assert all(delivery.done for delivery in sent)
+    os.kill(broker.pid, signal.SIGCONT)
+
+
+def test_a_missing_right_to_write_is_worth_waiting_for_and_ends_a_push(
+    broker: DevBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
+    monkeypatch.setattr(Batches, "refused", KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    sink = KafkaSink(producer_properties(broker.address))
+    sink.produce(Produce(1, Output("out", b"1", partition=0)))
+
+    (answer,) = deliveries(sink, 1)
+    assert isinstance(answer, Delivered) and answer.failure is not None
+    assert answer.retriable and "no right to write to topic 'out'" in answer.failure.text
+    with pytest.raises(BrokerError, match="no right to write to topic 'out'") as raised:
+        sink.send(Output("out", b"1", partition=0)).wait(TIMEOUT)
+    assert not raised.value.retriable
+    assert sink.close(TIMEOUT)
 
 
 def test_a_broker_that_is_away_is_worth_another_attempt(broker: DevBroker) -> None:
@@ -294,7 +413,7 @@ def test_a_producer_that_librdkafka_has_given_up_is_replaced(
                 raise KafkaException(KafkaError(KafkaError._FATAL, fatal=True))
             super().produce(*arguments, **named)
 
-    monkeypatch.setattr("kqworker.kafka.sink.Producer", GivenUp)
+    monkeypatch.setattr("kqworker.kafka.producing.Producer", GivenUp)
     sink = KafkaSink(producer_properties(broker.address))
     for ticket in range(10):
         sink.produce(Produce(ticket, Output("out", b"1", partition=0)))
@@ -304,6 +423,43 @@ def test_a_producer_that_librdkafka_has_given_up_is_replaced(
     assert len(made) == 2
     assert sink.close(TIMEOUT)
     made.clear()
+
+
+def test_a_producer_without_any_right_is_made_anew_now_and_then_and_the_reason_is_told(
+    broker: DevBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a real one does: tests/kafka/test_unwanted_records.py.
+    made: list[float] = []
+    why = KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED, "not yours", fatal=True)
+
+    class Powerless(Producer):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            made.append(time.monotonic())
+
+        def poll(self, timeout: float = -1) -> int:  # type: ignore[override]
+            raise KafkaException(why)
+
+        def produce(self, *arguments: Any, **named: Any) -> None:
+            # It is queued, and nothing of the queue is sent any more.
+            super().produce("nowhere", *arguments[1:], **named)
+
+    monkeypatch.setattr("kqworker.kafka.producing.Producer", Powerless)
+    monkeypatch.setattr("kqworker.kafka.producing.FIRST_PAUSE", 0.2)
+    sink = KafkaSink(producer_properties(broker.address))
+    answers = []
+    for ticket in range(3):
+        sink.produce(Produce(ticket, Output("out", b"1", partition=0)))
+        answers += deliveries(sink, 1)
+
+    for answer in answers:
+        assert isinstance(answer, Delivered) and answer.failure is not None
+        assert answer.failure.type == "KafkaError.CLUSTER_AUTHORIZATION_FAILED"
+        assert answer.failure.text == "no right to write to topic 'out', grant WRITE: not yours"
+        assert answer.retriable
+    pauses = [after - before for before, after in pairwise(made[1:])]
+    assert all(pause >= 0.2 for pause in pauses), pauses
+    assert sink.close(TIMEOUT)
 
 
 def test_close_waits_for_what_is_under_way(broker: DevBroker) -> None:
