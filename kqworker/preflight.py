@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from kqworker import logs
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.routing import circle
-from kqworker.errors import ConfigError
+from kqworker.errors import BrokerError, ConfigError
 from kqworker.handler import locate
-from kqworker.kafka import devbroker
+from kqworker.kafka import destinations, devbroker
 from kqworker.kafka.admin import READ_COMMITTED, Admin
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
 from kqworker.loading import failed
@@ -185,6 +185,8 @@ def ask(plan: Plan, settings: Settings, unwanted: Callable[[], bool] = lambda: F
             cluster = kafka.cluster(timeout)
             partitions = require_topics(kafka, plan, timeout)
             present = kafka.topics(timeout)
+            for text in doubts(kafka, plan, timeout):
+                logger.warning("%s", text, extra={"event": "doubtful_topic"})
             targets: Mapping[TopicPartition, int] = {}
             if settings.until_caught_up:
                 targets = kafka.behind(
@@ -230,6 +232,26 @@ def require_topics(kafka: Admin, plan: Plan, timeout: float) -> dict[str, int]:
         devbroker.create_topics(plan.connection.brokers, [*named, *plan.produced])
     kafka.require_topics([*plan.topics, *plan.produced], timeout)
     return kafka.require_topics(plan.topics, timeout)
+
+
+def doubts(kafka: Admin, plan: Plan, timeout: float) -> list[str]:
+    """Return what may become a stall in the topics that are produced to.
+
+    Raises:
+        BrokerError: There is no right to write to one of them.
+    """
+    if plan.connection.built_in or not plan.produced:
+        return []
+    refused = destinations.forbidden(kafka, plan.produced, timeout)
+    if refused:
+        raise BrokerError(
+            "\n".join(f"no right to write to topic {topic!r}, grant WRITE" for topic in refused)
+        )
+    return [
+        f"topic {topic!r} is compacted (cleanup.policy): it takes no record without a key, and a "
+        "message whose dead letter or output has none is held"
+        for topic in destinations.compacted(kafka, plan.produced, timeout)
+    ]
 
 
 def chosen(known: Sequence[str], settings: Settings) -> tuple[str, ...]:

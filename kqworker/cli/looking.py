@@ -88,6 +88,7 @@ def check(app: str, config: str | None, **options: object) -> Exit:
         with write.step("topics"):
             partitions = preflight.require_topics(kafka, plan, settings.startup_timeout)
             write.found(", ".join(f"{topic} ({n})" for topic, n in partitions.items()))
+            write.doubted(preflight.doubts(kafka, plan, settings.startup_timeout))
     return Exit.CLEAN
 
 
@@ -97,6 +98,11 @@ class _Lines:
     def __init__(self) -> None:
         self._colours = coloured(sys.stdout)
         self._found = ""
+        self._doubts: list[str] = []
+
+    def doubted(self, texts: list[str]) -> None:
+        """Say what the step has found that is no mistake, and may become one."""
+        self._doubts = texts
 
     def found(self, text: str) -> None:
         """Say what the step has found, once it has ended well."""
@@ -111,6 +117,9 @@ class _Lines:
             self._line("failed", "red", name, "")
             raise
         self._line("ok", "green", name, self._found)
+        for text in self._doubts:
+            self._line("note", "yellow", name, text)
+        self._doubts = []
 
     def _line(self, word: str, colour: str, name: str, text: str) -> None:
         line = f"{paint(word.ljust(6), colour, self._colours)}  {name.ljust(8)}  {text}"

@@ -8,6 +8,7 @@ tests/kafka/test_admin.py.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -34,6 +35,7 @@ from kqworker.kafka.reasons import Ear
 from kqworker.types import TopicPartition
 from kqworker.values import did_you_mean
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 # How long a question waits for its answer, where nobody says.
@@ -318,6 +320,24 @@ class Admin:
         return left
 
     # -- asking
+
+    def told(
+        self, ask: Callable[[AdminClient], Mapping[K, Future[T]]], timeout: float
+    ) -> dict[K, T]:
+        """Return the answers to questions, without those that a broker refuses.
+
+        Args:
+            ask: Puts them, and returns what is to come.
+            timeout: Seconds.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        answers: dict[K, T] = {}
+        for about, future in ask(self._client).items():
+            with contextlib.suppress(KafkaException):
+                (answers[about],) = self._answers([future], timeout)
+        return answers
 
     def _offsets(
         self,

@@ -1,0 +1,63 @@
+"""What the topics take that are produced to, as far as brokers tell it before the start.
+
+Decides what is a mistake and what only may become one. Says nothing where a broker does not tell.
+Tested by tests/kafka/test_unwanted_records.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # no __all__, but public
+    AclOperation,
+    ConfigResource,
+    ResourceType,
+)
+
+from kqworker.kafka.admin import Admin
+
+
+def forbidden(kafka: Admin, topics: Sequence[str], timeout: float) -> list[str]:
+    """Return those of the topics to which there is no right to write.
+
+    Args:
+        kafka: Whom to ask.
+        topics: Names of topics that exist.
+        timeout: Seconds.
+    """
+    found = kafka.told(
+        lambda client: client.describe_topics(
+            TopicCollection(list(topics)),
+            include_authorized_operations=True,
+            request_timeout=timeout,
+        ),
+        timeout,
+    )
+    return [
+        name
+        for name, topic in found.items()
+        if topic.authorized_operations and AclOperation.WRITE not in topic.authorized_operations
+    ]
+
+
+def compacted(kafka: Admin, topics: Sequence[str], timeout: float) -> list[str]:
+    """Return those of the topics that take no record without a key.
+
+    Args:
+        kafka: Whom to ask.
+        topics: Names of topics that exist.
+        timeout: Seconds.
+    """
+    found = kafka.told(
+        lambda client: client.describe_configs(
+            [ConfigResource(ResourceType.TOPIC, topic) for topic in topics],
+            request_timeout=timeout,
+        ),
+        timeout,
+    )
+    return [
+        resource.name
+        for resource, entries in found.items()
+        if "compact" in str(entries["cleanup.policy"].value)
+    ]
