@@ -1,0 +1,124 @@
+"""What an app's import leaves, on Apache Kafka: workers neither hang on it nor share it."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kafka.cluster import Cluster
+from tests.kafka.command import Command
+from tests.kafka.fixtures import NewTopic
+from tests.runtime.test_inherited import GOMP
+
+MESSAGES = 200
+
+APP = """\
+import logging.handlers, queue, socket, time
+from kqworker import App, Retry
+
+app = App("TOPIC")
+IMPORTED
+
+@app.handler(topic="TOPIC", retry=Retry(attempts=1), time_limit=20)
+def on_message(text: str) -> None:
+    HANDLED
+"""
+
+# Answers with what it is asked.
+CONNECTION = """
+connection = socket.create_connection(("127.0.0.1", PORT))
+answers = connection.makefile("r")
+"""
+ASKED = """
+    connection.sendall(f"{text}\\n".encode())
+    if answers.readline() != f"{text}\\n":
+        raise ValueError("the answer of another")
+"""
+
+LISTENER = """
+lines = queue.Queue()
+class Written(logging.Handler):
+    def emit(self, record): open("lines", "a").write(f"{record.getMessage()}\\n")
+listener = logging.handlers.QueueListener(lines, Written())
+listener.start()
+app.on_worker_stop(lambda: listener.stop())
+"""
+LOGGED = """
+    logging.handlers.QueueHandler(lines).emit(logging.makeLogRecord({"msg": text}))
+"""
+
+OPENMP = f"""
+import ctypes
+gomp = ctypes.CDLL({GOMP!r})
+free = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
+gomp.GOMP_parallel(free, None, 2, 0)
+"""
+REGION = """
+    gomp.GOMP_parallel(free, None, 2, 0)
+"""
+
+
+class _Echo(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        for line in self.rfile:
+            self.wfile.write(line)
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """The port of a server that answers each line with that line."""
+
+    class Server(socketserver.ThreadingTCPServer):
+        block_on_close = True
+
+    with Server(("127.0.0.1", 0), _Echo) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def handled(kqworker: Command, kafka: Cluster, name: str, imported: str, body: str) -> str:
+    """Have an app handle all there is; return what it has said."""
+    app = APP.replace("TOPIC", name).replace("IMPORTED", imported).replace("HANDLED", body.strip())
+    (kqworker.folder / "app.py").write_text(app)
+    to = ("-b", kafka.bootstrap)
+    kqworker("push", name, *to, stdin="\n".join(map(str, range(MESSAGES))))
+
+    ended = kqworker("run", "app:app", *to, "-w", "2", "--until-caught-up")
+
+    assert ended.code == 0, ended.err
+    assert f"{MESSAGES} handled · 0 failed" in ended.err
+    assert ended.err.count("importing 'app' has left") == 1
+    return ended.err
+
+
+def test_each_worker_gets_its_own_answers_over_a_connection_that_the_import_opens(
+    kqworker: Command, kafka: Cluster, topic: NewTopic, echo: int
+) -> None:
+    said = handled(kqworker, kafka, topic(4), CONNECTION.replace("PORT", str(echo)), ASKED)
+
+    assert f"(a connection to 127.0.0.1:{echo})" in said
+
+
+def test_no_line_is_lost_of_a_listener_that_the_import_starts(
+    kqworker: Command, kafka: Cluster, topic: NewTopic
+) -> None:
+    said = handled(kqworker, kafka, topic(4), LISTENER, LOGGED)
+
+    assert " of logging.handlers)" in said
+    lines = (kqworker.folder / "lines").read_text().split()
+    assert sorted(lines, key=int) == [str(number) for number in range(MESSAGES)]
+
+
+@pytest.mark.skipif(GOMP is None, reason="GNU's OpenMP is not installed")
+def test_no_worker_hangs_on_openmp_that_the_import_has_used(
+    kqworker: Command, kafka: Cluster, topic: NewTopic
+) -> None:
+    said = handled(kqworker, kafka, topic(4), OPENMP, REGION)
+
+    assert "(a pool of OpenMP (libgomp" in said
