@@ -68,3 +68,7 @@ class Clock(Protocol):
     def now(self) -> float:
         """Return the time in seconds."""
         ...
+
+    def waits(self, seconds: float) -> None:
+        """Note that the caller is about to wait, so that it is not late before that."""
+        ...

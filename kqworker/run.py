@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import kqworker
 from kqworker import config, logs, preflight
+from kqworker.clock import Clock
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.snapshot import Snapshot
@@ -55,6 +56,7 @@ TICK_SECONDS = 0.2
 RELOAD_SECONDS = 0.5
 REAP_SECONDS = 2.0
 CLOSE_SECONDS = 5.0
+TOLD_SECONDS = 2.0  # shorter standstills are not worth a line
 
 EXITS = {
     c.End.CLEAN: Exit.CLEAN,
@@ -81,14 +83,6 @@ class AppReference:
     app_dir: str = "."
     factory: bool = False
     module: str = ""
-
-
-class Monotonic:
-    """The loop's clock: CLOCK_MONOTONIC, one for all processes of the machine."""
-
-    def now(self) -> float:
-        """Return the seconds."""
-        return time.monotonic()
 
 
 def run(
@@ -138,6 +132,7 @@ class _Run:
         self._watch = watch
         self._plan = preflight.plan(app, settings)
         self._workers = settings.workers if isinstance(settings.workers, int) else config.cpus()
+        self._clock = Clock(stood_still=self._on_standstill)
         self._began = time.monotonic()
         self._ready_at: float | None = None
         self._left: list[str] = []
@@ -167,7 +162,7 @@ class _Run:
                 address, offset = plan.connection.brokers, settings.offset
                 stack.enter_context(published(address, plan.group, plan.topics, offset))
             # Before any Kafka client: no worker may inherit what librdkafka has opened.
-            workers = ProcessWorkers(self._spec(), silenced=self._on_silence)
+            workers = ProcessWorkers(self._spec(), at=self._clock.at, silenced=self._on_silence)
             stack.callback(workers.close, CLOSE_SECONDS)
             sink = (BoundedSink if plan.connection.built_in else KafkaSink)(plan.producer)
             stack.callback(sink.close, CLOSE_SECONDS)
@@ -194,17 +189,17 @@ class _Run:
                     source,
                     sink,
                     workers,
-                    Monotonic(),
+                    self._clock,
                     self._report,
                     signals,
                     self._on_signal,
                     stop,
                     self._on_stop,
                 )
-                loop.every(TICK_SECONDS, lambda: self._tick(core, source, sink, found))
                 if settings.reload:
                     files = FileWatch([Path(settings.app_dir)])
                     loop.every(RELOAD_SECONDS, lambda: self._changes(files))
+                loop.every(TICK_SECONDS, lambda: self._tick(core, source, sink, found))
                 if os.getpid() == 1 and workers.method == "forkserver":
                     # Workers that are spawned are our own children, and waited for.
                     loop.every(REAP_SECONDS, self._reap)
@@ -339,6 +334,11 @@ class _Run:
         if not self._silenced:
             self._silenced = reason
             self._stop.request()
+
+    def _on_standstill(self, seconds: float) -> None:
+        if seconds >= TOLD_SECONDS:
+            text = "the supervisor stood still for %s s: no time limit and no time-out counts it"
+            logger.warning(text, f"{seconds:.1f}", extra={"event": "stood_still"})
 
     def _on_stop(self, at_once: bool) -> Iterable[e.Event]:
         return self._drain(self._silenced or self._stop.reason, at_once)

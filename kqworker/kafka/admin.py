@@ -28,6 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # no __all__, 
     OffsetSpec,
 )
 
+from kqworker.clock import TimeOut
 from kqworker.core.events import Start
 from kqworker.errors import BrokerError
 from kqworker.kafka.firsts import first_counts
@@ -388,7 +389,7 @@ class Admin:
 
     def _answers(self, futures: Sequence[Future[T]], timeout: float) -> list[T]:
         """Wait, and hear meanwhile why there is no answer."""
-        deadline = time.monotonic() + timeout
+        time_out = TimeOut(timeout, SLICE)
         # wait() in slices: Ctrl-C is answered in between, and here at once.
         while wait(futures, SLICE).not_done:
             if self._unwanted():
@@ -400,7 +401,7 @@ class Admin:
                 raise KeyboardInterrupt from None
             if self._ear.refusal is not None:
                 raise BrokerError(self._ear.refusal)
-            if time.monotonic() >= deadline:
+            if time_out.left <= 0:
                 why = self._ear.why() or "no answer"
                 text = f"cannot reach Kafka at {self._address}: {why} (waited {timeout:g}s)"
                 raise BrokerError(text, retriable=True)
@@ -443,8 +444,8 @@ def _repeat(
     given_up: threading.Event,
 ) -> None:
     """Call until there is an answer, the time is over or nobody waits."""
-    deadline, patience = time.monotonic() + timeout, FIRST_ATTEMPT
-    while not given_up.is_set() and (left := deadline - time.monotonic()) > 0:
+    time_out, patience = TimeOut(timeout, LAST_ATTEMPT), FIRST_ATTEMPT
+    while not given_up.is_set() and (left := time_out.left) > 0:
         try:
             answer.set_result(ask(min(left, patience)))
             break

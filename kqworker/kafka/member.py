@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker import logs
+from kqworker.clock import TimeOut
 from kqworker.core.commands import Commit, Fetching, Pause, Release, Resume
 from kqworker.core.events import Fetched, Lost, Positions, Revoked
 from kqworker.errors import BrokerError, ConfigError
@@ -338,12 +339,12 @@ class Member:
 
     def _await_release(self, consumer: Consumer, revoked: tuple[TopicPartition, ...]) -> None:
         """Serve commands until the core has drained, the time is over or the end has begun."""
-        deadline = time.monotonic() + self._drain_seconds + ANSWER_SECONDS
+        time_out = TimeOut(self._drain_seconds + ANSWER_SECONDS, ANSWER_SECONDS)
         while self._closing_at is None:
             with self._condition:
-                left = deadline - time.monotonic()
+                left = time_out.left
                 if not self._commands and left > 0:
-                    self._condition.wait(left)
+                    self._condition.wait(min(left, ANSWER_SECONDS))
                 command = self._commands.popleft() if self._commands else None
             if isinstance(command, Release) and set(command.partitions) == set(revoked):
                 self._commits.last(consumer, command.marks, revoked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 
 from kqworker.core.events import (
@@ -151,14 +151,14 @@ class Child:
 
     # What it is on
 
-    def observe(self, clock_offset: float) -> Running | None:
+    def observe(self, at: Callable[[float], float]) -> Running | None:
         """Return the message that it is on, or None if it is on none.
 
         It proves something of the messages before that one only together with all that
         the worker told of them: read the channel to its end after this.
 
         Args:
-            clock_offset: The loop's clock minus `time.monotonic()`.
+            at: Returns the loop's time at a moment of `time.monotonic()`.
         """
         heeds = time.monotonic() >= self._recalled_at + HEEDED_SECONDS
         position = self._position()
@@ -168,7 +168,7 @@ class Child:
         return Running(
             position.task,
             position.index,
-            position.started + clock_offset,
+            at(position.started),
             self._recalled if heeds else 0,
         )
 

@@ -299,7 +299,10 @@ class Loop:
         deadline = self._core.deadline()
         if deadline is not None:
             due = min(due, deadline)
-        ready = {key.data for key, _ in self._selector.select(max(0.0, due - now))}
+        wait = max(0.0, due - now)
+        self._clock.waits(wait)
+        ready = {key.data for key, _ in self._selector.select(wait)}
+        self._clock.now()  # what comes next is no part of the wait
         if self._signals in ready:
             for number in self._signals.take():
                 self._feed(self._on_signal(number))

@@ -51,7 +51,7 @@ class ProcessWorkers:
     Args:
         spec: What the workers run.
         method: "forkserver" or "spawn"; None for the best that the platform has.
-        clock: The loop's clock, in seconds.
+        at: Returns the loop's time at a moment of `time.monotonic()`.
         silenced: Called with the reason when a worker says that what it prints is lost,
             once or more; it must be quick.
     """
@@ -60,11 +60,11 @@ class ProcessWorkers:
         self,
         spec: WorkerSpec,
         method: str | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        at: Callable[[float], float] = float,
         silenced: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._spec = spec
-        self._clock = clock
+        self._at = at
         self._silenced = silenced
         self._starter = Starter(spec, method, self._wake)
         self._children: dict[int, Child] = {}
@@ -189,9 +189,8 @@ class ProcessWorkers:
             self._selector.modify(channel, both, ("channel", child))
 
     def _observe(self, numbers: tuple[int, ...]) -> None:
-        offset = self._clock() - time.monotonic()
         children = [child for n in numbers if (child := self._children.get(n)) is not None]
-        observed = Observed({child.number: child.observe(offset) for child in children})
+        observed = Observed({child.number: child.observe(self._at) for child in children})
         for child in children:
             if child.handle is not None and not child.channel.ended:
                 self._read(child, to_the_end=True)

@@ -118,15 +118,15 @@ def test_a_worker_that_said_why_it_cannot_boot_has_not_died() -> None:
 
 def test_an_observation_is_on_the_loops_clock(stand: Stand) -> None:
     stand.on(1, 2, started=10.0)
-    assert stand.child.observe(clock_offset=100.0) == Running(1, 2, 110.0)
+    assert stand.child.observe(lambda moment: moment + 100.0) == Running(1, 2, 110.0)
 
 
 def test_between_messages_there_is_nothing_to_observe(stand: Stand) -> None:
     stand.on(1, 2, between=True)
-    assert stand.child.observe(0.0) is None
+    assert stand.child.observe(float) is None
     stand.on(1, 1)
     stand.child.said([wire.Answer(1, (FAILED,))])
-    assert stand.child.observe(0.0) is None
+    assert stand.child.observe(float) is None
 
 
 def test_it_is_still_on_a_message_only_as_it_was_observed(stand: Stand) -> None:
@@ -136,7 +136,7 @@ def test_it_is_still_on_a_message_only_as_it_was_observed(stand: Stand) -> None:
     assert not stand.child.still_on(2, 2)
 
     # An observation in the middle of a move: the neighbour's time with this index.
-    stand.child.observe(0.0)
+    stand.child.observe(float)
     stand.on(1, 2, started=11.0)
     assert not stand.child.still_on(1, 2)
 
@@ -162,13 +162,13 @@ def test_a_recall_is_certain_when_the_worker_must_have_seen_it(
         now[0] = at
         if at == 50.0:
             stand.child.recall()
-        running = stand.child.observe(0.0)
+        running = stand.child.observe(float)
         assert running is not None
         recalled.append(running.recalled)
     assert recalled == [0, 0, 2]
 
     stand.child.sent(Task(3, 0, Ordering.UNORDERED, (segment(["ok"]),)))
-    assert stand.child.observe(0.0) == Running(1, 2, 1.0, 2)
+    assert stand.child.observe(float) == Running(1, 2, 1.0, 2)
 
 
 def test_it_is_on_no_message_when_idle_between_two_or_done_with_the_last(stand: Stand) -> None:

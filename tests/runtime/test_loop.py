@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from kqworker.clock import Clock
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.runtime.loop import Loop, Signals, Stop, Wake
@@ -20,11 +21,6 @@ from kqworker.types import Output, TopicPartition
 
 TP = TopicPartition("test", 0)
 CLEAN = c.Stopped(c.End.CLEAN)
-
-
-class Monotonic:
-    def now(self) -> float:
-        return time.monotonic()
 
 
 class FakePort:
@@ -110,7 +106,7 @@ class Surroundings:
                     source,
                     sink,
                     workers,
-                    Monotonic(),
+                    Clock(),
                     self.reports.append,
                     signals,
                     lambda _: (e.StopRequested(0.0),),
