@@ -38,6 +38,14 @@ LINES: dict[Note, tuple[int, str]] = {
     ),
     Note.COMMIT_FAILED: (logging.WARNING, "commit failed, the next one covers it"),
     Note.DRAIN_EXPIRED: (logging.WARNING, "partitions given back before their messages were done"),
+    Note.SUSPECTED: (
+        logging.WARNING,
+        "its last owner did not end in order: what that may have been on is handled alone",
+    ),
+    Note.CHARGED: (
+        logging.ERROR,
+        "a supervisor ended while it handled this message alone: that was one attempt",
+    ),
     Note.ABANDONED: (logging.ERROR, "message abandoned: it will be delivered again"),
 }
 

@@ -233,6 +233,7 @@ class _Run:
             boot_seconds=settings.startup_timeout,
             grace=settings.shutdown_timeout,
             reloads=settings.reload,
+            suspects=settings.isolate_suspects,
         )
 
     def _banner(self, found: preflight.Found, method: str) -> Banner:

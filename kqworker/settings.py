@@ -107,6 +107,13 @@ class Settings:
     shutdown_timeout: float = _setting(
         30.0, values.seconds(0), "SECONDS", "How long a stop waits for the messages being handled."
     )
+    isolate_suspects: bool = _setting(
+        True,
+        values.flag,
+        "",
+        "After a supervisor that did not end in order, handle what it may have been on one message "
+        "at a time, and charge an attempt to the one that ends a supervisor again.",
+    )
     until_caught_up: bool = _setting(
         False, values.flag, "", "Handle what there is at the start, print a summary, and end."
     )

@@ -153,6 +153,8 @@ class Note(enum.Enum):
     MAP_FULL = "completion map full"
     COMMIT_FAILED = "commit failed"
     DRAIN_EXPIRED = "drain expired"
+    SUSPECTED = "suspected"  # what a supervisor was on that did not end in order
+    CHARGED = "charged"  # that supervisor died while it handled this message alone
     ABANDONED = "abandoned"
 
 

@@ -13,6 +13,7 @@ from kqworker.core import commands as c
 from kqworker.core import deaths, overtime
 from kqworker.core import events as e
 from kqworker.core.epochs import Epoch
+from kqworker.core.flight import Flight
 from kqworker.core.messages import Messages
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.pool import Place, Pool, Signal, State, Worker
@@ -98,6 +99,9 @@ class Crew:
     def dispatch(self, now: float) -> None:
         """Send what is ready to who is free; the workers' time is shared between handlers."""
         messages, spent = self._messages, self._spent
+        if messages.suspects.active:
+            self._dispatch_suspect(now)
+            return
         while True:
             idle = self.pool.count(State.IDLE)
             waiting = [h for h in range(len(spent)) if messages.ready(h)]
@@ -112,17 +116,27 @@ class Crew:
             flight = messages.take(handler, min(pace.count, share))
             self._served = max(spent[handler], self._served)
             spent[handler] = self._served + pace.seconds_of(len(flight.task))
-            self.pool.signal(worker, Signal.SENT)
-            if not worker.flights:
-                worker.since = now
-            worker.flights.append(flight)
-            if worker.late_at is None and worker.open > 1:
-                worker.late_at = worker.since + LATE_SECONDS
-            self._out.append(c.Send(worker.id, flight.task))
-            limit = self._policies[handler].time_limit
-            if limit is not None:
-                due = now + limit
-                worker.check_at = due if worker.check_at is None else min(worker.check_at, due)
+            self._send(worker, flight, now)
+
+    def _dispatch_suspect(self, now: float) -> None:
+        """Send the suspect whose turn it is, once nobody else has anything."""
+        worker = next((w for w in self.pool if w.state is State.IDLE), None)
+        span = self._messages.suspects.next(now, self.flying, worker is not None)
+        if span is not None and worker is not None:
+            self._send(worker, self._messages.take_suspect(span), now)
+
+    def _send(self, worker: Worker, flight: Flight, now: float) -> None:
+        self.pool.signal(worker, Signal.SENT)
+        if not worker.flights:
+            worker.since = now
+        worker.flights.append(flight)
+        if worker.late_at is None and worker.open > 1:
+            worker.late_at = worker.since + LATE_SECONDS
+        self._out.append(c.Send(worker.id, flight.task))
+        limit = self._policies[flight.task.handler].time_limit
+        if limit is not None:
+            due = now + limit
+            worker.check_at = due if worker.check_at is None else min(worker.check_at, due)
 
     def _free(self, now: float) -> Worker | None:
         """Return who can take a task: an idle worker, or one whose only task is short.

@@ -38,10 +38,15 @@ class Epoch:
         used: Characters of the map at the last look; more than the budget if it did not fit.
         partitions, clean, begun, handed, owner: What its commits say beside the map; see
             `Completion`.
+        margin: How far beyond `handed` messages may have begun before the next commit.
+        told: What was begun, by the last commit of this owner that was confirmed; None while
+            there is none.
+        former: What the former owner has committed.
     """
 
     __slots__ = (
         "asked",
+        "asking",
         "attempts",
         "begun",
         "budget",
@@ -50,12 +55,14 @@ class Epoch:
         "committed",
         "draining",
         "finished",
+        "former",
         "full",
         "handed",
         "handler",
         "held",
         "held_bytes",
         "live",
+        "margin",
         "member",
         "number",
         "offsets",
@@ -64,6 +71,7 @@ class Epoch:
         "partitions",
         "paused",
         "seen",
+        "told",
         "tried",
         "unreadable",
         "used",
@@ -106,6 +114,10 @@ class Epoch:
         self.begun: tuple[int, ...] = ()
         self.handed = 0
         self.owner = 0
+        self.margin = 0
+        self.told: tuple[int, ...] | None = None
+        self.asking: tuple[int, ...] = ()  # `begun` when `asked` was
+        self.former = found
 
     def mark(self) -> Mark | None:
         """Return how far this epoch may be committed; None while nothing is known.
@@ -125,7 +137,7 @@ class Epoch:
             self.partitions,
             self.clean,
             self.begun,
-            self.handed,
+            self.handed + self.margin if self.handed else 0,
             self.owner,
         )
         text = encode(watermark, said, self.budget)
@@ -221,14 +233,18 @@ class Epochs:
                 marks[epoch.partition] = mark
         return marks, reports
 
-    def ask(self) -> tuple[dict[TopicPartition, Mark], list[Report]]:
-        """Return what is to be committed now, and what is to be said of it.
+    def ask(
+        self, epochs: Iterable[Epoch] | None = None
+    ) -> tuple[dict[TopicPartition, Mark], list[Report]]:
+        """Return what is to be committed now, of all or of some, and what is to be said of it.
 
         One commit is under way for a partition at a time: the next one is cumulative.
         """
-        marks, reports = self.due([epoch for epoch in self if epoch.asked is None])
+        asked = self if epochs is None else epochs
+        marks, reports = self.due([epoch for epoch in asked if epoch.asked is None])
         for partition, mark in marks.items():
-            self._epochs[partition].asked = mark
+            epoch = self._epochs[partition]
+            epoch.asked, epoch.asking = mark, epoch.begun
         return marks, reports
 
     def answered(self, event: Committed) -> list[Report]:
@@ -245,8 +261,13 @@ class Epochs:
             epoch.asked = None
             if event.error is None:
                 epoch.committed = mark
+                epoch.told = epoch.asking
                 continue
-            if event.too_large:
+            if not event.too_large:
+                # It may be the answer that failed, and what is to be committed may go back to
+                # what was confirmed before: nobody knows what the broker has.
+                epoch.committed = None
+            else:
                 # The limit is the broker's setting: find it by halving.
                 epoch.budget = max(len(mark.metadata), 2) // 2
             failure = Failure("CommitFailed", event.error)

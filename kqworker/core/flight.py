@@ -13,12 +13,13 @@ from kqworker.types import Outcome, Segment, Task
 class Flight:
     """A task that a worker has, with what the supervisor must remember of it."""
 
-    __slots__ = ("lanes", "outcomes", "parts", "settled", "task", "unbegun")
+    __slots__ = ("alone", "lanes", "outcomes", "parts", "settled", "task", "unbegun")
 
     def __init__(self, task: Task, parts: list[tuple[Epoch, Segment]], lanes: list[Lane]) -> None:
         self.task = task
         self.parts = parts
         self.lanes = lanes
+        self.alone = False  # a suspect, which has no lane
         self.outcomes: dict[int, Outcome] = {}
         self.unbegun: set[int] = set()  # handed back so far: told before the slot moves on
         self.settled: set[int] = set()  # before the worker was done with the task

@@ -75,6 +75,10 @@ class Queue(Protocol):
         """
         ...
 
+    def hold(self, span: Span) -> Lane | None:
+        """Put a message into a lane of its own, and hold that; None if there are no lanes."""
+        ...
+
     def lane_of(self, epoch: Epoch, records: Records, index: int) -> Lane | None:
         """Return the lane of a message; None if it has none."""
         ...
@@ -150,6 +154,10 @@ class Unordered:
             self._turn.setdefault(span.epoch, deque()).appendleft(span)
             self.ready += span.stop - span.start
 
+    def hold(self, span: Span) -> Lane | None:
+        """Return None: there are no lanes."""
+        return None
+
     def lane_of(self, epoch: Epoch, records: Records, index: int) -> Lane | None:
         """Return None: there are no lanes."""
         return None
@@ -189,12 +197,8 @@ class Lanes:
         if own is records:
             headers = None if records.headers is None else list(records.headers)
             own = replace(records, values=list(records.values), headers=headers)
-        keys, offsets = own.keys, own.offsets
         for i in range(len(own)):
-            key = None if keys is None else keys[i]
-            # A bytes key never equals an int, so a message without one is alone.
-            name = (epoch, offsets[i] if key is None else key)
-            self._append(name, Span(epoch, own, i, i + 1, attempt))
+            self._append(self._name(epoch, own, i), Span(epoch, own, i, i + 1, attempt))
 
     def _append(self, name: tuple[Epoch, object], span: Span) -> None:
         lane = self._lanes.get(name)
@@ -243,12 +247,25 @@ class Lanes:
                 lane.spans.appendleft(span)
                 lane.count += span.stop - span.start
 
+    def hold(self, span: Span) -> Lane | None:
+        """Put a message into a lane of its own, and hold that."""
+        name = self._name(span.epoch, span.records, span.start)
+        lane = self._lanes[name] = Lane(name[1], name[0])
+        lane.held = True
+        lane.spans.append(span)
+        lane.count = 1
+        return lane
+
     def lane_of(self, epoch: Epoch, records: Records, index: int) -> Lane | None:
         """Return the lane of a message; None if its epoch was dropped."""
+        return self._lanes.get(self._name(epoch, records, index))
+
+    def _name(self, epoch: Epoch, records: Records, index: int) -> tuple[Epoch, object]:
         if not self._by_key:
-            return self._lanes.get((epoch, None))
+            return epoch, None
+        # A bytes key never equals an int, so a message without one is alone.
         key = None if records.keys is None else records.keys[index]
-        return self._lanes.get((epoch, records.offsets[index] if key is None else key))
+        return epoch, records.offsets[index] if key is None else key
 
     def release(self, lane: Lane) -> None:
         """Let a held lane go on."""

@@ -8,7 +8,6 @@ Tested by tests/core/test_messages.py, test_lost_messages.py and every run in te
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
 
 from kqworker.core.batching import FRAME_BYTES, Pace
@@ -22,6 +21,8 @@ from kqworker.core.flow import Flow
 from kqworker.core.lanes import Lane, Span, queue_for, segments_of
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Random
+from kqworker.core.suspects import LEAST_MARGIN, PER_PARTITION, UNKNOWN, Suspects
+from kqworker.core.timers import Timers
 from kqworker.types import Failure, Ordering, Outcome, Records, Segment, Task, Verdict
 
 Timer = Span | Lane | Ticket
@@ -34,20 +35,24 @@ class Messages:
         policies: The handlers, in the app's order.
         flow: The bounds of what is held.
         random: For the jitter of retries.
+        owner: The supervisor's number, below 2**64; 0: nobody is suspected of having ended
+            a former one.
     """
 
-    def __init__(self, policies: Sequence[HandlerPolicy], flow: Flow, random: Random) -> None:
+    def __init__(
+        self, policies: Sequence[HandlerPolicy], flow: Flow, random: Random, owner: int = 0
+    ) -> None:
         self._policies = policies
         self._random = random
         self._queues = [queue_for(policy.ordering) for policy in policies]
         self._deliveries = Deliveries()
-        self._timers: list[tuple[float, int, Timer]] = []
-        self._sequence = 0
+        self._timers: Timers[Timer] = Timers()
         self._task = 0
         self.epochs = Epochs()
         self.flow = flow
         self.paces = [Pace() for _ in policies]
         self.out: list[Command] = []
+        self.suspects = Suspects(policies, owner, self._queues, self.out)
         self.handled = self.failed = self.retried = 0
 
     # -- from Kafka
@@ -68,42 +73,55 @@ class Messages:
             if records.offsets[0] <= epoch.tried:
                 self._push_tried(epoch, records)
             else:
-                queue = self._queues[epoch.handler]
-                queue.push(Span(epoch, records, 0, len(records), 1))
+                self._take_in(Span(epoch, records, 0, len(records), 1))
+
+    def _take_in(self, span: Span) -> None:
+        if span.epoch in self.suspects:
+            self.suspects.take_in(span)
+        else:
+            self._push(span)
+
+    def _push(self, span: Span) -> None:
+        self._queues[span.epoch.handler].push(span)
 
     def _push_tried(self, epoch: Epoch, records: Records) -> None:
         """Queue messages of which some had attempts before the supervisor was restarted."""
-        queue, policy = self._queues[epoch.handler], self._policies[epoch.handler]
+        policy = self._policies[epoch.handler]
         start = 0
         for i, offset in enumerate(records.offsets):
             had = epoch.attempts.get(offset)
             if had is None:
                 continue
             if start < i:
-                queue.push(Span(epoch, records, start, i, 1))
+                self._take_in(Span(epoch, records, start, i, 1))
             start = i + 1
             if had < policy.retry.attempts:
-                queue.push(Span(epoch, records, i, i + 1, had + 1))
+                self._take_in(Span(epoch, records, i, i + 1, had + 1))
             else:
                 epoch.busy += 1
-                failure = Failure("AttemptsUsed", f"had {had} attempts before a restart")
+                text = f"had {had} attempts before a restart"
+                if offset in epoch.former.begun:
+                    text = f"had {had} attempts; at the last its supervisor ended"
+                failure = Failure("AttemptsUsed", text)
                 self._dispose(epoch, records.slice(i, i + 1), had, failure)
         if start < len(records):
-            queue.push(Span(epoch, records, start, len(records), 1))
+            self._take_in(Span(epoch, records, start, len(records), 1))
 
-    def drain(self, epochs: Iterable[Epoch]) -> None:
-        """Begin nothing more of these epochs."""
+    def drain(self, epochs: Iterable[Epoch]) -> bool:
+        """Begin nothing more of these epochs; return whether a commit names a suspect of them."""
         epochs = list(epochs)
         for epoch in epochs:
             epoch.draining = True
         for queue in self._queues:
             queue.drop(epochs)
+        return self.suspects.drop(epochs)
 
     def ended(self, epochs: Iterable[Epoch]) -> None:
         """Forget everything of epochs that are over."""
         epochs = list(epochs)
         for queue in self._queues:
             queue.drop(epochs)
+        self.suspects.drop(epochs)
         for epoch in epochs:
             self.flow.remove(epoch.held, epoch.held_bytes)
         if epochs:
@@ -111,18 +129,11 @@ class Messages:
 
     def _forget_timers(self) -> None:
         """Let go of what waits for epochs that are over, records included."""
-        kept = []
-        for entry in self._timers:
-            timer = entry[2]
-            epoch = timer.pending.epoch if isinstance(timer, Ticket) else timer.epoch
-            if epoch.live:
-                kept.append(entry)
-            elif isinstance(timer, Ticket):
+        for timer in self._timers.keep(lambda timer: _epoch_of(timer).live):
+            if isinstance(timer, Ticket):
                 self._deliveries.close(timer)
             elif isinstance(timer, Lane):
-                self._queues[epoch.handler].release(timer)
-        heapq.heapify(kept)
-        self._timers = kept
+                self._queues[timer.epoch.handler].release(timer)
 
     # -- to and from workers
 
@@ -143,8 +154,28 @@ class Messages:
         ordering = self._policies[handler].ordering
         spans, lanes = self._queues[handler].take(count, FRAME_BYTES)
         parts = segments_of(spans, ordering)
+        return self._flight(handler, ordering, parts, lanes)
+
+    def take_suspect(self, span: Span) -> Flight:
+        """Take a suspect as a task of its own."""
+        handler = span.epoch.handler
+        part = span.epoch, Segment(span.records, span.attempt)
+        flight = self._flight(handler, self._policies[handler].ordering, [part], [])
+        flight.alone = True
+        return flight
+
+    def _flight(
+        self,
+        handler: int,
+        ordering: Ordering,
+        parts: list[tuple[Epoch, Segment]],
+        lanes: list[Lane],
+    ) -> Flight:
         for epoch, segment in parts:
-            epoch.busy += len(segment.records)
+            offsets = segment.records.offsets
+            epoch.busy += len(offsets)
+            if epoch.owner:
+                epoch.handed = max(epoch.handed, offsets[-1] + 1)
         self._task += 1
         task = Task(self._task, handler, ordering, tuple(segment for _, segment in parts))
         return Flight(task, parts, lanes)
@@ -166,6 +197,9 @@ class Messages:
         outcomes = flight.outcomes
         if crashed is not None:
             outcomes[crashed[0]] = Outcome(crashed[0], Verdict.RELEASE, crashed[1])
+        if flight.alone:
+            self._settle_alone(flight, now)
+            return
         waiting: set[Lane] = set()
         if outcomes or flight.unbegun or flight.settled:
             self._settle_each(flight, now, waiting)
@@ -176,6 +210,24 @@ class Messages:
         for lane in flight.lanes:
             if lane not in waiting:
                 queue.release(lane)
+
+    def _settle_alone(self, flight: Flight, now: float) -> None:
+        epoch, segment = flight.parts[0]
+        outcome = flight.outcomes.get(0)
+        self.suspects.done()
+        if outcome is None and 0 not in flight.unbegun:
+            self._accept(epoch, segment.records, segment.attempt)
+        elif not epoch.live:
+            return
+        elif outcome is None:
+            epoch.busy -= 1
+            self.suspects.back(Span(epoch, segment.records, 0, 1, segment.attempt))
+        elif (again := self._follow(epoch, segment, 0, outcome)) is not None:
+            span, delay = again
+            queue = self._queues[epoch.handler]
+            self._timers.put(now + delay, queue.hold(span) or span)
+            for other in self.suspects.behind(span):
+                queue.push(other)
 
     def settle_but(self, flight: Flight, running: int | None, now: float) -> None:
         """Take a task back but for the message that its worker is on.
@@ -235,12 +287,12 @@ class Messages:
                     span, due = again[0], now + again[1]
                     lane = queue.lane_of(epoch, records, i)
                     if lane is None:
-                        self._later(due, span)
+                        self._timers.put(due, span)
                     else:
                         # Its lane waits with it: the order is kept over the delay.
                         waiting.add(lane)
                         back.append(span)
-                        self._later(due, lane)
+                        self._timers.put(due, lane)
             if accepted:
                 self._accept(epoch, records.pick(accepted), segment.attempt)
             base += len(records)
@@ -306,6 +358,13 @@ class Messages:
         self.failed += 1
         self._finish(epoch, records)
 
+    def margin(self, handler: int, workers: int, seconds: float) -> int:
+        """Return how many messages of a partition may well begin within so many seconds."""
+        each = self.paces[handler].seconds
+        if each is None:
+            return UNKNOWN
+        return max(LEAST_MARGIN, min(PER_PARTITION, int(4 * workers * seconds / each)))
+
     # -- deliveries
 
     @property
@@ -335,7 +394,7 @@ class Messages:
         elif event.retriable or pending.dead is not None:
             if event.too_large:
                 ticket.output = shortened(ticket.output)
-            self._later(now + ticket.delay(), ticket)
+            self._timers.put(now + ticket.delay(), ticket)
             told = self._deliveries.tell(ticket, event.failure, now)
             if told is not None:
                 self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, told)
@@ -367,18 +426,13 @@ class Messages:
 
     # -- time
 
-    def _later(self, due: float, timer: Timer) -> None:
-        self._sequence += 1
-        heapq.heappush(self._timers, (due, self._sequence, timer))
-
     def deadline(self) -> float | None:
         """Return when `due` has something to do; None: never."""
-        return self._timers[0][0] if self._timers else None
+        return self._timers.first
 
     def due(self, now: float) -> None:
         """Let go on what has waited long enough."""
-        while self._timers and self._timers[0][0] <= now:
-            _, _, timer = heapq.heappop(self._timers)
+        for timer in self._timers.due(now):
             if isinstance(timer, Ticket):
                 if timer.pending.waits:
                     self.out.append(Produce(timer.number, timer.output))
@@ -404,3 +458,7 @@ class Messages:
         self.out.append(
             Report(note, name, records.partition, offset, attempt, delay, failure=failure)
         )
+
+
+def _epoch_of(timer: Timer) -> Epoch:
+    return timer.pending.epoch if isinstance(timer, Ticket) else timer.epoch

@@ -28,6 +28,9 @@ from kqworker.core.snapshot import Snapshot
 from kqworker.types import Failure, TopicPartition
 
 COMMIT_AGAIN_SECONDS = 0.5  # at the end, after a commit that failed
+# So long after an assignment commits come so fast: should this supervisor be ended by what it
+# has just begun, the next one must know how far that was.
+HURRY_SECONDS, HURRIED_SECONDS = 1.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Limits:
         grace: Seconds that a stop may take which the core itself decides on.
         reloads: Whether a worker that cannot boot waits for the next `Replace`, once one
             has: the app is being edited.
+        suspects: Whether what a supervisor was on that did not end in order runs alone.
     """
 
     workers: int = 1
@@ -52,6 +56,7 @@ class Limits:
     boot_seconds: float = 60.0
     grace: float = 30.0
     reloads: bool = False
+    suspects: bool = False
 
 
 @dataclass(slots=True)
@@ -76,7 +81,9 @@ class Supervisor:
     def __init__(self, policies: Sequence[HandlerPolicy], limits: Limits, random: Random) -> None:
         self._limits = limits
         self._routes = Routes(policies)
-        self._messages = Messages(policies, Flow(limits.messages, limits.size), random)
+        flow = Flow(limits.messages, limits.size)
+        owner = 1 + int(random.random() * 2.0**53) if limits.suspects else 0
+        self._messages = Messages(policies, flow, random, owner)
         self._crew = Crew(
             policies, limits.workers, limits.boot_seconds, limits.reloads, self._messages
         )
@@ -85,6 +92,7 @@ class Supervisor:
         self._out = self._messages.out
         self._drains: list[Drain] = []
         self._next_commit = 0.0
+        self._hurry_until = float("-inf")
         self._balanced = 0.0
         self._gone = 0
 
@@ -160,7 +168,8 @@ class Supervisor:
         for due in (self._messages.deadline(), self._ending.deadline):
             if due is not None:
                 times.append(due)
-        return min(times)
+        suspects = self._messages.suspects.deadline()
+        return min(times if suspects is None else [*times, suspects])
 
     def snapshot(self) -> Snapshot:
         """Return the counters and gauges of this moment."""
@@ -209,10 +218,12 @@ class Supervisor:
         self._crew.due(now)
         self._give_back(now, wait=running or self._ending.phase is Phase.DRAINING)
         if running:
+            if self._messages.suspects.any:
+                self._confirm(now)
             self._crew.dispatch(now)
             self._out += self._messages.flow.decide()
         if now >= self._next_commit:
-            self._next_commit = now + self._limits.commit_interval
+            self._next_commit = now + self._interval(now)
             self._commit()
             # A commit out of turn is no occasion: nobody gets on in no time.
             if running and now >= self._balanced + self._limits.commit_interval / 2:
@@ -229,14 +240,22 @@ class Supervisor:
         # What is assigned again without a revoke in between was lost unheard.
         self._lost(event.partitions, now)
         begun = []
+        running = self._ending.phase is Phase.RUNNING
         for partition, start in event.partitions.items():
             handler = self._routes.handler(partition.topic)
             epoch, report = self._epochs.begin(event.member, partition, handler, start)
             begun.append(epoch)
+            if running:
+                self._messages.suspects.begin(epoch, now)
+            else:
+                self._messages.suspects.inherit(epoch)
             if report is not None:
                 self._out.append(report)
-        if self._ending.phase is not Phase.RUNNING:
+        if not running:
             self._messages.drain(begun)
+        elif self._limits.suspects:
+            self._hurry_until = now + HURRY_SECONDS
+            self._next_commit = min(self._next_commit, now + self._interval(now))
 
     def _lost(self, partitions: Iterable[TopicPartition], now: float) -> None:
         ended = self._epochs.end(partitions)
@@ -256,7 +275,8 @@ class Supervisor:
     def _revoked(self, event: e.Revoked, now: float) -> None:
         member = event.member
         epochs = [ep for p in event.partitions if (ep := self._epochs.of(member, p)) is not None]
-        self._messages.drain(epochs)
+        if self._messages.drain(epochs):
+            self._next_commit = now
         self._crew.recall(now, epochs)
         deadline = now + max(0.0, event.seconds)
         self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
@@ -271,6 +291,7 @@ class Supervisor:
             if left:
                 text = f"{left} messages were unfinished when partitions had to be given back"
                 self._out.append(c.Report(c.Note.DRAIN_EXPIRED, failure=Failure("Drain", text)))
+            self._messages.suspects.in_order(epochs)
             marks, reports = self._epochs.due(epochs)
             self._out += reports
             self._messages.ended(self._epochs.end([epoch.partition for epoch in epochs]))
@@ -308,14 +329,40 @@ class Supervisor:
         report = c.Report(note, partition=event.partition, offset=event.offset, failure=failure)
         self._out.append(report)
 
-    def _commit(self) -> None:
-        marks, reports = self._epochs.ask()
+    def _interval(self, now: float) -> float:
+        """Return the seconds to the next commit: few, until it is known what has begun."""
+        interval = self._limits.commit_interval
+        return min(interval, HURRIED_SECONDS) if now < self._hurry_until else interval
+
+    def _commit(self, epochs: Iterable[Epoch] | None = None) -> None:
+        limits, owner = self._limits, self._messages.suspects.owner
+        for epoch in self._epochs if owner else ():
+            if epoch.asked is None and epoch.owner == owner:
+                interval = limits.commit_interval
+                epoch.margin = self._messages.margin(epoch.handler, limits.workers, interval)
+        marks, reports = self._epochs.ask(epochs)
         self._out += reports
         if marks:
             self._out.append(c.Commit(marks))
 
+    def _confirm(self, now: float) -> None:
+        """Take the next steps with suspects, and have their commits confirmed."""
+        suspects = self._messages.suspects
+        suspects.step(now)
+        urgent = suspects.urgent(now)
+        if urgent:
+            self._commit(urgent)
+            if suspects.nothing_to_ask(urgent):
+                suspects.step(now)
+
     def _committed(self, event: e.Committed, now: float) -> None:
+        found = (self._epochs.get(partition) for partition in event.marks)
+        epochs = [epoch for epoch in found if epoch is not None]
         self._out += self._epochs.answered(event)
+        if self._messages.suspects.any:
+            self._messages.suspects.answered(epochs, now, event.error is None)
+        if any(epoch.draining and epoch.told and not epoch.begun for epoch in epochs):
+            self._next_commit = now  # it still names one that is given back in order
         if event.too_large:
             self._next_commit = now  # at once again, with a smaller map
         elif self._ending.phase is Phase.COMMITTING:
@@ -332,7 +379,8 @@ class Supervisor:
     def _stop(self, end: c.End, failure: Failure | None, grace: float, now: float) -> None:
         if self._ending.begin(end, failure, grace, now):
             self._out.append(c.Fetching(False))
-            self._messages.drain(self._epochs)
+            if self._messages.drain(self._epochs):
+                self._next_commit = now
             self._crew.close(now)
 
     def _advance_end(self, now: float) -> bool:
@@ -354,6 +402,7 @@ class Supervisor:
                         crew.give_up()
                     self._messages.abandon()
                 self._give_back(now, wait=False)
+                self._messages.suspects.in_order(self._epochs)
                 self._commit()
             case Phase.COMMITTING:
                 if not self._epochs.settled():

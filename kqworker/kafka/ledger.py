@@ -117,8 +117,8 @@ class Ledger:
 
     def settle(self, partition: TopicPartition, mark: Mark, ok: bool) -> None:
         """Take the answer to what `last` gave."""
-        if ok and partition in self._epochs:
-            self._epochs[partition].committed = mark
+        if partition in self._epochs:
+            self._epochs[partition].committed = mark if ok else None
 
     def under_way(self, partition: TopicPartition, mark: Mark) -> bool:
         """Return whether this is what `ask` gave last, in the present epoch."""
@@ -133,8 +133,8 @@ class Ledger:
         if self._sent.get(partition, (None, None))[1] != mark:
             return None
         epoch, _ = self._sent.pop(partition)
-        if ok:
-            epoch.committed = mark
+        # After a failure nobody knows what it has: the answer alone may have been lost.
+        epoch.committed = mark if ok else None
         present = self._epochs.get(partition)
         if present is None or present.waiting is None:
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -67,6 +68,11 @@ def do(verb: str, argument: str, context: Context) -> None:
             sys.exit(argument)
         case "die":
             os.kill(os.getpid(), getattr(signal, argument))
+        case "fell":  # the whole supervisor, as the system does it that has no memory left
+            supervisor = multiprocessing.parent_process()
+            assert supervisor is not None and supervisor.pid is not None
+            os.kill(supervisor.pid, signal.SIGKILL)
+            time.sleep(600.0)
         case "segfault":
             ctypes.string_at(0)
         case "leak":  # until the system refuses

@@ -103,6 +103,32 @@ def one_at_work_and_none_behind_it(scenario: Scenario) -> None:
     scenario.lives[:-1] = [Plan(90.0, acts, "catch up", [], Faults())]
 
 
+def ended_by_a_message(scenario: Scenario) -> None:
+    """One message takes the whole supervisor with it, over and over."""
+    _only_handlers(scenario, Ordering.UNORDERED)
+    for place, policy in enumerate(scenario.policies):
+        changed = replace(policy, dead_letter=LETTERS)
+        scenario.policies[place] = changed
+        for _, message, _ in scenario.arrivals:
+            if message.policy is policy:
+                message.policy = changed
+    scenario.arrivals[:] = [(0.0, message, gap) for _, message, gap in scenario.arrivals]
+    for _, message, _ in scenario.arrivals:
+        message.kind, message.times, message.outputs = "ok", 0, 0
+        message.seconds = min(message.seconds, 0.2)
+    if scenario.arrivals:
+        _, killer, _ = scenario.random.choice(scenario.arrivals)
+        killer.kind, killer.times = "kills", 99
+    limits = replace(scenario.limits, messages=1000, size=1 << 20, suspects=True, boot_seconds=5.0)
+    scenario.limits = limits
+    scenario.metadata_limit = scenario.metadata_budget = 4095
+    scenario.mended.clear()
+    for log in scenario.logs.values():
+        log.damage = None
+    scenario.strict = True
+    del scenario.lives[:-1]
+
+
 def _only_handlers(scenario: Scenario, ordering: Ordering) -> None:
     """Let nothing wait, fail or be killed but by what the scene is about."""
     scenario.lag = 0.0
@@ -120,6 +146,7 @@ SCENES: dict[str, Callable[[Scenario], None]] = {
     "lost while paused": lost_while_paused,
     "ended in a drain": ended_in_a_drain,
     "killing in a row": killing_in_a_row,
+    "ended by a message": ended_by_a_message,
     "some that kill in large frames": killing_in_large_frames,
     "one at work, none behind it": one_at_work_and_none_behind_it,
 }

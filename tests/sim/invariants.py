@@ -153,6 +153,9 @@ class Invariants(WorkChecks):
         """Check that a successor redelivers nothing that was finished, and charges as before."""
         if mark is None:
             return
+        found = decode(mark.metadata, mark.offset)
+        ours = found is not None and found.owner and found.owner == self.oracle.owner
+        must(not ours or found.clean, "(13) an end in order is not told", mark)
         done, attempts = coverage(mark)
         if done or not view.full:
             again = [o for o in view.finished if o >= mark.offset and o not in done]

@@ -252,6 +252,14 @@ class Life:
     def began(self, message: Message) -> None:
         """A worker begins a message."""
         self.world.runs += 1
+        message.began += 1
+        if self.world.scenario.strict and message.kind == "kills":
+            most = message.policy.retry.attempts + 1
+            must(message.began <= most, "(13) begun again in spite of its attempts", message)
+
+    def end(self) -> None:
+        """The supervisor is killed, and all its workers with it."""
+        self.over = True
 
     # -- what happens to it
 
@@ -259,7 +267,7 @@ class Life:
         """Nothing more goes wrong by chance; then it ends as planned."""
         self.faults = QUIET
         if self.plan.end == "kill":
-            self.over = True
+            self.end()
             return
         if self.plan.end == "catch up":
             self._catching_up = {p: log.end for p, log in self.world.logs.items() if log.messages}

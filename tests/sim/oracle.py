@@ -8,19 +8,21 @@ bounded, (6) everything ends handled, dead-lettered or given up, after its attem
 stop ends within its time, (8) and leaves no process, (9) a clean stop redelivers nothing,
 (10) a slow message holds up no other that needs not wait for it, (11) with a time limit, a
 worker that is stopped between messages keeps none of them for long, (12) a run that gets on is
-not given up.
+not given up, (13) only a message that ran alone, named in a commit, pays for its supervisor.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from random import Random
 from typing import TYPE_CHECKING
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.completion import decode
 from kqworker.core.deliveries import TELL_SECONDS
+from kqworker.core.suspects import TRIES
 from kqworker.types import Ordering, Outcome, Records, Task, TopicPartition, Verdict
 from tests.sim.judge import must
 from tests.sim.scenario import LETTERS, Message
@@ -52,6 +54,9 @@ class Oracle:
         self.stopping = False
         self.clean = True  # no drain has expired since the last release
         self._last_worker = 0
+        self.owner = 0  # by which the supervisor's commits name it
+        if life.world.scenario.limits.suspects:
+            self.owner = 1 + int(Random(life.world.number).random() * 2.0**53)
 
     # -- events, before the supervisor sees them
 
@@ -70,7 +75,7 @@ class Oracle:
         for partition, start in event.partitions.items():
             if partition in self.views:
                 self.leaving_views.add(self.views[partition])
-            view = self.views[partition] = View(event.member, partition, start, now)
+            view = self.views[partition] = View(event.member, partition, start, now, self.owner)
             view.draining = self.stopping
 
     def _on_lost(self, event: e.Lost, now: float) -> None:
@@ -139,8 +144,25 @@ class Oracle:
                 view.asked = None
                 view.answered = now
                 view.failed = event.error is not None
-                if view.failed:
-                    view.dirty = now if view.dirty is None else view.dirty
+                view.failures = view.failures + 1 if view.failed else 0
+                if not view.failed:
+                    found = decode(mark.metadata, mark.offset)
+                    view.told = () if found is None else found.begun
+                view.announced = view.announced or not view.failed or view.failures >= TRIES
+                if not view.failed:
+                    view.confirmed = mark
+                elif view.dirty is None and not self._as_before(view.confirmed, mark):
+                    view.dirty = now
+
+    @staticmethod
+    def _as_before(confirmed: c.Mark | None, mark: c.Mark) -> bool:
+        """Whether a mark differs from another at most in who has begun, and how far."""
+        if confirmed is None or confirmed.offset != mark.offset:
+            return False
+        before, after = decode(*reversed(confirmed)), decode(*reversed(mark))
+        if before is None or after is None:
+            return False
+        return (before.done, before.attempts) == (after.done, after.attempts)
 
     def _on_workerready(self, event: e.WorkerReady, now: float) -> None:
         if self.status.get(event.worker) == "starting":

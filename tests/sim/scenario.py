@@ -22,8 +22,9 @@ class Message:
     """A message in the log, what its handler does with it, and the truth about it.
 
     Attributes:
-        kind: How its first `times` attempts go: fail, later, crash, hang; reject: the last
-            of them rejects; ok: all is well at once.
+        kind: How its first `times` attempts go: fail, later, crash, hang, kills: the whole
+            supervisor; reject: the last of them rejects; ok: all is well at once.
+        began: How often it was begun.
         outputs: Records that its handler pushes when all is well.
         refused: Kafka will never take those records.
         charged: Attempts that really failed, or on which a worker really died.
@@ -33,6 +34,7 @@ class Message:
     """
 
     __slots__ = (
+        "began",
         "charged",
         "denied",
         "finished",
@@ -64,6 +66,7 @@ class Message:
         self.outputs = 0
         self.refused = False
         self.seconds = 0.01
+        self.began = 0
         self.charged = 0
         self.rejected = False
         self.denied = False  # Kafka has refused a record of it for good
@@ -171,6 +174,7 @@ class Scenario:
         mended: By partition that is damaged, the seconds after which it is whole; None: in the
             last life.
         lag: Seconds until a worker takes a task up: it gets no processor.
+        strict: Nothing but a message ends a life: nobody else is charged, nor begun too often.
         metadata_limit: The broker's, for a completion map; `metadata_budget` what the core
             takes it for.
     """
@@ -185,6 +189,7 @@ class Scenario:
     batch: int
     latency: float
     lag: float = 0.0
+    strict: bool = False
     metadata_limit: int = 4095
     metadata_budget: int = 4095
     speeds: list[float] = field(default_factory=list)
@@ -250,6 +255,7 @@ def draw(seed: int) -> Scenario:
     # And by another one.
     damaged = _damage(Random(f"damage {seed}"), logs, arrivals)
     lives.append(Plan(0.0, [], random.choice(("stop", "catch up")), [(0.0, 60.0)], Faults()))
+    limits = replace(limits, suspects=other.random() < 0.5)
     return Scenario(
         random=random,
         policies=policies,

@@ -10,6 +10,7 @@ from collections import deque
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.completion import Completion, decode
+from kqworker.core.suspects import UNKNOWN
 from kqworker.types import TopicPartition
 from tests.sim.scenario import Message
 
@@ -33,6 +34,7 @@ class Entry:
         "letter",
         "message",
         "offset",
+        "sent",
         "size",
         "state",
         "unissued",
@@ -46,6 +48,7 @@ class Entry:
         self.offset = message.offset
         self.known = known
         self.state = "waiting"
+        self.sent = False
         self.due = self.latest = -1.0
         self.waits = 0
         self.letter = False
@@ -61,11 +64,16 @@ class View:
     """An epoch, as far as the supervisor has been told.
 
     Attributes:
+        below: What is open below it may have been begun by a supervisor that did not end in
+            order.
+        announced: A commit of this supervisor was confirmed; `told` is what it names as begun.
         full: It was said that the map does not fit, at `full_since`.
         dirty: Since when there is something to commit; None if there is nothing.
     """
 
-    def __init__(self, member: int, partition: TopicPartition, start: e.Start, now: float) -> None:
+    def __init__(
+        self, member: int, partition: TopicPartition, start: e.Start, now: float, owner: int
+    ) -> None:
         self.member = member
         self.partition = partition
         self.reached = start.offset
@@ -84,5 +92,21 @@ class View:
         found = None if start.offset is None else decode(start.metadata, start.offset)
         found = found or Completion()
         self.skip = {offset for run in found.done for offset in range(*run)}
-        self.attempts = found.attempts
         self.partitions = found.partitions if start.partitions is None else start.partitions
+        self.attempts = dict(found.attempts)
+        self.announced = not owner
+        self.failures = 0
+        self.told: tuple[int, ...] = ()
+        self.confirmed: c.Mark | None = None
+        self.below = 0
+        unclean = owner and found.owner not in (0, owner) and not found.clean
+        if unclean and start.offset is not None:
+            self.below = found.handed or start.offset + UNKNOWN
+            for offset in found.begun:
+                self.attempts[offset] = self.attempts.get(offset, 0) + 1
+
+    def guarded(self) -> bool:
+        """Whether messages may have to wait for those that ran, or may have run, before."""
+        if not self.announced or self.told:
+            return True
+        return any(x.offset < self.below and not x.sent for x in self.open.values())

@@ -173,9 +173,26 @@ class WorkChecks:
                     last[records.partition] = offset
             entries.append(entry)
         must(entries and len(task) == len(entries), "an empty task", task)
+        self._check_alone(entries)
         for entry in entries:
             entry.state = "out"
+            entry.sent = True
         flights[task.id] = Flight(entries)
+
+    def _check_alone(self, entries: list[Entry]) -> None:
+        """Who is named in a commit as begun runs alone; suspects are named before they begin."""
+        oracle = self.oracle
+        named = [x for x in entries if x.offset in x.view.told]
+        others = [f for flights in oracle.flights.values() for f in flights.values()]
+        must(not named or not others, "(13) a suspect is not alone", named, others)
+        must(len(entries) == 1 or not named, "(13) a suspect is not alone", entries)
+        out = [x for f in others for x in f.entries if x.state == "out" and x.offset in x.view.told]
+        owned = [x for x in out if oracle.views.get(x.view.partition) is x.view]
+        must(not owned, "(13) begun beside a suspect", owned, entries)
+        if self.life.world.scenario.strict:
+            for entry in entries:
+                suspect = entry.offset < entry.view.below and not entry.sent
+                must(entry in named or not suspect, "(13) begun without a name", entry)
 
     def _on_recall(self, command: c.Recall, now: float) -> None:
         must(self.oracle.flights.get(command.worker), "recalled from who has nothing", command)
@@ -255,6 +272,8 @@ class WorkChecks:
             status == "ready" and not oracle.flights.get(worker)
             for worker, status in oracle.status.items()
         ):
+            return
+        if any(view.guarded() for view in oracle.views.values()):
             return
         for view in oracle.views.values():
             for entry in view.open.values() if not view.draining else ():

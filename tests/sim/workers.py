@@ -229,7 +229,9 @@ class Worker:
         elif self._strike == "running":
             # It may be too late: then the next one is hit, or nobody.
             life.later(message.seconds * 0.9, self._strike_at, None, self.task, self.index)
-        if how not in ("hang", "crash"):
+        if how == "kills":
+            life.later(message.seconds / 2, life.end)
+        elif how not in ("hang", "crash"):
             life.later(message.seconds, self._end, how, self.task, self.index)
 
     def _strike_at(self, how: str | None, task: Task, index: int) -> None:

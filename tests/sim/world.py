@@ -11,6 +11,7 @@ from random import Random
 
 from kqworker.core import commands as c
 from kqworker.core import epochs
+from kqworker.core.completion import decode
 from kqworker.types import Output, Task, TopicPartition
 from tests.sim.judge import Violation, must
 from tests.sim.kafka import Group
@@ -43,6 +44,7 @@ class World:
         self.number = 0
         self.runs = 0
         self.group = Group(self)
+        self._counted: dict[TopicPartition, c.Mark] = {}
         self.verified = dict.fromkeys(self.logs, 0)
         self.visited: dict[str, set[object]] = {"pool": set(), "ending": set()}
         self.seen: set[type] = set()
@@ -116,6 +118,7 @@ class World:
         self.now += self.random.uniform(0.0, 2.0)
         for partition in self.logs:
             self.group.owners[partition] = None
+        self._count_charges()
         life = self._life = Life(self, plan)
         life.start()
         last = plan is self.scenario.lives[-1]
@@ -133,6 +136,25 @@ class World:
             self.visited[name] |= rows
         if last and life.stopped is not None and finished:
             self._check_last(life, life.stopped)
+
+    def _count_charges(self) -> None:
+        """Who ran alone when a supervisor ended, or lost the partition, is charged once for it."""
+        for partition, mark in self.group.committed.items():
+            found = decode(mark.metadata, mark.offset)
+            if found is None or found.clean or self._counted.get(partition) == mark:
+                continue
+            self._counted[partition] = mark
+            for offset in found.begun:
+                message = self.logs[partition].at[offset]
+                message.charged += 1
+                kills = message.kind == "kills"
+                must(kills or not self.scenario.strict, "(13) another one is charged", message)
+        if self.scenario.strict and self.number > 3:
+            kills = {m.partition for _, m, _ in self.scenario.arrivals if m.kind == "kills"}
+            for _, message, _ in self.scenario.arrivals:
+                left = message.kind != "kills" and not message.returned
+                beside = message.partition in kills
+                must(not (left and beside), "(13) held back by one that kills", message)
 
     def _left(self, life: Life) -> str:
         open_messages = [m for log in self.logs.values() for m in log.messages if not m.settled()]

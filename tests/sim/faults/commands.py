@@ -5,12 +5,12 @@ from tests.sim.faults.fault import Fault
 FAULTS = (
     Fault(
         "commits-late", "Commit", "supervisor",
-        "self._next_commit = now + self._limits.commit_interval\n            self._commit()",
-        "self._next_commit = now + 2 * self._limits.commit_interval\n            self._commit()",
+        "self._next_commit = now + self._interval(now)\n            self._commit()",
+        "self._next_commit = now + 2 * self._interval(now)\n            self._commit()",
     ),
     Fault(
         "two-commits-at-once", "Commit", "epochs",
-        "[epoch for epoch in self if epoch.asked is None]", "list(self)",
+        "[epoch for epoch in asked if epoch.asked is None]", "list(asked)",
     ),
     Fault(
         "former-epochs-answer-counts", "Commit", "epochs",
@@ -37,7 +37,8 @@ FAULTS = (
     ),
     Fault(
         "stop-goes-on-dispatching", "Fetching", "supervisor",
-        "self._messages.drain(self._epochs)\n            self._crew.close(now)",
+        "if self._messages.drain(self._epochs):\n                self._next_commit = now\n"
+        "            self._crew.close(now)",
         "self._crew.close(now)",
     ),
     Fault(
@@ -54,8 +55,8 @@ FAULTS = (
     ),
     Fault(
         "produced-at-once-again", "Produce", "messages",
-        "self._later(now + ticket.delay(), ticket)",
-        "self._later(now + ticket.delay(), ticket)\n"
+        "self._timers.put(now + ticket.delay(), ticket)",
+        "self._timers.put(now + ticket.delay(), ticket)\n"
         "            self.out.append(Produce(ticket.number, ticket.output))",
     ),
     Fault(
@@ -165,7 +166,7 @@ FAULTS = (
     ),
     Fault(
         "unreadable-in-silence", "Report", "supervisor",
-        "self._out.append(report)\n\n    def _commit", "pass\n\n    def _commit",
+        "self._out.append(report)\n\n    def _interval", "pass\n\n    def _interval",
     ),
     Fault(
         "a-stall-is-never-over", "Report", "messages",

@@ -69,7 +69,10 @@ FAULTS = (
         "epochs = [epoch for epoch in drain.epochs if epoch.live]", "epochs = drain.epochs",
     ),
     # 4: one runner per lane, its order kept
-    Fault("lane-is-not-held", 4, "lanes", "lane.held = True", "lane.held = False"),
+    Fault(
+        "lane-is-not-held", 4, "lanes",
+        "lane.held = True\n                lanes", "lane.held = False\n                lanes",
+    ),
     Fault(
         "lane-does-not-wait-for-the-retry", 4, "messages",
         "if lane not in waiting:", "if True:",
@@ -147,9 +150,8 @@ FAULTS = (
     ),
     Fault(
         "lane-waits-for-ever", 6, "messages",
-        "elif isinstance(timer, Lane):\n                self._queues[timer.epoch.handler]"
-        ".release(timer)",
-        "elif isinstance(timer, Lane):\n                pass",
+        "self._queues[timer.epoch.handler].release(timer)\n            elif not",
+        "pass\n            elif not",
     ),
     Fault(
         "attempts-are-not-in-the-map", 6, "epochs",
@@ -169,7 +171,7 @@ FAULTS = (
     ),
     Fault(
         "failed-delivery-is-forgotten", 6, "messages",
-        "self._later(now + ticket.delay(), ticket)", "pass",
+        "self._timers.put(now + ticket.delay(), ticket)", "pass",
     ),
     Fault(
         "paused-by-a-former-owners-map", 6, "flow",
@@ -317,5 +319,38 @@ FAULTS = (
         "given-up-with-one-at-work", 12, "pool",
         "self._boot_deaths >= self._boots and alone", "self._boot_deaths >= self._boots",
         scene="one at work, none behind it",
+    ),
+    # 13: only who ran alone, named in a commit, pays for its supervisor
+    Fault(
+        "begun-before-it-is-confirmed", 13, "suspects",
+        "if flying or not idle or not confirmed:", "if flying or not idle:",
+        scene="ended by a message",
+    ),
+    Fault(
+        "suspects-are-not-alone", 13, "suspects",
+        "if flying or not idle or not confirmed:", "if not idle or not confirmed:",
+    ),
+    Fault(
+        "others-begin-beside-a-suspect", 13, "suspects",
+        "        if self._chosen is not None:\n            return True\n", "",
+    ),
+    Fault(
+        "who-ended-it-is-never-charged", 13, "suspects",
+        "for offset in former.begun:", "for offset in ():",
+        scene="ended by a message",
+    ),
+    Fault(
+        "charged-before-it-ran-alone", 6, "suspects",
+        "for offset in former.begun:", "for offset in former.begun or (start,):",
+        scene="ended by a message",
+    ),
+    Fault(
+        "charged-for-who-comes-after-it", 13, "suspects",
+        "if ward.waiting or epoch.begun or epoch.told != () or self._is_chosen(epoch):",
+        "if ward.waiting or self._is_chosen(epoch):",
+    ),
+    Fault(
+        "an-end-in-order-is-not-told", 13, "suspects",
+        "epoch.clean, epoch.begun = True, ()", "epoch.begun = ()",
     ),
 )  # fmt: skip

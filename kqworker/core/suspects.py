@@ -1,0 +1,344 @@
+"""What a supervisor that did not end in order may have been on, and so may be what ended it.
+
+A message can take the whole supervisor down: memory that runs out for the container, a node
+that is lost. No worker's death tells of it; the next owner of the partition finds a commit
+without a clean mark. Then nobody is charged yet, but what was open and may have begun is
+suspected: it runs alone, with no other message in the whole supervisor, and each begins only
+when a commit that names it is confirmed. Should the supervisor die then, the next owner finds
+the name, and charges an attempt to that message and to no other.
+
+So that no death is overlooked, the messages of a new assignment wait until its owner's first
+commit, which takes the former one's clean mark away, is confirmed: the ward of its epoch.
+
+Who runs first: who has had fewer attempts, then the higher offset. Of what is unordered the
+oldest began first, so what was running stands at the low end, and its neighbours come first.
+
+Pure: no Kafka, no clock, no process. Decides what may begin; hands nothing out.
+Tested by tests/core/test_suspects.py and by every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+from kqworker.core.commands import Command, Note, Report
+from kqworker.core.epochs import Epoch
+from kqworker.core.lanes import Queue, Span
+from kqworker.core.policy import HandlerPolicy
+from kqworker.types import Ordering
+
+# So many at most are suspected, of a partition and in all: each costs one commit. What a
+# killer behind them has done shows at a later restart, which finds the watermark further on.
+PER_PARTITION, IN_ALL = 200, 300
+# So many may have begun where the former owner has not said how far it had come.
+UNKNOWN = 100
+LEAST_MARGIN = 10  # behind the last that is known to have begun
+FETCH_SECONDS = 10.0  # what is fetched later than that was not there before
+CHARGED_SECONDS = 2.0  # until one that is charged runs again: what else there is comes first
+AGAIN_SECONDS = 0.5  # after a commit that failed
+TRIES = 3  # such commits in a row: then nobody of the partition is suspected any more
+ALONE_SECONDS = 30.0  # what runs already may hold up a suspect for so long
+
+
+class Ward:
+    """Messages of one epoch that must not run beside others, or not yet.
+
+    Attributes:
+        below: Those with lower offsets are suspects; 0: none that is still to come.
+        not_before: Who has had attempts runs no earlier, so that others come first.
+        waiting: The suspects, each alone in its span, by ascending offsets.
+        behind: What waits until they are through, or until the first commit is confirmed.
+    """
+
+    __slots__ = (
+        "again_at",
+        "behind",
+        "below",
+        "epoch",
+        "failures",
+        "not_before",
+        "until",
+        "waiting",
+    )
+
+    def __init__(self, epoch: Epoch, below: int, until: float) -> None:
+        self.epoch = epoch
+        self.below = below
+        self.until = until
+        self.not_before = 0.0
+        self.waiting: list[Span] = []
+        self.behind: list[Span] = []
+        self.failures = 0
+        self.again_at: float | None = None
+
+
+class Suspects:
+    """The wards of one supervisor, and the one suspect that may run.
+
+    Args:
+        policies: The handlers, in the app's order.
+        owner: This supervisor's number, below 2**64; 0: nobody is suspected.
+        queues: By handler, where what is suspected no more waits for a worker.
+        out: Where reports go.
+    """
+
+    def __init__(
+        self,
+        policies: Sequence[HandlerPolicy],
+        owner: int,
+        queues: Sequence[Queue],
+        out: list[Command],
+    ) -> None:
+        self._policies = policies
+        self.owner = owner
+        self._queues = queues
+        self._out = out
+        self._wards: dict[Epoch, Ward] = {}
+        self._chosen: Span | None = None
+        self._sent = False
+        self._alone_by: float | None = None
+
+    def begin(self, epoch: Epoch, now: float) -> None:
+        """Take in a new epoch; charge the message that a former owner died on alone."""
+        if not self.owner:
+            return
+        former, start = epoch.former, epoch.offsets.watermark
+        epoch.owner = self.owner
+        ward = self._wards[epoch] = Ward(epoch, 0, now + FETCH_SECONDS)
+        # A map without an owner is of a version, or of a setting, without clean marks.
+        if start is None or former.clean or former.owner in (0, self.owner):
+            return
+        ward.below = former.handed or start + UNKNOWN
+        epoch.handed = ward.below
+        self._out.append(Report(Note.SUSPECTED, partition=epoch.partition))
+        for offset in former.begun:
+            had = epoch.attempts[offset] = epoch.attempts.get(offset, 0) + 1
+            ward.not_before = now + CHARGED_SECONDS
+            epoch.tried = max(epoch.tried, offset)
+            name = self._policies[epoch.handler].name
+            self._out.append(Report(Note.CHARGED, name, epoch.partition, offset, had))
+
+    def inherit(self, epoch: Epoch) -> None:
+        """Leave what the former owner has said as it is: nothing of this epoch will begin."""
+        former = epoch.former
+        epoch.owner, epoch.clean = former.owner, former.clean
+        epoch.begun, epoch.handed = former.begun, former.handed
+
+    def in_order(self, epochs: Iterable[Epoch]) -> None:
+        """Have the last commits of these say that nothing of them is with a worker."""
+        for epoch in epochs:
+            if self.owner and epoch.owner == self.owner:
+                epoch.clean, epoch.begun = True, ()
+
+    def __contains__(self, epoch: Epoch) -> bool:
+        return epoch in self._wards
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a ward."""
+        return bool(self._wards)
+
+    @property
+    def active(self) -> bool:
+        """Whether nothing but a suspect may begin."""
+        if self._chosen is not None:
+            return True
+        return any(epoch.begun or epoch.told for epoch in self._wards)
+
+    def take_in(self, span: Span) -> None:
+        """Let messages of an epoch with a ward wait there; they ascend from call to call."""
+        epoch, records, start, stop, attempt = span
+        ward = self._wards[epoch]
+        until = bisect_left(records.offsets, ward.below, start, stop)
+        room = IN_ALL - sum(len(other.waiting) for other in self._wards.values())
+        room = max(0, min(room, PER_PARTITION - len(ward.waiting)))
+        if until - start > room:
+            until = start + room
+            ward.below = records.offsets[until]
+        queue = self._queues[epoch.handler]
+        for i in range(start, until):
+            span = Span(epoch, records.slice(i, i + 1), 0, 1, attempt)
+            if queue.lane_of(epoch, records, i) is None:
+                ward.waiting.append(span)
+            else:
+                queue.push(span)  # behind one that has run, and waits for its next attempt
+        if until < stop:
+            ward.behind.append(Span(epoch, records, until, stop, attempt))
+
+    # -- step by step
+
+    def step(self, now: float) -> None:
+        """Open the wards that can be opened; choose who runs next."""
+        for ward in list(self._wards.values()):
+            if now >= ward.until:
+                ward.below = 0
+            if now >= ward.not_before:
+                ward.not_before = 0.0
+            self._open(ward)
+        if self._chosen is None:
+            self._choose()
+
+    def _open(self, ward: Ward) -> None:
+        epoch = ward.epoch
+        if ward.waiting or epoch.begun or epoch.told != () or self._is_chosen(epoch):
+            return
+        for span in ward.behind:
+            self._queues[epoch.handler].push(span)
+        ward.behind.clear()
+        if ward.below <= (epoch.offsets.position or 0):
+            del self._wards[epoch]
+
+    def _choose(self) -> None:
+        best: tuple[int, int] | None = None
+        for ward in self._wards.values():
+            if ward.epoch.told is None or ward.again_at is not None:
+                continue
+            for span in self._heads(ward):
+                if span.attempt > 1 and ward.not_before:
+                    continue
+                rank = span.attempt, -span.records.offsets[0]
+                if best is None or rank < best:
+                    best, self._chosen = rank, span
+        if self._chosen is not None:
+            self._chosen.epoch.begun = (self._chosen.records.offsets[0],)
+
+    def _heads(self, ward: Ward) -> Iterable[Span]:
+        """Return the suspects that their order lets run now."""
+        lanes = {lane: span for span in reversed(ward.waiting) for lane in [self._lane(span)]}
+        return lanes.values()
+
+    def _lane(self, span: Span) -> object:
+        ordering = self._policies[span.epoch.handler].ordering
+        if ordering is Ordering.PARTITION:
+            return None
+        keys = span.records.keys
+        key = None if ordering is Ordering.UNORDERED or keys is None else keys[0]
+        return span.records.offsets[0] if key is None else key
+
+    def _is_chosen(self, epoch: Epoch) -> bool:
+        return self._chosen is not None and self._chosen.epoch is epoch
+
+    def urgent(self, now: float) -> list[Epoch]:
+        """Return the epochs whose commits must be confirmed before anything begins."""
+        found = []
+        for epoch, ward in self._wards.items():
+            if ward.again_at is not None and now >= ward.again_at:
+                ward.again_at = None
+            if epoch.told != epoch.begun and epoch.asked is None and ward.again_at is None:
+                found.append(epoch)
+        return found
+
+    def nothing_to_ask(self, epochs: Iterable[Epoch]) -> bool:
+        """Take for confirmed what is committed already in these very words; return whether any.
+
+        So it is where a partition comes back, or where the metadata has no room for them.
+        """
+        found = False
+        for epoch in epochs:
+            if epoch.asked is None and epoch.committed is not None:
+                epoch.told, found = epoch.begun, True
+                self._make_do(self._wards[epoch])
+        return found
+
+    def _make_do(self, ward: Ward) -> None:
+        """Where a commit has no room for a name, suspect nobody."""
+        committed = ward.epoch.committed
+        if committed is not None and not committed.metadata:
+            self._acquit(ward)
+
+    def answered(self, epochs: Iterable[Epoch], now: float, ok: bool) -> None:
+        """Take the answers to commits of these epochs."""
+        for epoch in epochs:
+            ward = self._wards.get(epoch)
+            if ward is None:
+                continue
+            if ok:
+                ward.failures = 0
+                self._make_do(ward)
+            elif epoch.told != epoch.begun:
+                ward.failures += 1
+                ward.again_at = now + AGAIN_SECONDS
+                if ward.failures >= TRIES:
+                    self._acquit(ward)
+
+    def _acquit(self, ward: Ward) -> None:
+        """Suspect nobody of an epoch any more: that cannot be kept up."""
+        epoch = ward.epoch
+        if self._is_chosen(epoch) and not self._sent:
+            self._chosen = self._alone_by = None
+        epoch.begun = epoch.told = ()
+        ward.behind[:0] = ward.waiting
+        ward.waiting.clear()
+        ward.below, ward.failures, ward.again_at = 0, 0, None
+
+    def next(self, now: float, flying: bool, idle: bool) -> Span | None:
+        """Return the suspect that may begin now, if any.
+
+        Args:
+            now: The time.
+            flying: Whether a worker has something else: then none may.
+            idle: Whether a worker has nothing.
+        """
+        chosen = self._chosen
+        if chosen is None or self._sent:
+            return None
+        if not flying:
+            self._alone_by = None
+        elif self._alone_by is None:
+            self._alone_by = now + ALONE_SECONDS
+        elif now >= self._alone_by:
+            self._acquit(self._wards[chosen.epoch])
+            return None
+        confirmed = all(epoch.told in (None, epoch.begun) for epoch in self._wards)
+        if flying or not idle or not confirmed:
+            return None
+        self._sent = True
+        self._wards[chosen.epoch].waiting.remove(chosen)
+        return chosen
+
+    def back(self, span: Span) -> None:
+        """Take back a suspect that was not begun, where it may still begin."""
+        ward = self._wards.get(span.epoch)
+        if ward is not None:
+            offset = span.records.offsets[0]
+            at = bisect_left([s.records.offsets[0] for s in ward.waiting], offset)
+            ward.waiting.insert(at, span)
+
+    def done(self) -> None:
+        """Note that the worker is through with the one that ran."""
+        assert self._chosen is not None
+        self._chosen.epoch.begun = ()
+        self._chosen, self._sent = None, False
+
+    def behind(self, span: Span) -> list[Span]:
+        """Give up the suspects that must wait for this one, which waits for its next attempt."""
+        ward, lane = self._wards[span.epoch], self._lane(span)
+        mates = [other for other in ward.waiting if self._lane(other) == lane]
+        ward.waiting = [other for other in ward.waiting if self._lane(other) != lane]
+        return mates
+
+    def drop(self, epochs: Iterable[Epoch]) -> bool:
+        """Forget what waits of these epochs; return whether one of them names a suspect."""
+        named = False
+        for epoch in epochs:
+            if self._wards.pop(epoch, None) is None:
+                continue
+            # It is given back in order: should that not come to its end, nobody is charged.
+            named = named or bool(epoch.begun or epoch.told)
+            epoch.begun = ()
+            if self._is_chosen(epoch) and not self._sent:
+                self._chosen = self._alone_by = None
+        return named
+
+    def deadline(self) -> float | None:
+        """Return when `step` has something to do; None: never."""
+        times = [] if self._alone_by is None else [self._alone_by]
+        for ward in self._wards.values():
+            if ward.again_at is not None:
+                times.append(ward.again_at)
+            if ward.below:
+                times.append(ward.until)
+            if ward.not_before:
+                times.append(ward.not_before)
+        return min(times, default=None)

@@ -1,0 +1,413 @@
+"""What a supervisor that did not end in order was on: who is suspected, runs alone, is charged."""
+
+from __future__ import annotations
+
+import pytest
+
+from kqworker.core import commands as c
+from kqworker.core import events as e
+from kqworker.core import suspects
+from kqworker.core.completion import Completion, decode, encode
+from kqworker.core.retry import Retry
+from kqworker.types import Ordering, TopicPartition
+from tests.core.supervised import (
+    OTHER,
+    TP,
+    Supervised,
+    notes,
+    offsets_of,
+    policy,
+    tasks,
+    the,
+    those,
+)
+
+FORMER = 7
+
+
+def said(base: int = 0, **what: object) -> str:
+    """The metadata of a former owner's commit."""
+    text = encode(base, Completion(**{"owner": FORMER, **what}), 4095)  # type: ignore[arg-type]
+    assert text is not None
+    return text
+
+
+class Suspecting(Supervised):
+    """A supervisor that suspects, with workers that are ready; commits are answered by hand."""
+
+    def __init__(self, *policies: object, workers: int = 2, **limits: object) -> None:
+        super().__init__(*policies, workers=workers, suspects=True, **limits)  # type: ignore[arg-type]
+        self.boot(*range(1, workers + 1))
+
+    @property
+    def asked(self) -> c.Commit:
+        """The commit that was asked for last."""
+        return those(self.seen, c.Commit)[-1]
+
+    def names(self, partition: TopicPartition = TP) -> tuple[int, ...]:
+        """Whom the last commit of a partition names as begun."""
+        for commit in reversed(those(self.seen, c.Commit)):
+            if partition in commit.marks:
+                return self.told(commit.marks[partition]).begun
+        raise AssertionError("nothing was committed")
+
+    @staticmethod
+    def told(mark: c.Mark) -> Completion:
+        found = decode(mark.metadata, mark.offset)
+        assert found is not None
+        return found
+
+    def confirm(self, error: str | None = None) -> list[c.Command]:
+        return self.committed(self.asked, error)
+
+    def sent(self) -> list[list[int]]:
+        return [offsets_of(task) for task in self.tasks()]
+
+    def accept_alone(self, worker: int = 1) -> list[c.Command]:
+        """The suspect that runs is handled; the next one's commit is confirmed."""
+        self.accept(self.seen_task(), worker=worker, seconds=0.01)
+        return self.confirm()
+
+
+def after_an_unclean_end(*policies: object, start: int = 0, **what: object) -> Suspecting:
+    """Its first commit is confirmed; the former owner had handed out the offsets 0 to 2."""
+    supervisor = Suspecting(*policies)
+    supervisor.assign(start=start, metadata=said(start, **{"handed": 3, **what}))
+    supervisor.confirm()
+    return supervisor
+
+
+# -- the first commit
+
+
+def test_messages_wait_until_the_first_commit_is_confirmed() -> None:
+    supervisor = Suspecting()
+    supervisor.assign(metadata=said(clean=True))
+    assert tasks(supervisor.fetch(0, 1)) == []
+    assert not supervisor.told(supervisor.asked.marks[TP]).clean
+    assert [offsets_of(task) for task in tasks(supervisor.confirm())] == [[0], [1]]
+
+
+def test_a_group_without_commits_makes_its_first_before_its_first_message() -> None:
+    supervisor = Suspecting()
+    supervisor.assign(start=None)
+    assert supervisor.fetch(5) == [supervisor.asked]
+    assert supervisor.asked.marks[TP].offset == 5
+    assert [offsets_of(task) for task in tasks(supervisor.confirm())] == [[5]]
+
+
+def test_a_first_commit_that_keeps_failing_keeps_no_message_waiting_for_ever() -> None:
+    supervisor = Suspecting()
+    supervisor.assign(metadata=said(handed=3))
+    supervisor.fetch(0, 1, 2, 3)
+    for _ in range(suspects.TRIES - 1):
+        assert tasks(supervisor.confirm("no coordinator")) == []
+        supervisor.tick(supervisor.now + suspects.AGAIN_SECONDS)
+    commands = supervisor.confirm("no coordinator")
+    assert [offsets_of(task) for task in tasks(commands)] == [[0], [1]]
+
+
+def test_a_commit_without_room_for_a_name_is_taken_as_it_is() -> None:
+    supervisor = Suspecting()
+    supervisor.assign(metadata="")
+    while (mark := supervisor.asked.marks[TP]).metadata:  # the limit is found by halving
+        supervisor.on(e.Committed({TP: mark}, "too large", too_large=True))
+        supervisor.tick(supervisor.now + suspects.AGAIN_SECONDS)
+        if not supervisor.core.snapshot().partitions:
+            break
+        if those(supervisor.seen, c.Commit)[-1].marks.get(TP) is mark:
+            break
+    supervisor.fetch(0)
+    supervisor.tick(supervisor.now + 5.0)
+    assert supervisor.sent() == [[0]]
+
+
+# -- who is suspected
+
+
+def test_suspects_run_alone_each_named_in_a_commit_before_and_the_last_one_first() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(0, 1, 2, 3, 4)
+    assert (supervisor.sent(), supervisor.names()) == ([], (2,))
+    supervisor.confirm()
+    assert supervisor.sent() == [[2]]
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    assert (supervisor.sent(), supervisor.names()) == ([[2]], (1,))
+    supervisor.confirm()
+    supervisor.accept_alone()
+    assert supervisor.sent() == [[2], [1], [0]]
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    # That the last one has got through is confirmed, too, before anything else may end it all.
+    assert (supervisor.sent()[3:], supervisor.names()) == ([], ())
+    supervisor.confirm()
+    assert supervisor.sent()[3:] == [[3], [4]]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["", said(clean=True, handed=3), said(owner=0, handed=3), "2unreadable"],
+    ids=["none", "in order", "without an owner", "unreadable"],
+)
+def test_nobody_is_suspected_where_no_owner_ended_out_of_order(metadata: str) -> None:
+    supervisor = Suspecting()
+    supervisor.assign(metadata=metadata)
+    supervisor.confirm()
+    supervisor.fetch(0, 1, 2)
+    assert supervisor.sent() == [[0], [1]]
+
+
+def test_what_comes_back_to_its_living_owner_is_not_suspected() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(0, 1, 2)
+    supervisor.confirm()
+    mark = supervisor.asked.marks[TP]
+    assert supervisor.told(mark).begun == (2,)
+    supervisor.on(e.Lost(0, (TP,)))
+    supervisor.on(e.Assigned(0, {TP: e.Start(*mark)}))
+    supervisor.confirm()
+    supervisor.fetch(0, 1, 2)
+    supervisor.accept(supervisor.tasks()[0])  # which nobody waits for any more
+    assert c.Note.CHARGED not in notes(supervisor.seen)
+    assert [offsets_of(task) for task in supervisor.tasks()[1:]] == [[0], [1]]
+
+
+def test_where_nothing_is_known_of_how_far_it_had_come_some_are_suspected() -> None:
+    supervisor = after_an_unclean_end(handed=0)
+    supervisor.fetch(*range(suspects.UNKNOWN + 2))
+    assert supervisor.names() == (suspects.UNKNOWN - 1,)
+
+
+def test_what_is_fetched_late_is_not_suspected() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.tick(suspects.FETCH_SECONDS)
+    assert [offsets_of(task) for task in tasks(supervisor.fetch(0, 1))] == [[0], [1]]
+
+
+def test_of_a_partition_and_in_all_so_many_are_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suspects, "PER_PARTITION", 2)
+    monkeypatch.setattr(suspects, "IN_ALL", 3)
+    supervisor = Suspecting()
+    for partition in (TP, OTHER):
+        supervisor.assign(partition, metadata=said(handed=5))
+        supervisor.confirm()
+    supervisor.fetch(0, 1, 2, 3, 4)
+    assert supervisor.names() == (1,)
+    supervisor.fetch(0, 1, 2, 3, 4, partition=OTHER)
+    supervisor.confirm()
+    for _ in range(2):
+        supervisor.accept_alone()
+    assert supervisor.sent() == [[1], [0], [0]]
+
+
+def test_the_order_of_a_partition_is_kept_among_suspects() -> None:
+    supervisor = after_an_unclean_end(policy(ordering=Ordering.PARTITION))
+    supervisor.fetch(0, 1, 2)
+    assert supervisor.names() == (0,)
+
+
+def test_the_order_of_a_key_is_kept_among_suspects() -> None:
+    supervisor = after_an_unclean_end(policy(ordering=Ordering.KEY))
+    supervisor.fetch(0, 1, 2, keys=[None, b"k", b"k"])
+    assert supervisor.names() == (1,)
+
+
+# -- who is charged
+
+
+def test_who_ran_alone_when_its_supervisor_ended_is_charged_and_comes_last() -> None:
+    supervisor = after_an_unclean_end(begun=(1,))
+    report = those(supervisor.seen, c.Report)[-1]
+    assert (report.note, report.offset, report.attempt) == (c.Note.CHARGED, 1, 1)
+    assert supervisor.told(supervisor.asked.marks[TP]).attempts == {1: 1}
+    supervisor.fetch(0, 1, 2)
+    supervisor.confirm()
+    supervisor.accept_alone()
+    supervisor.accept_alone()
+    assert supervisor.sent() == [[2], [0]]
+    supervisor.tick(suspects.CHARGED_SECONDS)
+    supervisor.confirm()
+    assert supervisor.sent() == [[2], [0], [1]]
+    assert [segment.attempt for segment in supervisor.seen_task().segments] == [2]
+
+
+def test_who_has_no_attempt_left_is_a_dead_letter_and_never_runs() -> None:
+    kept = policy(dead_letter="letters", retry=Retry(attempts=1))
+    supervisor = after_an_unclean_end(kept, begun=(1,))
+    letter = the(supervisor.fetch(1), c.Produce).output
+    assert b"its supervisor ended" in dict(letter.headers)["kqworker-error-text"]  # type: ignore[operator]
+    assert supervisor.sent() == []
+
+
+# -- what becomes of one
+
+
+def test_a_suspect_that_fails_is_tried_again_as_any_other() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(2, 3)
+    supervisor.confirm()
+    supervisor.fail(supervisor.seen_task())
+    supervisor.confirm()
+    assert supervisor.sent() == [[2], [3]]
+    supervisor.tick(supervisor.now + 1.0)
+    assert supervisor.sent() == [[2], [3], [2]]
+
+
+def test_what_must_wait_for_a_suspect_that_fails_is_suspected_no_more() -> None:
+    supervisor = after_an_unclean_end(policy(ordering=Ordering.KEY), handed=4)
+    supervisor.fetch(0, 1, 2, keys=[b"a", b"a", b"b"])
+    supervisor.confirm()
+    supervisor.accept_alone()
+    supervisor.fail(supervisor.seen_task())
+    supervisor.confirm()
+    supervisor.fetch(3, 4, keys=[b"a", b"c"])  # of its lane, too, though it comes later
+    supervisor.confirm()
+    assert supervisor.sent() == [[2], [0], [4]]
+    supervisor.tick(supervisor.now + 1.0)
+    supervisor.accept(supervisor.seen_task(), worker=2)
+    assert supervisor.sent()[3:] == [[0], [1]]
+
+
+def test_a_suspect_that_was_not_begun_is_named_again() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(1, 2)
+    supervisor.confirm()
+    supervisor.accept(supervisor.seen_task(), unbegun=(0,))
+    supervisor.confirm()
+    assert supervisor.sent() == [[2], [2]]
+
+
+def test_a_worker_that_dies_of_a_suspect_charges_it_as_ever() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(2)
+    supervisor.confirm()
+    commands = supervisor.die(1, supervisor.seen_task())
+    assert c.Note.RETRYING in notes(commands)
+
+
+# -- with others at work
+
+
+def at_work(seconds: float = 0.0) -> Suspecting:
+    """A worker has a message of another partition when suspects come."""
+    supervisor = Suspecting()
+    supervisor.assign(OTHER, metadata=said(clean=True))
+    supervisor.confirm()
+    supervisor.fetch(0, partition=OTHER)
+    supervisor.assign(TP, metadata=said(handed=3))
+    supervisor.confirm()
+    supervisor.fetch(1, 2)
+    supervisor.confirm()
+    return supervisor
+
+
+def test_a_suspect_waits_for_what_runs_already() -> None:
+    supervisor = at_work()
+    supervisor.fetch(1, partition=OTHER)
+    assert supervisor.sent() == [[0]]
+    supervisor.accept(supervisor.seen_task())
+    assert supervisor.sent() == [[0], [2]]
+
+
+def test_what_runs_for_long_holds_up_nobody_for_longer_than_that() -> None:
+    supervisor = at_work()
+    supervisor.tick(suspects.ALONE_SECONDS)
+    supervisor.tick(suspects.ALONE_SECONDS + 1.0)
+    assert supervisor.sent() == [[0], [1]]
+
+
+def test_a_suspect_waits_for_a_worker() -> None:
+    supervisor = Suspecting(workers=1)
+    supervisor.die(1)
+    supervisor.assign(metadata=said(handed=3))
+    supervisor.confirm()
+    supervisor.fetch(2)
+    supervisor.confirm()
+    assert supervisor.sent() == []
+    supervisor.boot(2)
+    assert supervisor.sent() == [[2]]
+
+
+# -- giving back
+
+
+def test_a_revoke_takes_the_name_away_at_once() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(1, 2)
+    supervisor.confirm()
+    supervisor.revoke()
+    assert (supervisor.names(), supervisor.sent()) == ((), [[2]])
+    release = the(supervisor.accept(supervisor.seen_task()), c.Release)
+    assert supervisor.told(release.marks[TP]).clean
+
+
+def test_a_revoke_that_comes_before_the_answer_takes_the_name_away_behind_it() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(1, 2)
+    supervisor.confirm()
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    naming = supervisor.asked
+    assert supervisor.names() == (1,)
+    supervisor.fetch(5, 6)
+    supervisor.assign(OTHER, metadata=said(clean=True))
+    supervisor.revoke(seconds=10.0)
+    assert supervisor.sent() == [[2]]
+    assert the(supervisor.seen, c.Release).partitions == (TP,)
+    assert supervisor.committed(naming) == []
+
+
+def test_a_stop_takes_the_name_away_and_ends_in_order() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(1, 2)
+    supervisor.confirm()
+    supervisor.stop()
+    assert supervisor.names() == ()
+    supervisor.confirm()
+    supervisor.accept(supervisor.seen_task())
+    assert supervisor.told(supervisor.asked.marks[TP]).clean
+
+
+def test_what_is_given_while_a_run_ends_keeps_what_its_former_owner_has_said() -> None:
+    supervisor = Suspecting()
+    supervisor.assign(OTHER, metadata=said(clean=True))
+    supervisor.confirm()
+    supervisor.fetch(0, partition=OTHER)
+    supervisor.stop()
+    supervisor.assign(TP, metadata=said(handed=3, begun=(2,)))
+    supervisor.accept(supervisor.seen_task())
+    assert TP not in supervisor.asked.marks
+
+
+def test_a_suspect_whose_partition_is_lost_before_it_begins_never_does() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(1, 2)
+    supervisor.on(e.Lost(0, (TP,)))
+    supervisor.confirm()
+    assert supervisor.sent() == []
+
+
+def test_nobody_is_named_for_ever_whose_commit_keeps_failing() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(1, 2)
+    for _ in range(suspects.TRIES):
+        supervisor.confirm("no coordinator")
+        supervisor.tick(supervisor.now + suspects.AGAIN_SECONDS)
+    assert supervisor.sent() == [[1], [2]]
+
+
+def test_a_suspect_that_was_not_begun_when_it_is_given_back_is_the_next_owners() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(1, 2)
+    supervisor.confirm()
+    supervisor.revoke()
+    release = the(supervisor.accept(supervisor.seen_task(), unbegun=(0,)), c.Release)
+    assert supervisor.told(release.marks[TP]).done == ()
+    assert supervisor.sent() == [[2]]
+
+
+def test_a_suspect_that_loses_its_partition_while_it_runs_names_nobody() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(1, 2)
+    supervisor.confirm()
+    supervisor.on(e.Lost(0, (TP,)))
+    supervisor.fail(supervisor.seen_task())
+    assert c.Note.RETRYING not in notes(supervisor.seen)
