@@ -21,6 +21,7 @@ from kqworker.errors import BrokerError, ConfigError
 from kqworker.handler import locate
 from kqworker.kafka import destinations, devbroker
 from kqworker.kafka.admin import READ_COMMITTED, Admin
+from kqworker.kafka.behind import left_to_read
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
 from kqworker.loading import failed
 from kqworker.payload import refuse_unrun
@@ -189,8 +190,8 @@ def ask(plan: Plan, settings: Settings, unwanted: Callable[[], bool] = lambda: F
                 logger.warning("%s", text, extra={"event": "doubtful_topic"})
             targets: Mapping[TopicPartition, int] = {}
             if settings.until_caught_up:
-                targets = kafka.behind(
-                    plan.group, partitions, settings.offset, plan.isolation, timeout
+                targets = left_to_read(
+                    kafka, plan.group, partitions, settings.offset, plan.isolation, timeout
                 )
     except KeyboardInterrupt:
         logger.warning("stopped before the start: nothing was handled", extra={"event": "stopped"})

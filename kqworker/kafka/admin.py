@@ -31,7 +31,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # no __all__, 
 from kqworker.clock import TimeOut
 from kqworker.core.events import Start
 from kqworker.errors import BrokerError
-from kqworker.kafka.firsts import first_counts
 from kqworker.kafka.reasons import Ear
 from kqworker.types import TopicPartition
 from kqworker.values import did_you_mean
@@ -249,12 +248,17 @@ class Admin:
         Raises:
             BrokerError: Kafka refuses or does not answer.
         """
-        starts = self._starts(group, partitions, timeout)
+        starts = self.left_off(group, partitions, timeout)
         return {tp: start.offset for tp, start in starts.items() if start.offset is not None}
 
-    def _starts(
-        self, group: str, partitions: Iterable[TopicPartition], timeout: float
+    def left_off(
+        self, group: str, partitions: Iterable[TopicPartition], timeout: float = TIMEOUT
     ) -> dict[TopicPartition, Start]:
+        """Return what a group has committed, with its metadata; others are absent.
+
+        Raises:
+            BrokerError: Kafka refuses or does not answer.
+        """
         asked = [_foreign(tp) for tp in partitions]
         if not asked:
             return {}
@@ -274,51 +278,6 @@ class Admin:
             for tp in told
             if tp.error is None and tp.offset >= 0
         }
-
-    def behind(
-        self,
-        group: str,
-        topics: Mapping[str, int],
-        offset: str,
-        isolation: str = READ_COMMITTED,
-        timeout: float = TIMEOUT,
-    ) -> dict[TopicPartition, int]:
-        """Return the end of each partition in which a group has something left to read.
-
-        What a transaction that is open has written is among it, whatever the isolation: it can
-        be read, or passed over, once that has ended.
-
-        Args:
-            group: The group.
-            topics: Partitions by topic, as `require_topics` returns them.
-            offset: Where it starts without a commit: earliest, latest or error. What came
-                after its first start begins at its beginning, and with a commit that is out
-                of range it goes on at the log's start.
-            isolation: As `isolation.level`, under which it reads: where `latest` begins.
-            timeout: Seconds, for each of the questions.
-
-        Raises:
-            BrokerError: Kafka refuses or does not answer.
-        """
-        partitions = [TopicPartition(t, n) for t, count in topics.items() for n in range(count)]
-        ends = self.end_offsets(partitions, READ_UNCOMMITTED, timeout)
-        latest = ends
-        if offset == "latest" and isolation != READ_UNCOMMITTED:
-            latest = self.end_offsets(partitions, isolation, timeout)
-        begins = self.beginning_offsets(partitions, timeout)
-        starts = self._starts(group, partitions, timeout)
-        counts = {**topics, **first_counts(starts, topics)}
-        left: dict[TopicPartition, int] = {}
-        for tp, end in ends.items():
-            position = starts[tp].offset if tp in starts else None
-            if position is None and offset == "latest" and tp.partition < counts[tp.topic]:
-                position = latest[tp]
-            elif position is None or position > end:
-                position = begins[tp]
-            # Below the log's start something is gone, all of it perhaps: the run has to see that.
-            if position < end:
-                left[tp] = end
-        return left
 
     # -- asking
 

@@ -1,9 +1,9 @@
-"""Why a run has not caught up yet, looked up in the background while it goes on.
+"""What a group has left to read, and why a run has not caught up yet, looked up while it goes on.
 
 Decides how often Kafka is asked, and when that it waits for a transaction is said. For a run
 that ends when all that there was is handled: what another supervisor of the group does, it can
 see by the group's commits alone.
-Tested by tests/kafka_unit/test_behind.py.
+Tested by tests/kafka_unit/test_behind.py, test_admin.py and tests/kafka/test_admin.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Mapping
 
 from kqworker import logs
 from kqworker.errors import BrokerError
-from kqworker.kafka.admin import READ_COMMITTED, Admin
+from kqworker.kafka.admin import READ_COMMITTED, READ_UNCOMMITTED, TIMEOUT, Admin
+from kqworker.kafka.firsts import first_counts
 from kqworker.types import TopicPartition
 
 logger = logs.logger("kqworker.kafka")
@@ -25,6 +26,53 @@ ASK_SECONDS = 2.0
 # lines about that.
 IDLE_SECONDS = 2.0
 TELL_SECONDS = 30.0
+
+
+def left_to_read(
+    kafka: Admin,
+    group: str,
+    topics: Mapping[str, int],
+    offset: str,
+    isolation: str = READ_COMMITTED,
+    timeout: float = TIMEOUT,
+) -> dict[TopicPartition, int]:
+    """Return the end of each partition in which a group has something left to read.
+
+    What a transaction that is open has written is among it, whatever the isolation: it can
+    be read, or passed over, once that has ended.
+
+    Args:
+        kafka: Whom to ask.
+        group: The group.
+        topics: Partitions by topic, as `require_topics` returns them.
+        offset: Where it starts without a commit: earliest, latest or error. What came
+            after its first start begins at its beginning, and with a commit that is out
+            of range it goes on at the log's start.
+        isolation: As `isolation.level`, under which it reads: where `latest` begins.
+        timeout: Seconds, for each of the questions.
+
+    Raises:
+        BrokerError: Kafka refuses or does not answer.
+    """
+    partitions = [TopicPartition(t, n) for t, count in topics.items() for n in range(count)]
+    ends = kafka.end_offsets(partitions, READ_UNCOMMITTED, timeout)
+    latest = ends
+    if offset == "latest" and isolation != READ_UNCOMMITTED:
+        latest = kafka.end_offsets(partitions, isolation, timeout)
+    begins = kafka.beginning_offsets(partitions, timeout)
+    starts = kafka.left_off(group, partitions, timeout)
+    counts = {**topics, **first_counts(starts, topics)}
+    left: dict[TopicPartition, int] = {}
+    for tp, end in ends.items():
+        position = starts[tp].offset if tp in starts else None
+        if position is None and offset == "latest" and tp.partition < counts[tp.topic]:
+            position = latest[tp]
+        elif position is None or position > end:
+            position = begins[tp]
+        # Below the log's start something is gone, all of it perhaps: the run has to see that.
+        if position < end:
+            left[tp] = end
+    return left
 
 
 class _Asking:

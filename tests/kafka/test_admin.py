@@ -9,6 +9,7 @@ import pytest
 
 from kqworker.errors import BrokerError
 from kqworker.kafka.admin import Admin
+from kqworker.kafka.behind import left_to_read
 from kqworker.kafka.properties import admin_properties, producer_properties
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output, TopicPartition
@@ -74,8 +75,8 @@ def test_a_group_is_behind_where_something_is_left(kafka: Cluster, topic: NewTop
     group = f"g-{uuid.uuid4().hex[:8]}"
     with admin(kafka) as asking:
         assert asking.committed(group, [TopicPartition(name, 1)]) == {}
-        assert asking.behind(group, {name: 2}, "earliest") == {TopicPartition(name, 1): 3}
-        assert asking.behind(group, {name: 2}, "latest") == {}
+        assert left_to_read(asking, group, {name: 2}, "earliest") == {TopicPartition(name, 1): 3}
+        assert left_to_read(asking, group, {name: 2}, "latest") == {}
 
 
 def test_tls_and_scram_are_plain_settings(kafka_tls: Cluster) -> None:

@@ -19,6 +19,7 @@ from confluent_kafka import TopicPartition as Foreign
 
 from kqworker.errors import BrokerError
 from kqworker.kafka.admin import Admin
+from kqworker.kafka.behind import left_to_read
 from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
 from kqworker.kafka.properties import admin_properties, producer_properties
 from kqworker.kafka.sink import KafkaSink
@@ -113,8 +114,8 @@ def test_a_group_is_behind_where_it_has_not_committed_the_end(
     assert set(kafka.beginning_offsets(partitions, TIMEOUT).values()) == {0}
     assert kafka.committed("g", partitions, TIMEOUT) == {zero: 1, one: 1, three: 0}
     assert kafka.committed("unheard-of", partitions, TIMEOUT) == {}
-    assert kafka.behind("g", {"test": 4}, "earliest", timeout=TIMEOUT) == {zero: 2, two: 1}
-    assert kafka.behind("g", {"test": 4}, "latest", timeout=TIMEOUT) == {zero: 2}
+    assert left_to_read(kafka, "g", {"test": 4}, "earliest", timeout=TIMEOUT) == {zero: 2, two: 1}
+    assert left_to_read(kafka, "g", {"test": 4}, "latest", timeout=TIMEOUT) == {zero: 2}
 
 
 def test_the_offsets_of_a_topic_that_does_not_exist_are_refused(kafka: Admin) -> None:
