@@ -95,7 +95,14 @@ class World:
 
     def run(self) -> None:
         """Live through all of it."""
+        usual = epochs.METADATA_BUDGET
         epochs.METADATA_BUDGET = self.scenario.metadata_budget
+        try:
+            self._run()
+        finally:
+            epochs.METADATA_BUDGET = usual
+
+    def _run(self) -> None:
         for when, message, gap in self.scenario.arrivals:
             self.at(self, when, self._append, message, gap)
         for partition, when in self.scenario.mended.items():
