@@ -20,7 +20,7 @@ from kqworker.core.routing import circle
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.handler import locate
 from kqworker.kafka import destinations, devbroker
-from kqworker.kafka.admin import READ_COMMITTED, Admin
+from kqworker.kafka.admin import READ_COMMITTED, Admin, Cluster
 from kqworker.kafka.behind import left_to_read
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
 from kqworker.loading import failed
@@ -186,7 +186,7 @@ def ask(plan: Plan, settings: Settings, unwanted: Callable[[], bool] = lambda: F
             cluster = kafka.cluster(timeout)
             partitions = require_topics(kafka, plan, timeout)
             present = kafka.topics(timeout)
-            for text in doubts(kafka, plan, timeout):
+            for text in doubts(kafka, plan, cluster):
                 logger.warning("%s", text, extra={"event": "doubtful_topic"})
             targets: Mapping[TopicPartition, int] = {}
             if settings.until_caught_up:
@@ -235,15 +235,15 @@ def require_topics(kafka: Admin, plan: Plan, timeout: float) -> dict[str, int]:
     return kafka.require_topics(plan.topics, timeout)
 
 
-def doubts(kafka: Admin, plan: Plan, timeout: float) -> list[str]:
+def doubts(kafka: Admin, plan: Plan, cluster: Cluster) -> list[str]:
     """Return what may become a stall in the topics that are produced to.
 
     Raises:
         BrokerError: There is no right to write to one of them.
     """
-    if plan.connection.built_in or not plan.produced:
+    if cluster.mock or not plan.produced:
         return []
-    refused = destinations.forbidden(kafka, plan.produced, timeout)
+    refused = destinations.forbidden(kafka, plan.produced)
     if refused:
         raise BrokerError(
             "\n".join(f"no right to write to topic {topic!r}, grant WRITE" for topic in refused)
@@ -251,7 +251,7 @@ def doubts(kafka: Admin, plan: Plan, timeout: float) -> list[str]:
     return [
         f"topic {topic!r} is compacted (cleanup.policy): it takes no record without a key, and a "
         "message whose dead letter or output has none is held"
-        for topic in destinations.compacted(kafka, plan.produced, timeout)
+        for topic in destinations.compacted(kafka, plan.produced)
     ]
 
 

@@ -88,7 +88,7 @@ def check(app: str, config: str | None, **options: object) -> Exit:
         with write.step("topics"):
             partitions = preflight.require_topics(kafka, plan, settings.startup_timeout)
             write.found(", ".join(f"{topic} ({n})" for topic, n in partitions.items()))
-            write.doubted(preflight.doubts(kafka, plan, settings.startup_timeout))
+            write.doubted(preflight.doubts(kafka, plan, cluster))
     return Exit.CLEAN
 
 

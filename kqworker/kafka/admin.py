@@ -46,6 +46,9 @@ SLICE = 0.1
 # up while we wait; at last long enough for a large cluster's answer.
 FIRST_ATTEMPT, LAST_ATTEMPT = 0.2, 4.0
 
+# How the name of librdkafka's mock cluster begins.
+MOCK = "mockCluster"
+
 # What `isolation.level` may be; the first is librdkafka's default for consumers.
 READ_COMMITTED, READ_UNCOMMITTED = "read_committed", "read_uncommitted"
 _LEVELS = {
@@ -77,9 +80,11 @@ class Cluster:
 
     Attributes:
         brokers: How many are up.
+        mock: It is librdkafka's mock cluster, which leaves some questions without an answer.
     """
 
     brokers: int
+    mock: bool = False
 
 
 class Admin:
@@ -128,7 +133,8 @@ class Admin:
         Raises:
             BrokerError: It does not, or not to us; the text says why.
         """
-        return Cluster(len(self._listing(timeout).brokers))
+        listing = self._listing(timeout)
+        return Cluster(len(listing.brokers), str(listing.cluster_id).startswith(MOCK))
 
     def topics(self, timeout: float = TIMEOUT) -> dict[str, int]:
         """Return all topics and how many partitions each has; creates none.
@@ -296,7 +302,7 @@ class Admin:
         answers: dict[K, T] = {}
         for about, future in ask(self._client).items():
             with contextlib.suppress(KafkaException):
-                (answers[about],) = self._answers([future], timeout)
+                (answers[about],) = self._answers([future], timeout + SLICE)
         return answers
 
     def _offsets(

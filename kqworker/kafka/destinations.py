@@ -1,7 +1,8 @@
 """What the topics take that are produced to, as far as brokers tell it before the start.
 
-Decides what is a mistake and what only may become one. Says nothing where a broker does not tell.
-Tested by tests/kafka/test_unwanted_records.py.
+Decides what is a mistake and what only may become one. Says nothing where a broker does not tell,
+or takes long to: librdkafka's mock cluster answers neither question.
+Tested by tests/kafka/test_unwanted_records.py and tests/cli/test_mistakes.py.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # no __all__, 
 
 from kqworker.kafka.admin import Admin
 
+# The start waits for it.
+SECONDS = 5.0
 
-def forbidden(kafka: Admin, topics: Sequence[str], timeout: float) -> list[str]:
+
+def forbidden(kafka: Admin, topics: Sequence[str], timeout: float = SECONDS) -> list[str]:
     """Return those of the topics to which there is no right to write.
 
     Args:
@@ -41,7 +45,7 @@ def forbidden(kafka: Admin, topics: Sequence[str], timeout: float) -> list[str]:
     ]
 
 
-def compacted(kafka: Admin, topics: Sequence[str], timeout: float) -> list[str]:
+def compacted(kafka: Admin, topics: Sequence[str], timeout: float = SECONDS) -> list[str]:
     """Return those of the topics that take no record without a key.
 
     Args:
