@@ -77,6 +77,8 @@ class Oracle:
                 self.leaving_views.add(self.views[partition])
             view = self.views[partition] = View(event.member, partition, start, now, self.owner)
             view.draining = self.stopping
+            if self.stopping and start.offset is not None:
+                view.inherited = c.Mark(start.offset, start.metadata)
 
     def _on_lost(self, event: e.Lost, now: float) -> None:
         for partition in event.partitions:

@@ -19,6 +19,7 @@ class Entry:
     """An open message of an epoch, as far as the supervisor has been told.
 
     Attributes:
+        alone: It was sent as a suspect, so nothing else may begin until it is back.
         state: waiting for a worker, out with one, sinking (its records are under way), or
             parked: out of a draining epoch's hands.
         known: Attempts that the supervisor knows of.
@@ -27,6 +28,7 @@ class Entry:
     """
 
     __slots__ = (
+        "alone",
         "due",
         "known",
         "lane",
@@ -48,6 +50,7 @@ class Entry:
         self.offset = message.offset
         self.known = known
         self.state = "waiting"
+        self.alone = False
         self.sent = False
         self.due = self.latest = -1.0
         self.waits = 0
@@ -66,6 +69,8 @@ class View:
     Attributes:
         below: What is open below it may have been begun by a supervisor that did not end in
             order.
+        inherited: What was committed when it was assigned in the middle of a stop: then
+            nothing of it begins, and nothing need be said of it.
         announced: A commit of this supervisor was confirmed; `told` is what it names as begun.
         full: It was said that the map does not fit, at `full_since`.
         dirty: Since when there is something to commit; None if there is nothing.
@@ -94,6 +99,7 @@ class View:
         self.skip = {offset for run in found.done for offset in range(*run)}
         self.partitions = found.partitions if start.partitions is None else start.partitions
         self.attempts = dict(found.attempts)
+        self.inherited: c.Mark | None = None
         self.announced = not owner
         self.failures = 0
         self.told: tuple[int, ...] = ()

@@ -186,13 +186,18 @@ class WorkChecks:
         others = [f for flights in oracle.flights.values() for f in flights.values()]
         must(not named or not others, "(13) a suspect is not alone", named, others)
         must(len(entries) == 1 or not named, "(13) a suspect is not alone", entries)
-        out = [x for f in others for x in f.entries if x.state == "out" and x.offset in x.view.told]
-        owned = [x for x in out if oracle.views.get(x.view.partition) is x.view]
-        must(not owned, "(13) begun beside a suspect", owned, entries)
+        must(not self._suspects(), "(13) begun beside a suspect", entries)
+        for entry in entries:
+            entry.alone = entry in named
         if self.life.world.scenario.strict:
             for entry in entries:
                 suspect = entry.offset < entry.view.below and not entry.sent
                 must(entry in named or not suspect, "(13) begun without a name", entry)
+
+    def _suspects(self) -> list[Entry]:
+        """The suspects that run; one whose partition was lost meanwhile may kill all the same."""
+        flights = (f for flights in self.oracle.flights.values() for f in flights.values())
+        return [x for f in flights for x in f.entries if x.state == "out" and x.alone]
 
     def _on_recall(self, command: c.Recall, now: float) -> None:
         must(self.oracle.flights.get(command.worker), "recalled from who has nothing", command)
@@ -273,7 +278,7 @@ class WorkChecks:
             for worker, status in oracle.status.items()
         ):
             return
-        if any(view.guarded() for view in oracle.views.values()):
+        if self._suspects() or any(view.guarded() for view in oracle.views.values()):
             return
         for view in oracle.views.values():
             for entry in view.open.values() if not view.draining else ():

@@ -333,6 +333,7 @@ FAULTS = (
     Fault(
         "others-begin-beside-a-suspect", 13, "suspects",
         "        if self._chosen is not None:\n            return True\n", "",
+        scene="ended by a message",
     ),
     Fault(
         "who-ended-it-is-never-charged", 13, "suspects",
