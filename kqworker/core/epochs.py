@@ -152,6 +152,20 @@ class Epoch:
         """Return whether something of it is finished, and its commit not confirmed."""
         return self.asked is not None or self.mark() not in (None, self.committed)
 
+    def owes(self) -> bool:
+        """Return whether what is finished, or was tried, is not confirmed as such by a commit.
+
+        Unlike `unsettled` it leaves out what else a commit says: without a clean mark its
+        messages come again no more than with one.
+        """
+        mark, known = self.mark(), self.committed
+        if mark is None or mark == known:
+            return False
+        if known is None or mark.offset != known.offset:
+            return True
+        ours, theirs = (decode(m.metadata, m.offset) or Completion() for m in (mark, known))
+        return (ours.done, ours.attempts) != (theirs.done, theirs.attempts)
+
     def finish(self, records: Records, tried: bool) -> None:
         """Count messages as done for good.
 
@@ -279,6 +293,10 @@ class Epochs:
     def settled(self) -> bool:
         """Return whether every epoch's mark is committed."""
         return not any(epoch.unsettled() for epoch in self)
+
+    def owing(self) -> bool:
+        """Return whether an epoch's work is not committed; see `Epoch.owes`."""
+        return any(epoch.owes() for epoch in self)
 
     def reached(self, partition: TopicPartition, target: int) -> bool:
         """Return whether a partition is owned, and all below `target` in it is finished.

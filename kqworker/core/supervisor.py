@@ -408,7 +408,8 @@ class Supervisor:
                 if not self._epochs.settled():
                     if not late:
                         return False
-                    ending.abandoned("what was finished last: Kafka did not confirm its commit")
+                    if self._epochs.owing():
+                        ending.abandoned("what was finished last: Kafka did not confirm its commit")
                 crew.dismiss_all(now)
             case Phase.DISMISSING:
                 if len(crew.pool):

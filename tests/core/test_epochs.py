@@ -341,6 +341,37 @@ def test_a_map_of_no_offset_means_nothing(epochs: Epochs) -> None:
 # -- epochs
 
 
+def test_an_epoch_owes_what_no_commit_has_confirmed_of_its_work(
+    epochs: Epochs, epoch: Epoch
+) -> None:
+    def confirm() -> None:
+        marks, _ = epochs.ask()
+        epochs.answered(Committed(marks))
+
+    unknown = begun(Start(None))
+    assert not unknown.owes()
+    unknown.offsets.admit([3])
+    assert unknown.owes()
+
+    epoch.owner = 5
+    admit(epoch, 0, 1, 2, 3)
+    confirm()
+    assert not epoch.owes()
+    epoch.clean = True
+    assert epoch.unsettled() and not epoch.owes()
+
+    finish(epoch, 2)
+    assert epochs.owing()
+    confirm()
+    assert not epochs.owing()
+
+    epoch.attempts[1] = 1
+    assert epoch.owes()
+    confirm()
+    finish(epoch, 0, tried=True)
+    assert epoch.owes()
+
+
 def test_an_ended_epoch_is_fenced(epochs: Epochs, epoch: Epoch) -> None:
     assert epochs.end([TP, OTHER]) == [epoch]
     assert not epoch.live

@@ -366,6 +366,24 @@ def test_a_stop_takes_the_name_away_and_ends_in_order() -> None:
     assert supervisor.told(supervisor.asked.marks[TP]).clean
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["all committed", "its work is not"])
+def test_a_stop_whose_clean_mark_is_not_confirmed_has_abandoned_no_work(late: bool) -> None:
+    supervisor = Suspecting(workers=1)
+    supervisor.assign(metadata=said(clean=True))
+    supervisor.confirm()
+    supervisor.fetch(0)
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    if not late:
+        supervisor.tick(supervisor.now + 2.0)
+        supervisor.confirm()
+    supervisor.stop()
+    supervisor.tick(supervisor.now + 6.0)  # Kafka answers no more
+
+    stopped = the(supervisor.die(1, cause=e.Cause.STOPPED), c.Stopped)
+
+    assert stopped.end is (c.End.ABANDONED if late else c.End.CLEAN)
+
+
 def test_what_is_given_while_a_run_ends_keeps_what_its_former_owner_has_said() -> None:
     supervisor = Suspecting()
     supervisor.assign(OTHER, metadata=said(clean=True))
