@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from kqworker import logs
@@ -75,7 +76,7 @@ def left_to_read(
     return left
 
 
-class _Asking:
+class _Asking(ABC):
     """A question that is put to Kafka in a thread, again and again."""
 
     def __init__(self) -> None:
@@ -92,8 +93,9 @@ class _Asking:
         self._asking = threading.Thread(target=self._ask, name="kqworker-behind", daemon=True)
         self._asking.start()
 
+    @abstractmethod
     def _ask(self) -> None:
-        raise NotImplementedError
+        """Ask Kafka, on the thread in the background, and keep its answer."""
 
 
 class Behind(_Asking):
