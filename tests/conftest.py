@@ -17,6 +17,7 @@ from tests.kafka.fixtures import kafka_tls as kafka_tls
 from tests.kafka.fixtures import new_cluster as new_cluster
 from tests.kafka.fixtures import topic as topic
 from tests.leaks import Snapshot
+from tests.required import openmp as openmp
 
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("kqworker", deadline=None, suppress_health_check=[HealthCheck.too_slow])

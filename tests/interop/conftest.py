@@ -7,7 +7,6 @@ because there a skipped test is a test nobody runs.
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.programs import Programs
+from tests.required import missing
 
 GO = Path(__file__).parent / "go"
 BUILD_SECONDS = 900.0
@@ -34,9 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program of tests/interop/go, which runs the real go-queue."""
     if shutil.which("go") is None:
-        if os.environ.get("CI"):
-            pytest.fail("Go is missing, and the tests against go-queue are required here")
-        pytest.skip("Go is missing: the tests against go-queue are not run")
+        missing("Go is missing: the tests against go-queue are not run")
     program = tmp_path_factory.mktemp("original") / "original"
     # Two that compile from nothing at once do all of it twice; who comes second finds it done.
     # Not by a lock on go.mod: Go waits for one itself.

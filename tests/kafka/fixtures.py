@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from tests import leaks
+from tests import leaks, required
 
 if TYPE_CHECKING:
     # At run time only when a test wants a broker: the other rooms' tests stay light.
@@ -136,7 +136,4 @@ def _started(
     try:
         return Cluster.start(brokers, properties, tls_scram, folder)
     except Unavailable as missing:
-        reason = f"Apache Kafka cannot run here: {missing}"
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason} (with CI set these tests are required)", pytrace=False)
-    pytest.skip(reason)
+        required.missing(f"Apache Kafka cannot run here: {missing}")

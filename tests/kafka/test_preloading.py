@@ -11,7 +11,6 @@ import pytest
 from tests.kafka.cluster import Cluster
 from tests.kafka.command import Command
 from tests.kafka.fixtures import NewTopic
-from tests.runtime.test_inherited import GOMP
 
 MESSAGES = 200
 
@@ -48,16 +47,6 @@ app.on_worker_stop(lambda: listener.stop())
 """
 LOGGED = """
     logging.handlers.QueueHandler(lines).emit(logging.makeLogRecord({"msg": text}))
-"""
-
-OPENMP = f"""
-import ctypes
-gomp = ctypes.CDLL({GOMP!r})
-free = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
-gomp.GOMP_parallel(free, None, 2, 0)
-"""
-REGION = """
-    gomp.GOMP_parallel(free, None, 2, 0)
 """
 
 
@@ -115,10 +104,9 @@ def test_no_line_is_lost_of_a_listener_that_the_import_starts(
     assert sorted(lines, key=int) == [str(number) for number in range(MESSAGES)]
 
 
-@pytest.mark.skipif(GOMP is None, reason="GNU's OpenMP is not installed")
 def test_no_worker_hangs_on_openmp_that_the_import_has_used(
-    kqworker: Command, kafka: Cluster, topic: NewTopic
+    kqworker: Command, kafka: Cluster, topic: NewTopic, openmp: str
 ) -> None:
-    said = handled(kqworker, kafka, topic(4), OPENMP, REGION)
+    said = handled(kqworker, kafka, topic(4), f"{openmp}region()", "    region()")
 
     assert "(a pool of OpenMP (libgomp" in said

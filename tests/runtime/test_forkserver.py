@@ -18,7 +18,6 @@ from kqworker.runtime import preload
 from kqworker.runtime.spec import WorkerSpec
 from tests.runtime.bench import VERBS, Bench, fate, wait_for_end, wait_for_file
 from tests.runtime.servers import fresh_server, parent_of, server_pid
-from tests.runtime.test_inherited import GOMP
 
 APP = """
 import os, pathlib, sys
@@ -303,13 +302,10 @@ def test_an_import_that_leaves_nothing_is_shared_without_a_word(
     assert warnings(caplog) == []
 
 
-@pytest.mark.skipif(GOMP is None, reason="GNU's OpenMP is not installed")
 def test_workers_do_not_hang_on_a_pool_of_openmp(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, openmp: str
 ) -> None:
-    region = f"import ctypes\ngomp = ctypes.CDLL({GOMP!r})\nfree = ctypes.CDLL(None).free\n"
-    region += "def region(): gomp.GOMP_parallel(ctypes.cast(free, ctypes.c_void_p), None, 2, 0)\n"
-    more = f"{region}region()\n@app.on_worker_start\ndef again(): region()\n"
+    more = f"{openmp}region()\n@app.on_worker_start\ndef again(): region()\n"
     with Bench(spec=spec(tmp_path, "openmp", more)) as bench:
         worker = bench.start()
         assert bench.done(bench.send(worker, ["x"])).outcomes[0].outputs

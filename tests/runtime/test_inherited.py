@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import ctypes.util
 import logging
 import logging.handlers
 import os
@@ -152,22 +151,17 @@ def test_an_event_loop_is_told() -> None:
 
 # -- OpenMP
 
-GOMP = ctypes.util.find_library("gomp")
-
-REGION = f"""
-import ctypes
-gomp = ctypes.CDLL({GOMP!r})
-def region():
-    gomp.GOMP_parallel(ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p), None, 2, 0)
+BEFORE = """
 from kqworker.runtime.inherited import Before
 before = Before()
 """
 
 
-@pytest.mark.skipif(GOMP is None, reason="GNU's OpenMP is not installed")
 @pytest.mark.parametrize(("first", "found"), [("", False), ("region()", True)])
-def test_a_pool_of_openmp_is_told_once_it_has_been_used(first: str, found: bool) -> None:
-    script = f"{REGION}\n{first}\nprint(before.found())"
+def test_a_pool_of_openmp_is_told_once_it_has_been_used(
+    openmp: str, first: str, found: bool
+) -> None:
+    script = f"{openmp}{BEFORE}\n{first}\nprint(before.found())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
