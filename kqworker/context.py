@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -159,8 +159,24 @@ class CollectedDelivery(Delivery):
         )
 
 
-# A message, for as long as one attempt lasts: another attempt is another object.
-Origin = tuple[TopicPartition, int]
+class Origin:
+    """The message that a push belongs to, for as long as one attempt lasts.
+
+    Another attempt, and another message, is another object wherever anybody could still hold
+    this one. It is made empty: a call with arguments would cost each message more.
+    """
+
+    __slots__ = ("index", "offsets", "partition")
+
+    partition: TopicPartition
+    offsets: Sequence[int]
+    index: int  # of its own offset
+
+    @property
+    def offset(self) -> int:
+        """The offset of the message."""
+        return self.offsets[self.index]
+
 
 # Which message a push belongs to, which one runs, and what was pushed for it. The loop that
 # runs messages writes to them itself: a call would cost it more.
@@ -212,10 +228,9 @@ def collect(output: Output) -> Delivery | None:
                 return CollectedDelivery()
             # It ended in between, and waits for the lock if it has seen this.
             collected.pop()
-    partition, offset = origin
     raise RuntimeError(
-        f"{partition}@{offset} has ended, so nothing would ensure the delivery of what is pushed "
-        "for it now: the handler must wait for the thread or task that pushes"
+        f"{origin.partition}@{origin.offset} has ended, so nothing would ensure the delivery of "
+        "what is pushed for it now: the handler must wait for the thread or task that pushes"
     )
 
 

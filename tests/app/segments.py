@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import Token
 from typing import Any, NoReturn
 
 from kqworker.app import App
-from kqworker.context import Context, collecting, current, running, take_outputs
+from kqworker.context import Context, Origin, collecting, current, running, take_outputs
 from kqworker.handler import Handler
 from kqworker.types import Headers, Records, Segment, TopicPartition
 
@@ -47,12 +48,18 @@ def given(function: Any, *values: bytes | None, **columns: Any) -> Any:
     return handler.bind(messages, context)(len(values) - 1)
 
 
+def begin_message(offset: int = 10) -> Token[Origin | None]:
+    """Go on to a message."""
+    running[0] = origin = Origin()
+    origin.partition, origin.offsets, origin.index = PLACE, [offset], 0
+    return current.set(origin)
+
+
 @contextmanager
 def in_a_message(offset: int = 10) -> Iterator[None]:
     """Be a worker on a message, as the loop over messages makes it one."""
     collecting(True)
-    running[0] = origin = (PLACE, offset)
-    before = current.set(origin)
+    before = begin_message(offset)
     yield
     current.reset(before)
     take_outputs()

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from kqworker import App, Context
-from kqworker.context import current, running, take_outputs, without_pushes
-from tests.app.segments import PLACE, in_a_message, made, segment
+from kqworker.context import take_outputs, without_pushes
+from tests.app.segments import begin_message, in_a_message, made, segment
 from tests.waiting import until
 
 
@@ -133,8 +133,7 @@ def test_a_push_of_a_message_that_has_ended_raises_and_names_it(way: str) -> Non
     copied = contextvars.copy_context()
     take_outputs()
     # The same message may come again, and is another one then.
-    running[0] = (PLACE, 10)
-    current.set(running[0])
+    begin_message()
 
     with pytest.raises(RuntimeError, match=r"^orders\[2\]@10 has ended, so nothing would ensure"):
         if way == "context":

@@ -171,6 +171,50 @@ def test_no_message_sees_what_another_has_set(desk: Desk, handler: int) -> None:
     assert variable.get() == "unset"
 
 
+@pytest.mark.parametrize("handler", [0, 1], ids=["sync", "async"])
+def test_what_a_message_leaves_running_pushes_into_no_other(desk: Desk, handler: int) -> None:
+    left: list[contextvars.Context] = []
+    refused: list[str] = []
+
+    def act(value: str) -> None:
+        app.push("p", value.encode())
+        if value == "try":
+            for late in left:
+                with pytest.raises(RuntimeError) as raised:
+                    late.run(app.push, "p", b"late")
+                refused.append(str(raised.value).partition(",")[0])
+        elif value != "quiet":
+            left.append(contextvars.copy_context())
+
+    on_message[0] = act
+    names = ["quiet", "quiet", "copy", "quiet", "copy"]
+    desk.run(segment(names, first=5), segment(["copy"], partition=1), handler=handler)
+    said = desk.run(segment(["try", "quiet"], first=80), handler=handler)
+
+    places = "verbs[0]@7", "verbs[0]@9", "verbs[1]@0"
+    assert refused == [f"{place} has ended" for place in places]
+    pushed = [o.value for answer, _ in said for out in answer.outcomes for o in out.outputs]
+    assert pushed == [*(name.encode() for name in names), b"copy", b"try", b"quiet"]
+
+
+def test_what_a_result_sets_while_it_is_encoded_no_other_message_sees(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = contextvars.ContextVar("variable", default="unset")
+    found: list[str] = []
+
+    def encode(result: object, key: bytes | None) -> None:
+        found.append(variable.get())
+        variable.set("set")
+
+    monkeypatch.setattr(app.handlers[0], "encode_result", encode)
+    on_message[0] = lambda value: value
+    desk.run(segment(["a", "b"]), segment(["c"]))
+    desk.run(segment(["d"]))
+
+    assert found == ["unset"] * 4
+
+
 def test_what_an_order_forbids_is_handed_back_with_the_failure(desk: Desk) -> None:
     def fail(value: str) -> object:
         seen.append((value, None))
