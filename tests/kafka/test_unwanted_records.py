@@ -88,7 +88,7 @@ def test_a_compacted_topic_holds_up_what_has_no_key_alone_until_it_is_mended(
     line = supervisor.events("stalled")[0]
     assert f"{name}[0]@2" in line
     assert f"topic '{dead}' takes no record without a key" in line
-    assert [message.key() for message in consume(kafka, dead)] == [b"a", b"b"]
+    assert sorted(str(message.key()) for message in consume(kafka, dead)) == ["b'a'", "b'b'"]
 
     def committed() -> bool:
         told = kafka.committed(supervise.group, name).get(0)
