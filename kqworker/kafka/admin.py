@@ -1,8 +1,7 @@
 """Questions to Kafka: who is there, which topics, where they end, what a group has done.
 
-Decides when a broker counts as out of reach and what of librdkafka's many lines is the
-reason to tell. Every wait answers Ctrl-C at once, and a refused login or certificate ends it
-at once. Joins no group. Tested by tests/kafka_unit/test_admin.py and
+Decides what is asked, how often, and what an incomplete answer means; how it is waited for is
+answers.py's. Joins no group. Tested by tests/kafka_unit/test_admin.py and
 tests/kafka/test_admin.py.
 """
 
@@ -10,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import confluent_kafka
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
@@ -28,9 +26,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # no __all__, 
     OffsetSpec,
 )
 
-from kqworker.clock import TimeOut
 from kqworker.core.events import Start
 from kqworker.errors import BrokerError
+from kqworker.kafka.answers import PASSING, SLICE, Answers
 from kqworker.kafka.reasons import Ear
 from kqworker.types import TopicPartition
 from kqworker.values import did_you_mean
@@ -40,12 +38,6 @@ T = TypeVar("T")
 
 # How long a question waits for its answer, where nobody says.
 TIMEOUT = 30.0
-# How often a wait looks for reasons to end.
-SLICE = 0.1
-# How long one attempt to list a cluster may take: short at first, for a broker that comes
-# up while we wait; at last long enough for a large cluster's answer.
-FIRST_ATTEMPT, LAST_ATTEMPT = 0.2, 4.0
-
 # How the name of librdkafka's mock cluster begins.
 MOCK = "mockCluster"
 
@@ -55,23 +47,6 @@ _LEVELS = {
     READ_COMMITTED: IsolationLevel.READ_COMMITTED,
     READ_UNCOMMITTED: IsolationLevel.READ_UNCOMMITTED,
 }
-
-# Right after a start or a failover these mean "ask again".
-PASSING = frozenset(
-    {
-        KafkaError._NOENT,  # "no leaders found", of a topic that is new or has none now
-        KafkaError._TRANSPORT,
-        KafkaError._TIMED_OUT,
-        KafkaError._WAIT_COORD,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_CONTROLLER,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +73,6 @@ class Admin:
     def __init__(
         self, properties: Mapping[str, str], unwanted: Callable[[], bool] = lambda: False
     ) -> None:
-        self._unwanted = unwanted
         self._address = properties["bootstrap.servers"]
         self._ear = Ear(self._address)
         heard: dict[str, Any] = {
@@ -107,6 +81,7 @@ class Admin:
         }  # its stub: no callbacks
         self._properties = heard
         self._client = AdminClient(heard, logger=self._ear)
+        self._answers = Answers(self._address, self._ear, lambda: self._client.poll(0), unwanted)
 
     def __enter__(self) -> Self:
         return self
@@ -208,10 +183,10 @@ class Admin:
         )
         for name, future in asked.items():
             try:
-                self._answers([future], timeout)
+                self._answers.of([future], timeout)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    self._refuse(f"cannot create topic {name!r}", error)
+                    self._answers.refuse(f"cannot create topic {name!r}", error)
         while not wanted <= self._led(deadline):
             # Every broker learns of a topic on its own; there is nothing to wait for.
             time.sleep(SLICE)
@@ -278,7 +253,7 @@ class Admin:
             return consumer.committed(asked, timeout=timeout)
 
         what = f"cannot read what group {group!r} has committed"
-        told = self._threaded(ask, what, timeout, consumer.close)
+        told = self._answers.of_call(ask, what, timeout, consumer.close)
         return {
             TopicPartition(tp.topic, tp.partition): Start(tp.offset, tp.metadata or "")
             for tp in told
@@ -302,7 +277,7 @@ class Admin:
         answers: dict[K, T] = {}
         for about, future in ask(self._client).items():
             with contextlib.suppress(KafkaException):
-                (answers[about],) = self._answers([future], timeout + SLICE)
+                (answers[about],) = self._answers.of([future], timeout + SLICE)
         return answers
 
     def _offsets(
@@ -323,7 +298,7 @@ class Admin:
             )
             futures: list[Future[ListOffsetsResultInfo]] = list(told.values())
             try:
-                answers = self._answers(futures, left + SLICE)
+                answers = self._answers.of(futures, left + SLICE)
                 # A broker that did not answer is no error here: its offsets are -1001.
                 if all(answer.offset >= 0 for answer in answers):
                     break
@@ -331,7 +306,7 @@ class Admin:
             except KafkaException as error:
                 unable = error
             if unable.args[0].code() not in PASSING or time.monotonic() >= deadline:
-                self._refuse("cannot read the offsets of the topics", unable)
+                self._answers.refuse("cannot read the offsets of the topics", unable)
             time.sleep(SLICE)
         return {
             TopicPartition(tp.topic, tp.partition): answer.offset
@@ -347,31 +322,6 @@ class Admin:
             if topic.partitions and all(p.leader >= 0 for p in topic.partitions.values())
         }
 
-    def _refuse(self, what: str, error: KafkaException) -> NoReturn:
-        told = error.args[0]
-        reason = f"{told.str()} ({why})" if (why := self._ear.why()) else told.str()
-        raise BrokerError(f"{what}: {reason}", told.code() in PASSING) from None
-
-    def _answers(self, futures: Sequence[Future[T]], timeout: float) -> list[T]:
-        """Wait, and hear meanwhile why there is no answer."""
-        time_out = TimeOut(timeout, SLICE)
-        # wait() in slices: Ctrl-C is answered in between, and here at once.
-        while wait(futures, SLICE).not_done:
-            if self._unwanted():
-                raise BrokerError(f"told to stop before Kafka at {self._address} had answered")
-            try:
-                self._client.poll(0)
-            except SystemError:
-                # What a callback raises is lost. Ours raise nothing: it was a signal's handler.
-                raise KeyboardInterrupt from None
-            if self._ear.refusal is not None:
-                raise BrokerError(self._ear.refusal)
-            if time_out.left <= 0:
-                why = self._ear.why() or "no answer"
-                text = f"cannot reach Kafka at {self._address}: {why} (waited {timeout:g}s)"
-                raise BrokerError(text, retriable=True)
-        return [future.result() for future in futures]
-
     def _listing(self, timeout: float) -> ClusterMetadata:
         client = self._client
 
@@ -379,48 +329,7 @@ class Admin:
             return client.list_topics(timeout=timeout)
 
         what = f"cannot list the topics of Kafka at {self._address}"
-        return self._threaded(ask, what, timeout)
-
-    def _threaded(
-        self,
-        ask: Callable[[float], T],
-        what: str,
-        timeout: float,
-        finish: Callable[[], None] | None = None,
-    ) -> T:
-        """Make a call that blocks, in a thread: Ctrl-C could not end it."""
-        answer: Future[T] = Future()
-        given_up = threading.Event()
-        arguments = (ask, finish, timeout, answer, given_up)
-        threading.Thread(target=_repeat, args=arguments, name="kqworker-admin", daemon=True).start()
-        try:
-            return self._answers([answer], timeout)[0]
-        except KafkaException as error:
-            self._refuse(what, error)
-        finally:
-            given_up.set()
-
-
-def _repeat(
-    ask: Callable[[float], T],
-    finish: Callable[[], None] | None,
-    timeout: float,
-    answer: Future[T],
-    given_up: threading.Event,
-) -> None:
-    """Call until there is an answer, the time is over or nobody waits."""
-    time_out, patience = TimeOut(timeout, LAST_ATTEMPT), FIRST_ATTEMPT
-    while not given_up.is_set() and (left := time_out.left) > 0:
-        try:
-            answer.set_result(ask(min(left, patience)))
-            break
-        except KafkaException as error:
-            if error.args[0].code() not in PASSING:
-                answer.set_exception(error)
-                break
-        patience = min(2 * patience, LAST_ATTEMPT)
-    if finish is not None:
-        finish()
+        return self._answers.of_call(ask, what, timeout)
 
 
 def _foreign(tp: TopicPartition) -> confluent_kafka.TopicPartition:
