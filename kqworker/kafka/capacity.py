@@ -4,7 +4,7 @@ It keeps so much of each partition and drops the oldest beyond that, whoever wai
 how much may be pushed to a topic now: a record may go to any of its partitions, so the fullest
 one counts, and what is on its way counts as if it went there. What counts as not handled is what
 the groups that read the topic have not committed; where none does, all that there is.
-Asks the broker in a thread of its own. Tested by tests/kafka_unit/test_bounded.py.
+The broker is asked in a thread of its own. Tested by tests/kafka_unit/test_bounded.py.
 """
 
 from __future__ import annotations
@@ -14,20 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_END,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-)
-from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from kqworker import logs
 from kqworker.errors import BrokerError
 from kqworker.kafka.devbroker import BATCH_BYTES, KEPT_BYTES
-from kqworker.kafka.logs import client_log
+from kqworker.kafka.holdings import Holdings, size_of
 from kqworker.kafka.readers import Reader, readers
 from kqworker.types import Output
 
@@ -35,10 +27,6 @@ _logger = logs.logger("kqworker.kafka")
 
 # Of a partition. Whole batches are dropped, and others may push at the same time.
 ROOM_BYTES = KEPT_BYTES - 8 * BATCH_BYTES
-# What a record costs beside what is in it: at worst it is a batch of its own. So there are fewer
-# than the 100,000 batches that are kept.
-RECORD_BYTES = 80
-HEADER_BYTES = 10
 # What may be on its way at once: this, or of what is free one part in so many, since others who
 # push do not see it yet.
 GRANT_BYTES = BATCH_BYTES
@@ -50,10 +38,8 @@ FIRST_TELL_SECONDS = 2.0
 TELL_SECONDS = 10.0
 # How long somebody may take to start a run, once there is no room and nobody reads.
 PATIENCE = 5.0
-# How long one question may take, and how long they may go without an answer.
-ASK_SECONDS = 2.0
+# How long the broker may go without an answer.
 ANSWER_SECONDS = 10.0
-READ_BATCH = 1000
 
 
 @dataclass(slots=True)
@@ -126,8 +112,7 @@ class Capacity:
         self._changed = changed
         self._condition = threading.Condition()
         self._topics: dict[str, _Topic] = {}
-        self._groups: dict[str, Consumer] = {}
-        self._numbers: dict[str, list[int]] = {}
+        self._holdings = Holdings(address)
         self._closing = False
         self._failed = ""
         # A daemon, like its sink's: whoever closes that waits for both.
@@ -146,7 +131,7 @@ class Capacity:
         Raises:
             BrokerError: It does not fit, and nobody makes room.
         """
-        size = _size(output)
+        size = size_of(output)
         with self._condition:
             if self._failed:
                 raise BrokerError(self._failed)
@@ -172,7 +157,7 @@ class Capacity:
 
     def settle(self, output: Output, message: Message | None = None) -> None:
         """Take note that a record is no longer under way; of one in the log, where it is."""
-        size = _size(output)
+        size = size_of(output)
         with self._condition:
             topic = self._topics[output.topic]
             topic.sent -= size
@@ -207,8 +192,7 @@ class Capacity:
             with self._condition:
                 self._failed = f"the room on the built-in broker is not known: {error!r}"
         finally:
-            for consumer in self._groups.values():
-                consumer.close()
+            self._holdings.close()
 
     def _asked(self) -> list[str] | None:
         with self._condition:
@@ -237,8 +221,8 @@ class Capacity:
         with self._condition:
             topic = self._topics[name]
             under_way = topic.under_way
-        ends = self._offsets(name, OFFSET_END)
-        floors = self._floors(name, groups, ends)
+        ends = self._holdings.ends(name)
+        floors = self._holdings.floors(name, groups, ends)
         missing: dict[int, range | list[int]] = {}
         with self._condition:
             for number, end in ends.items():
@@ -249,7 +233,7 @@ class Capacity:
         # What is not known is under way, or somebody else has pushed it.
         others: list[tuple[int, int, int]] = []
         if sum(map(len, missing.values())) > under_way:
-            others = self._read(name, {n: (m[0], m[-1] + 1) for n, m in missing.items()})
+            others = self._holdings.read(name, {n: (m[0], m[-1] + 1) for n, m in missing.items()})
         with self._condition:
             for number, offset, size in others:
                 topic.partitions[number].add(offset, size)
@@ -315,88 +299,3 @@ class Capacity:
             topic.full = "the built-in broker does not answer"
             topic.why = f"the built-in broker does not say what topic {name!r} holds: {error.str()}"
             topic.never = now - topic.silent_since > ANSWER_SECONDS
-
-    # -- questions
-
-    def _consumer(self, group: str) -> Consumer:
-        if group not in self._groups:
-            properties = {
-                "bootstrap.servers": self._address,
-                "group.id": group,
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "allow.auto.create.topics": True,
-                "fetch.wait.max.ms": 10,
-                "log.connection.close": False,
-            }
-            self._groups[group] = Consumer(properties, logger=client_log)
-        return self._groups[group]
-
-    def _floors(self, name: str, groups: list[Reader], ends: dict[int, int]) -> dict[int, int]:
-        """Return below which offset of each partition everything is handled."""
-        places: list[dict[int, int]] = []
-        for reader in groups:
-            asked = [KafkaPartition(name, number) for number in ends]
-            told = self._consumer(reader.group).committed(asked, ASK_SECONDS)
-            places.append({p.partition: p.offset for p in told if p.offset >= 0})
-            if reader.from_end:
-                places[-1] = {**ends, **places[-1]}
-        if places and all(place.keys() == ends.keys() for place in places):
-            return {n: min(end, *(place[n] for place in places)) for n, end in ends.items()}
-        begins = self._offsets(name, OFFSET_BEGINNING)
-        return {
-            number: min(end, *(place.get(number, begins[number]) for place in places or [begins]))
-            for number, end in ends.items()
-        }
-
-    def _offsets(self, name: str, where: int) -> dict[int, int]:
-        consumer = self._consumer("kqworker-capacity")
-        if name not in self._numbers:
-            listed = consumer.list_topics(name, timeout=ASK_SECONDS).topics[name]
-            if listed.error is not None:
-                raise KafkaException(listed.error)
-            self._numbers[name] = list(listed.partitions)
-        asked = [KafkaPartition(name, number, where) for number in self._numbers[name]]
-        # One question, where get_watermark_offsets has one for each partition.
-        told = consumer.offsets_for_times(asked, ASK_SECONDS)
-        failed = next((p.error for p in told if p.error is not None), None)
-        if failed is not None:
-            raise KafkaException(failed)
-        return {p.partition: p.offset for p in told}
-
-    def _read(self, name: str, ranges: dict[int, tuple[int, int]]) -> list[tuple[int, int, int]]:
-        """Read records that others have pushed; return partition, offset and size of each."""
-        consumer = self._consumer("kqworker-capacity")
-        consumer.assign([KafkaPartition(name, n, begin) for n, (begin, _) in ranges.items()])
-        left = {number: end for number, (_, end) in ranges.items()}
-        found = []
-        deadline = time.monotonic() + ASK_SECONDS
-        while left and time.monotonic() < deadline:
-            for message in consumer.consume(READ_BATCH, 0.05):
-                number, offset = message.partition(), message.offset()
-                if message.error() is not None or number is None or offset is None:
-                    continue
-                value, key = message.value() or b"", message.key() or b""
-                size = RECORD_BYTES + len(value) + len(key) + _headers_size(message)
-                found.append((number, offset, size))
-                if offset + 1 >= left.get(number, 0):
-                    left.pop(number, None)
-        consumer.unassign()
-        if left:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        return found
-
-
-def _size(output: Output) -> int:
-    size = RECORD_BYTES + len(output.value or b"") + len(output.key or b"")
-    for name, value in output.headers:
-        size += len(name) + len(value or b"") + HEADER_BYTES
-    return size
-
-
-def _headers_size(message: Message) -> int:
-    try:
-        pairs = message.headers() or ()
-    except UnicodeDecodeError:  # of a name; then none of them is to be had
-        return 0
-    return sum(len(str(pair[0])) + len(pair[1] or b"") + HEADER_BYTES for pair in pairs)

@@ -13,7 +13,7 @@ from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
-from kqworker.kafka import capacity
+from kqworker.kafka import capacity, holdings
 from kqworker.kafka.bounded import BoundedSink
 from kqworker.kafka.devbroker import KEPT_BYTES, DevBroker, create_topics, start_dev_broker
 from kqworker.kafka.properties import producer_properties
@@ -23,7 +23,7 @@ from tests.waiting import until
 
 LARGE = bytes(100_000)
 # Of records that large, in one partition.
-FITTING = capacity.ROOM_BYTES // (len(LARGE) + capacity.RECORD_BYTES)
+FITTING = capacity.ROOM_BYTES // (len(LARGE) + holdings.RECORD_BYTES)
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +175,7 @@ def test_small_messages_are_bounded_by_what_they_cost(
             sent += 1
 
     assert begins(broker, topic, 1) == 0
-    assert sent == capacity.ROOM_BYTES // capacity.RECORD_BYTES < 60_000
+    assert sent == capacity.ROOM_BYTES // holdings.RECORD_BYTES < 60_000
 
 
 def test_a_record_that_fills_a_partition_alone_is_pushed_alone(
@@ -236,7 +236,7 @@ def test_a_broker_that_does_not_answer_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(capacity, "ANSWER_SECONDS", 0.0)
-    monkeypatch.setattr(capacity, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(holdings, "ASK_SECONDS", 0.2)
     sink = BoundedSink(producer_properties("127.0.0.1:1"))
 
     with pytest.raises(BrokerError, match="does not say what topic 'a' holds"):
