@@ -102,9 +102,9 @@ def decoder(payload: Payload, what: str = "value") -> Decode:
         case Form.BYTES:
             return _bytes_decoder(payload, what)
         case Form.TEXT:
-            return _text_decoder(payload, what)
+            return _parsing_decoder(payload, bytes.decode, what)
         case Form.JSON:
-            return _json_decoder(payload, what)
+            return _parsing_decoder(payload, _json_parser(payload), what)
         case _:
             typing.assert_never(payload.form)
 
@@ -118,23 +118,7 @@ def _bytes_decoder(payload: Payload, what: str) -> Decode:
     return decode
 
 
-def _text_decoder(payload: Payload, what: str) -> Decode:
-    def decode(data: bytes | None) -> object:
-        if data is None:
-            if payload.optional:
-                return None
-            raise absent(payload, what)
-        try:
-            return data.decode()
-        except UnicodeDecodeError as error:
-            raise undecodable(payload, error, what) from error
-
-    return decode
-
-
-def _json_decoder(payload: Payload, what: str) -> Decode:
-    parse = _json_parser(payload)
-
+def _parsing_decoder(payload: Payload, parse: Callable[[bytes], object], what: str) -> Decode:
     def decode(data: bytes | None) -> object:
         if data is None:
             if payload.optional:
@@ -145,8 +129,8 @@ def _json_decoder(payload: Payload, what: str) -> Decode:
         except (RetryLater, Reject, MemoryError):
             raise
         except (Exception, SystemExit) as error:
-            # JSON that is none or nests too deeply, and whatever a constructor or a validator
-            # raises: no attempt will cure it.
+            # Text or JSON that is none or nests too deeply, and whatever a constructor or a
+            # validator raises: no attempt will cure it.
             raise undecodable(payload, error, what) from error
 
     return decode
