@@ -103,14 +103,19 @@ class Started:
     def __init__(self, *args: str, terminal: bool = False, within: Sequence[str] = ()) -> None:
         master, slave = pty.openpty() if terminal else os.pipe()
         command = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", *args]
-        self.process = subprocess.Popen(
-            [*within, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=slave,
-            # A job of its own, as a terminal's shell starts it.
-            process_group=0,
-        )
+        # Under nohup it would be ignored, by all that is started from here, too.
+        ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            self.process = subprocess.Popen(
+                [*within, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=slave,
+                # A job of its own, as a terminal's shell starts it.
+                process_group=0,
+            )
+        finally:
+            signal.signal(signal.SIGHUP, ours)
         os.close(slave)
         self._err = master
         self.err = ""
