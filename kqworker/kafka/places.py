@@ -10,11 +10,9 @@ Tested by tests/kafka_unit/test_member.py and, against Apache Kafka, tests/kafka
 
 from __future__ import annotations
 
-import enum
 import time
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -26,6 +24,7 @@ from kqworker.kafka.assignment import Assignment
 from kqworker.kafka.beginnings import Beginning, Beginnings
 from kqworker.kafka.damage import explained
 from kqworker.kafka.faults import Faults
+from kqworker.kafka.halts import Halt, Stop, Why
 from kqworker.kafka.ledger import Ledger
 from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.pauses import Pauses
@@ -48,55 +47,7 @@ TRIAL_SECONDS = 5.0
 # taken for unreadable at the second.
 SILENT_SECONDS = 30.0
 
-
 _SILENT = KafkaError(KafkaError._BAD_MSG, "nothing comes, although the partition goes on")
-
-
-class Why(enum.Enum):
-    """Why a partition stands still."""
-
-    UNKNOWN = "where it begins is not known yet"
-    OUTSIDE = "its position is not in the log"
-    UNREADABLE = "what comes next cannot be read"
-
-
-@dataclass(slots=True)
-class Halt:
-    """A partition that stands still.
-
-    Attributes:
-        why: What it waits for.
-        due: When to ask, or to try, again.
-        errors: How often librdkafka said so of this place.
-        past: The first offset behind it that can be read, where that was found.
-        trying: It is read again, and nothing has come of it yet.
-        lacking: It goes on with the very next offset or not at all: what was read contradicts
-            itself, so a gap may hide what is damaged.
-        silent: librdkafka says nothing, and nothing comes.
-    """
-
-    why: Why
-    due: float
-    errors: int = 0
-    past: int | None = None
-    trying: bool = False
-    lacking: bool = False
-    silent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """An error of a partition, as librdkafka or this module has found it.
-
-    Attributes:
-        error: What is wrong.
-        offset: Where.
-        lacking: As in `Halt`.
-    """
-
-    error: KafkaError
-    offset: int | None
-    lacking: bool = False
 
 
 class Places:
