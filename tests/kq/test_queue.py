@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-import kqworker.kafka.admin
+import kqworker.kafka.answers
 import kqworker.run
 from kqworker import BrokerError, ConfigError
 from kqworker.exits import Exit
@@ -219,7 +219,7 @@ def sent_while_kafka_is_asked(number: signal.Signals, program: Any) -> Iterator[
         number: The signal.
         program: What the program does with it.
     """
-    wait = kqworker.kafka.admin.wait
+    wait = kqworker.kafka.answers.wait
 
     def waiting(*given: Any) -> Any:
         os.kill(os.getpid(), number)
@@ -228,7 +228,7 @@ def sent_while_kafka_is_asked(number: signal.Signals, program: Any) -> Iterator[
     before = signal.signal(number, program)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kqworker.kafka.admin, "wait", waiting)
+            patch.setattr(kqworker.kafka.answers, "wait", waiting)
             yield
     finally:
         signal.signal(number, before)
