@@ -13,7 +13,7 @@ import platform
 import random
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +27,8 @@ from kqworker.core.snapshot import Snapshot
 from kqworker.core.supervisor import Limits, Supervisor
 from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
-from kqworker.kafka.admin import READ_COMMITTED
-from kqworker.kafka.behind import Behind, Transactions
 from kqworker.kafka.bounded import BoundedSink
+from kqworker.kafka.catching_up import CatchingUp
 from kqworker.kafka.properties import librdkafka_version, protocol
 from kqworker.kafka.readers import published
 from kqworker.kafka.sink import KafkaSink
@@ -43,7 +42,7 @@ from kqworker.runtime.process import ProcessWorkers
 from kqworker.runtime.reap import reap_adopted
 from kqworker.runtime.spec import WorkerSpec
 from kqworker.runtime.start import refuse_on_import
-from kqworker.types import Failure, TopicPartition
+from kqworker.types import Failure
 from kqworker.watch import Banner, HandlerLine, Quiet, Summary, Watch
 
 if TYPE_CHECKING:
@@ -139,8 +138,7 @@ class _Run:
         self._interrupts = 0
         self._stopping = False
         self._silenced = ""
-        self._behind: Behind | None = None
-        self._transactions: Transactions | None = None
+        self._catching_up: CatchingUp | None = None
         self._fatal: BrokerError | None = None
 
     def run(self) -> Exit:
@@ -155,6 +153,8 @@ class _Run:
             raise
         if self._stop.asked:
             return Exit.CLEAN
+        if settings.until_caught_up:
+            self._catching_up = CatchingUp(plan.admin, plan.group, plan.isolation, found.targets)
         preflight.run_hooks(self._app)
         with contextlib.ExitStack() as stack:
             if plan.connection.built_in:
@@ -274,8 +274,8 @@ class _Run:
         if self._ready_at is None and snapshot.workers_ready and self._joined(snapshot, found):
             self._ready_at = time.monotonic()
             self._watch.ready(self._ready_at - self._began)
-        if self._settings.until_caught_up:
-            events += self._catch_up(snapshot, found.targets)
+        if self._catching_up is not None:
+            events += self._catching_up.look(snapshot, self._stopping)
         if source.fatal is not None and self._fatal is None:
             self._fatal = source.fatal
             self._watch.stopping(f"Kafka refuses: {source.fatal}")
@@ -286,25 +286,6 @@ class _Run:
             # Nothing that has an output can finish any more.
             events.append(e.StopRequested(0.0))
         return events
-
-    def _catch_up(
-        self, snapshot: Snapshot, targets: Mapping[TopicPartition, int]
-    ) -> Iterable[e.Event]:
-        """Say what is to be handled before the end, and later what others have handled of it."""
-        if self._behind is None:
-            self._behind = Behind(self._plan.admin, self._plan.group, targets)
-            if self._plan.isolation == READ_COMMITTED:
-                self._transactions = Transactions(self._plan.admin, targets)
-            return (e.CatchUp(targets),)
-        if self._transactions is not None:
-            idle = bool(snapshot.remaining and not snapshot.held)
-            self._transactions.look(idle and not self._stopping)
-        if snapshot.remaining or not snapshot.elsewhere:
-            return ()
-        # All that is left is with others of the group, or on its way from one to another.
-        known = self._behind.left
-        self._behind.ask()
-        return (e.CatchUp(known),)
 
     def _joined(self, snapshot: Snapshot, found: preflight.Found) -> bool:
         # A member of a larger group may well be given nothing.
