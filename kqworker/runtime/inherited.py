@@ -1,8 +1,8 @@
 """What the import of an app has left in a process that a fork does not copy, or copies as one.
 
 Decides what of it is told: threads, which are in no child; pools of OpenMP, whose threads a
-child waits for; connections, event loops and GPUs, which all children would use at once. And
-gives a worker random numbers of its own. Knows nothing of what is done about it.
+child waits for; connections, pipes, event loops and devices, which all children would use at
+once. And gives a worker random numbers of its own. Knows nothing of what is done about it.
 Tested by tests/runtime/test_inherited.py.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import multiprocessing
 import os
 import random
 import re
@@ -32,7 +34,10 @@ REGION_SECONDS: Final = 1.0
 # in each child by who has started it; and what polars starts when it is imported, which only
 # removes files that it has spilled.
 _OTHERWISE: Final = ("rdk:", "jemalloc_bg_thd", "polars-ooc")
-_GPU: Final = re.compile("/dev/(nvidia|kfd|dri/render)")
+# GPUs and their like, WSL's included; and what answers whoever asks: terminals, serial ports.
+_DEVICE: Final = re.compile(
+    "/dev/(nvidia|kfd|dri/render|dxg|accel|neuron|davinci|hl[0-9]|vfio/[0-9]|(pts/)?ptmx|tty(USB|ACM))"
+)
 _LOOPS: Final = {"anon_inode:[eventpoll]": "epoll", "anon_inode:[io_uring]": "io_uring"}
 
 
@@ -52,9 +57,10 @@ class Before:
             *self._python_threads(),
             *self._native_threads(),
             *_connections(new),
+            *_pipes(self._proc, new),
             *(f"the event loop of descriptor {fd} ({_LOOPS[to]})" for fd, to in new.items()
               if to in _LOOPS),
-            *dict.fromkeys(f"the GPU {to}" for to in new.values() if _GPU.match(to)),
+            *(f"the device {to}" for to in new.values() if _DEVICE.match(to)),
             *_pools(self._proc),
         ]  # fmt: skip
         return list(dict.fromkeys(found))
@@ -122,9 +128,43 @@ def _connections(opened: dict[int, str]) -> Iterator[str]:
 
 def _shown(peer: object) -> str:
     if isinstance(peer, tuple):
-        host = f"[{peer[0]}]" if ":" in peer[0] else peer[0]
-        return f"{host}:{peer[1]}"
+        host = str(peer[0])  # a virtual machine's is a number
+        return f"[{host}]:{peer[1]}" if ":" in host else f"{host}:{peer[1]}"
     return os.fsdecode(peer) if isinstance(peer, bytes) else str(peer)
+
+
+def _pipes(proc: Path, opened: dict[int, str]) -> Iterator[str]:
+    """Yield those from which other processes' words are read, such as a subprocess's answers.
+
+    Each process that reads takes what it gets from the others. Short writes do not mix; a
+    pipe with both ends here wakes somebody up, or is made to be shared; and a sentinel of
+    multiprocessing's is never read.
+    """
+    ends = list(_open(proc).values())
+    sentinels = {child.sentinel for child in multiprocessing.active_children()}
+    for fd, to in opened.items():
+        if not to.startswith("pipe:") or ends.count(to) > 1 or fd in sentinels:
+            continue
+        with contextlib.suppress(OSError):
+            reads = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+            if reads and not _has_ended(fd):
+                yield f"a pipe from {_writer(proc, to)}"
+
+
+def _has_ended(fd: int) -> bool:
+    """Return whether nobody writes to a pipe any more, and all is read."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return any(event == select.POLLHUP for _, event in poll.poll(0))
+
+
+def _writer(proc: Path, pipe: str) -> str:
+    for children in proc.glob("task/*/children"):
+        with contextlib.suppress(OSError):
+            for pid in children.read_text().split():
+                if pipe in _open(Path("/proc", pid)).values():
+                    return f"{Path('/proc', pid, 'comm').read_text().strip()!r}"
+    return "another process"
 
 
 # -- OpenMP

@@ -37,6 +37,19 @@ ASKED = """
         raise ValueError("the answer of another")
 """
 
+SUBPROCESS = """
+import subprocess
+asked = subprocess.Popen(
+    ["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+)
+app.on_worker_stop(lambda: asked.communicate())
+"""
+ASKED_OF_IT = """
+    asked.stdin.write(f"{text}\\n")
+    if asked.stdout.readline() != f"{text}\\n":
+        raise ValueError("the answer of another")
+"""
+
 LISTENER = """
 lines = queue.Queue()
 class Written(logging.Handler):
@@ -92,6 +105,14 @@ def test_each_worker_gets_its_own_answers_over_a_connection_that_the_import_open
     said = handled(kqworker, kafka, topic(4), CONNECTION.replace("PORT", str(echo)), ASKED)
 
     assert f"(a connection to 127.0.0.1:{echo})" in said
+
+
+def test_each_worker_gets_its_own_answers_of_a_subprocess_that_the_import_starts(
+    kqworker: Command, kafka: Cluster, topic: NewTopic
+) -> None:
+    said = handled(kqworker, kafka, topic(4), SUBPROCESS, ASKED_OF_IT)
+
+    assert "(a pipe from 'cat')" in said
 
 
 def test_no_line_is_lost_of_a_listener_that_the_import_starts(

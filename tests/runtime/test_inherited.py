@@ -5,10 +5,12 @@ from __future__ import annotations
 import _thread
 import logging
 import logging.handlers
+import multiprocessing
 import os
 import queue
 import random
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from kqworker.runtime.inherited import Before, reseed
+from kqworker.runtime.inherited import Before, _shown, reseed
 
 
 def test_nothing_new_is_nothing_found() -> None:
@@ -100,16 +102,14 @@ def test_native_threads_are_told_by_their_names(tmp_path: Path) -> None:
     ]
 
 
-def test_a_gpu_is_told(tmp_path: Path) -> None:
+def test_a_device_is_told(tmp_path: Path) -> None:
     before = Before(stand_in(tmp_path, {}, {7: "/dev/nvidia0"}))
-    gpus = {8: "/dev/nvidiactl", 9: "/dev/nvidia1", 10: "/dev/nvidia1", 11: "/dev/dri/renderD128"}
-    stand_in(tmp_path, {}, gpus | {12: "/dev/null"})
+    names = ["nvidiactl", "nvidia1", "dri/renderD128", "dxg", "accel/accel0", "pts/ptmx", "ttyUSB0"]
+    devices = {number: f"/dev/{name}" for number, name in enumerate(names, 101)}
+    harmless = {number: f"/dev/{name}" for number, name in enumerate(["null", "tty", "pts/0"], 120)}
+    stand_in(tmp_path, {}, devices | {110: "/dev/nvidia1"} | harmless)
 
-    assert before.found() == [
-        "the GPU /dev/nvidiactl",
-        "the GPU /dev/nvidia1",
-        "the GPU /dev/dri/renderD128",
-    ]
+    assert before.found() == [f"the device /dev/{name}" for name in names]
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
@@ -141,6 +141,51 @@ def test_datagrams_and_listeners_are_no_connections() -> None:
         statsd.connect(("127.0.0.1", 8125))
 
         assert before.found() == []
+
+
+def test_the_peer_of_a_virtual_machine_can_be_shown() -> None:
+    assert _shown((2, 1024)) == "2:1024"
+
+
+def test_a_pipe_from_a_subprocess_is_told_with_its_name() -> None:
+    before = Before()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asked:
+        found = before.found()
+        asked.communicate()
+
+    assert found == ["a pipe from 'cat'"]
+    assert before.found() == []
+
+
+def test_a_pipe_from_a_process_that_is_no_child_is_told() -> None:
+    before = Before()
+    ends = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True)"
+    with subprocess.Popen([sys.executable, "-c", ends], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        writer = int(parent.stdout.readline())
+        parent.wait()
+        found = before.found()
+        os.kill(writer, signal.SIGKILL)
+
+    assert found == ["a pipe from another process"]
+
+
+def test_pipes_that_nobody_else_writes_to_are_not_told() -> None:
+    before = Before()
+    read, write = os.pipe()
+    assert before.found() == []  # both ends are here
+    os.close(write)
+    assert before.found() == []  # it has ended
+    os.close(read)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as fed:
+        assert before.found() == []  # what is written in short pieces does not mix
+        fed.communicate()
+    child = multiprocessing.get_context("spawn").Process(target=int)
+    child.start()
+    # What starts it is not what is looked at: a tracker of resources may come with it.
+    assert not [text for text in before.found() if "pipe" in text]
+    child.join()
+    child.close()
 
 
 def test_an_event_loop_is_told() -> None:
