@@ -147,6 +147,9 @@ def counts(snapshot: Snapshot, rate: float, workers: int) -> list[str]:
     parts.append(f"{snapshot.in_flight:,} in flight")
     ready = "" if snapshot.workers_ready >= workers else f" ({snapshot.workers_ready} up)"
     parts.append(f"{snapshot.workers_busy}/{workers} workers busy{ready}")
+    if snapshot.paused:
+        s = "s" if snapshot.paused > 1 else ""
+        parts.append(f"{snapshot.paused:,} partition{s} paused")
     if snapshot.restarts:
         parts.append(f"{snapshot.restarts:,} restarts")
     return parts

@@ -22,6 +22,8 @@ LINES: dict[Note, tuple[int, str]] = {
     Note.GONE: (logging.ERROR, "messages LOST: Kafka deleted them before they were handled"),
     Note.CIRCLE: (logging.WARNING, "dead letters come round"),
     Note.BROKE_CIRCLE: (logging.ERROR, "message DROPPED: its dead letters come round"),
+    Note.PAUSED: (logging.WARNING, "partition paused, others go on"),
+    Note.SLOW: (logging.INFO, "partition paused for now, others go on"),
     Note.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),
     Note.WORKER_DIED: (logging.WARNING, "worker died"),
     Note.BROKEN: (

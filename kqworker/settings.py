@@ -86,10 +86,11 @@ class Settings:
         10_000,
         values.whole(1),
         "N",
-        "Messages held in memory at most, those being handled included.",
+        "Messages that wait for a worker or are being handled, at most; shared out between "
+        "handlers and partitions.",
     )
     prefetch_bytes: int = _setting(
-        64 * 2**20, values.size, "SIZE", "Bytes of keys and values held in memory at most."
+        64 * 2**20, values.size, "SIZE", "Bytes of their keys and values, at most."
     )
     time_limit: float | None = _setting(
         None,

@@ -149,6 +149,8 @@ class Note(enum.Enum):
     TIME_LIMIT = "time limit"
     WORKER_DIED = "worker died"
     BROKEN = "app broken"  # no worker can start until the app has changed again
+    PAUSED = "partition paused"  # what waits, or is done out of order, has no more room
+    SLOW = "partition slow"  # it has its share, and others have room
     MAP_IGNORED = "completion map ignored"
     MAP_FULL = "completion map full"
     COMMIT_FAILED = "commit failed"

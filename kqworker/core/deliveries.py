@@ -28,9 +28,10 @@ class Pending:
         records: The message alone.
         dead: Its dead letter is under way, because of this failure; None for outputs.
         waits: Records not yet in the log.
+        stalled: One of them was not taken, and is to be tried again.
     """
 
-    __slots__ = ("attempt", "dead", "epoch", "records", "waits")
+    __slots__ = ("attempt", "dead", "epoch", "records", "stalled", "waits")
 
     def __init__(
         self, epoch: Epoch, records: Records, attempt: int, waits: int, dead: Failure | None
@@ -39,6 +40,7 @@ class Pending:
         self.records = records
         self.attempt = attempt
         self.waits = waits
+        self.stalled = False
         self.dead = dead
 
 

@@ -16,6 +16,7 @@ from kqworker.core.commands import Mark, Note, Report
 from kqworker.core.completion import Completion, decode, encode
 from kqworker.core.events import Committed, Start
 from kqworker.core.offsets import Offsets
+from kqworker.core.stock import Stock
 from kqworker.types import Failure, Records, TopicPartition
 
 # Kafka's offset.metadata.max.bytes is 4,096 by default, of which 4,095 can be used.
@@ -33,7 +34,7 @@ class Epoch:
         unreadable: What follows its position cannot be read at present.
         attempts: Attempts that open messages have had, by offset; only where any failed.
         tried: The last offset that a former owner has attempted in vain; -1 for none.
-        held: Messages of it in memory; `held_bytes` their keys and values.
+        stock: Its messages in memory.
         busy: Those of them that a worker has, or whose delivery is awaited.
         used: Characters of the map at the last look; more than the budget if it did not fit.
         partitions, clean, begun, handed, owner: What its commits say beside the map; see
@@ -54,13 +55,10 @@ class Epoch:
         "clean",
         "committed",
         "draining",
-        "finished",
         "former",
         "full",
         "handed",
         "handler",
-        "held",
-        "held_bytes",
         "live",
         "margin",
         "member",
@@ -69,8 +67,7 @@ class Epoch:
         "owner",
         "partition",
         "partitions",
-        "paused",
-        "seen",
+        "stock",
         "told",
         "tried",
         "unreadable",
@@ -92,13 +89,9 @@ class Epoch:
         self.handler = handler
         self.live = True
         self.draining = False
-        self.paused = False
         self.unreadable = False
-        self.held = 0
-        self.held_bytes = 0
+        self.stock = Stock()
         self.busy = 0
-        self.finished = 0  # messages finished in all, and at the last look of `flow`
-        self.seen = 0
         self.budget = METADATA_BUDGET
         self.used = 0
         self.full = False  # at the last look of `Epochs.due`
@@ -174,10 +167,6 @@ class Epoch:
             tried: Any of them may have had attempts before.
         """
         self.offsets.finish(records.offsets)
-        count = len(records.values)
-        self.held -= count
-        self.held_bytes -= records.size
-        self.finished += count
         if tried:
             for offset in records.offsets:
                 self.attempts.pop(offset, None)

@@ -1,92 +1,345 @@
-"""How much is held in memory, and when fetching stops and goes on.
+"""How much is held in memory: who may go to work next, and when fetching stops and goes on.
 
-Two bounds: messages and bytes over everything, with hysteresis, so that a full house is
-reported once and not at each message; and a partition that holds its share without
-finishing anything is paused alone, so that the others go on.
+What may be at work, messages and bytes, is shared out between the handlers and then between
+the partitions of each. A partition may have more than its share while nobody else needs the
+room; one that is below its share may fill it at once, whatever the others have. What was
+fetched and may not go to work yet is kept ahead, within a bound of its own.
+
+While messages are handled fast, fetching stops as a whole where all is full, for moments:
+what Kafka's client has prefetched stays where it is. While they are handled slowly it never
+stops, since a message of another partition may stand behind what was prefetched; then a
+partition is paused alone once enough of it is ahead. A pause throws away what was
+prefetched, so that is more than a pause can lose.
 
 Pure. Knows nothing of workers or lanes.
-Tested by tests/core/test_flow.py and by every run in tests/sim.
+Tested by tests/core/test_flow.py, test_fetching.py and by every run in tests/sim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
 
-from kqworker.core.commands import Command, Fetching, Pause, Resume
-from kqworker.core.epochs import Epoch
+from kqworker.core.commands import Command, Fetching, Note, Pause, Report, Resume
+from kqworker.core.epochs import Epoch, Epochs
+from kqworker.core.stock import Stock
+from kqworker.types import Failure, Records, TopicPartition
 
-FULL_MAP = 3, 4  # a partition is paused when its map fills this part of its budget
+LOOK_SECONDS = 0.5  # between two looks at how fast messages are handled
+# Messages, and bytes, that are handled in a second, or fetching is not stopped: so long a
+# message stands at most behind what Kafka's client has prefetched (see kafka/properties.py).
+FAST_MESSAGES = 50_000
+FAST_BYTES = 16 << 20
+FULL_MAP = 3, 4  # no new message is let in when a map fills this part of its budget
+RESUME = 4  # a paused partition goes on when this part of its bound is left
+TELL_SECONDS = 600.0  # the same of a partition is said again only after this
+AHEAD_PARTS = 12  # into so many parts at most the bound of what is ahead is shared out
 
 
 class Flow:
     """The bounds of what a supervisor holds.
 
     Args:
-        messages: Messages held at most (and one fetched batch more), at least 1.
+        messages: Messages at work at most, at least 1.
         size: Their bytes at most, at least 1.
+        ahead: Bytes that may be fetched ahead of them, at least 1.
+
+    Attributes:
+        held: All messages in memory; `held_bytes` their keys and values.
+        paused: Partitions of which nothing more goes on, at the last look, though there is.
     """
 
-    def __init__(self, messages: int, size: int) -> None:
+    def __init__(self, messages: int, size: int, ahead: int) -> None:
         self._messages = messages
         self._size = size
-        self.held = 0
-        self.held_bytes = 0
-        self._stuck: list[Epoch] = []  # paused, at the last look
+        self._ahead = ahead
+        self.held = self.held_bytes = 0
+        self.paused = 0
+        self._working = self._working_bytes = 0
+        self._ahead_bytes = 0
+        # With messages ahead and nothing against them but the room: in turn.
+        self._wanting: OrderedDict[Epoch, None] = OrderedDict()
+        self._touched: dict[Epoch, None] = {}  # these may have room within their share
+        self._large: Epoch | None = None  # has a message at work that is more than its share
+        self._grown: dict[Epoch, None] = {}  # more of these is ahead
+        self._resumed: list[TopicPartition] = []
         self._fetching = True
+        self._slow = False  # messages are handled slowly: fetching goes on
+        self._stopped = False  # since the last look
+        self._looked = self._look_at = 0.0
+        self._done = self._done_bytes = 0  # since the last look
 
-    def add(self, epoch: Epoch, count: int, size: int) -> None:
-        """Count messages that were fetched."""
-        epoch.held += count
-        epoch.held_bytes += size
+    @property
+    def ahead(self) -> int:
+        """Bytes that are fetched ahead, with what messages cost beside their payload."""
+        return self._ahead_bytes
+
+    def share_out(self, epochs: Epochs) -> None:
+        """Give each partition its share; call it when others are owned than before."""
+        handlers = Counter(epoch.handler for epoch in epochs)
+        most = self._ahead // min(AHEAD_PARTS, max(1, len(epochs)))
+        for epoch in epochs:
+            parts = len(handlers) * handlers[epoch.handler]
+            stock = epoch.stock
+            stock.messages = max(1, self._messages // parts)
+            stock.size = max(1, self._size // parts)
+            stock.most_ahead = max(1, most)
+            stock.least_ahead = max(1, self._ahead // len(epochs))
+            self._want(epoch)
+
+    # -- what comes and goes
+
+    def put(self, epoch: Epoch, records: Records) -> None:
+        """Take in what was fetched: it goes to work by `let_in`."""
+        stock = epoch.stock
+        before = stock.ahead_bytes
+        stock.put(records)
+        self._ahead_bytes += stock.ahead_bytes - before
+        self.held += len(records.values)
+        self.held_bytes += records.size
+        self._grown[epoch] = None
+        self._want(epoch)
+
+    def admit(self, epoch: Epoch, records: Records) -> None:
+        """Count messages that go to work whatever room there is."""
+        count = len(records.values)
+        epoch.stock.held += count
+        epoch.stock.held_bytes += records.size
         self.held += count
-        self.held_bytes += size
+        self.held_bytes += records.size
+        self._working += count
+        self._working_bytes += records.size
 
-    def remove(self, count: int, size: int) -> None:
-        """Count messages that are done or forgotten."""
+    def finish(self, epoch: Epoch, count: int, size: int) -> None:
+        """Count messages at work as done for good."""
+        stock = epoch.stock
+        stock.held -= count
+        stock.held_bytes -= size
         self.held -= count
         self.held_bytes -= size
+        self._done += count
+        self._done_bytes += size
+        self._free(epoch, count, size)
+
+    def wait(self, epoch: Epoch, size: int, undelivered: bool = False) -> None:
+        """Let a message at work wait: for its next attempt, or until a record goes out."""
+        stock = epoch.stock
+        stock.waiting += 1
+        stock.waiting_bytes += size
+        stock.undelivered += undelivered
+        self._free(epoch, 1, size)
+
+    def go_on(self, epoch: Epoch, size: int, undelivered: bool = False) -> None:
+        """Let a message that has waited go to work again, whatever room there is."""
+        stock = epoch.stock
+        stock.waiting -= 1
+        stock.waiting_bytes -= size
+        stock.undelivered -= undelivered
+        self._working += 1
+        self._working_bytes += size
+        self._want(epoch)
+
+    def drain(self, epoch: Epoch) -> None:
+        """Let nothing more of a partition go to work."""
+        epoch.stock.forget_ahead()
+        self._wanting.pop(epoch, None)
+
+    def forget(self, epoch: Epoch) -> None:
+        """Forget all of a partition that is no longer owned."""
+        stock = epoch.stock
+        self.drain(epoch)
+        self.held -= stock.held
+        self.held_bytes -= stock.held_bytes
+        self._ahead_bytes -= stock.ahead_bytes
+        self._working -= stock.working
+        self._working_bytes -= stock.working_bytes
+        self._grown.pop(epoch, None)
+        self._touched.pop(epoch, None)
+        if self._large is epoch:
+            self._small_again()
+
+    def _free(self, epoch: Epoch, count: int, size: int) -> None:
+        self._working -= count
+        self._working_bytes -= size
+        if self._large is epoch and not epoch.stock.working:
+            self._small_again()
+        if epoch in self._wanting:
+            self._touched[epoch] = None
+        elif epoch.stock.ahead:
+            self._want(epoch)
+
+    def _small_again(self) -> None:
+        """Let another have its turn with a message that is more than its share."""
+        if self._large is not None and self._large in self._wanting:
+            self._wanting.move_to_end(self._large)
+        self._large = None
+        self._touched.update(self._wanting)
+
+    def _want(self, epoch: Epoch) -> None:
+        stock = epoch.stock
+        if stock.ahead and not stock.shut and not epoch.draining:
+            self._wanting[epoch] = None
+            self._touched[epoch] = None
+
+    # -- who may go to work
+
+    def let_in(self) -> Iterator[tuple[Epoch, Records, int, int]]:
+        """Yield what goes to work now: messages `start` up to, not including, `stop`."""
+        if not self._wanting:
+            self._touched.clear()
+            return
+        touched, self._touched = self._touched, {}
+        for epoch in touched:
+            if epoch in self._wanting:
+                stock = epoch.stock
+                count = stock.messages - stock.working
+                yield from self._take(epoch, count, stock.size - stock.working_bytes)
+        # Who has less may have what is left, in turn: the first of them waits for no other.
+        while self._wanting and self._working < self._messages:
+            room = self._size - self._working_bytes
+            epoch = next(iter(self._wanting))
+            before = self._working
+            yield from self._take(
+                epoch, min(self._messages - self._working, epoch.stock.messages), room
+            )
+            if epoch in self._wanting:
+                if self._working == before:
+                    break
+                self._wanting.move_to_end(epoch)
+        for epoch in touched:
+            if self._large is None and epoch in self._wanting and not epoch.stock.working:
+                # More than there is room for at all: beside the others, one at a time.
+                yield from self._take(epoch, 1, 0, 1)
+                self._large = epoch if epoch.stock.working else None
+
+    def _take(
+        self, epoch: Epoch, count: int, size: int, least: int = 0
+    ) -> Iterator[tuple[Epoch, Records, int, int]]:
+        stock = epoch.stock
+        if stock.shut:
+            del self._wanting[epoch]
+            return
+        before = stock.ahead_bytes
+        pieces, taken, weight = stock.take(count, size, least)
+        self._ahead_bytes += stock.ahead_bytes - before
+        self._working += taken
+        self._working_bytes += weight
+        if not stock.ahead:
+            del self._wanting[epoch]
+        if stock.paused and self._may_resume(stock):
+            stock.paused = False
+            self._resumed.append(epoch.partition)
+        for records, start, stop in pieces:
+            yield epoch, records, start, stop
+
+    # -- fetching
 
     def decide(self) -> list[Command]:
-        """Return `Fetching` if the house has become full, or has room again."""
-        # What paused partitions hold does not stop the others, up to once the bounds.
-        held, size = self.held, self.held_bytes
-        if self._stuck:
-            # One that has ended holds nothing any more: its pause went with it.
-            stuck = [epoch for epoch in self._stuck if epoch.live]
-            held -= min(sum(epoch.held for epoch in stuck), self._messages)
-            size -= min(sum(epoch.held_bytes for epoch in stuck), self._size)
-        if self._fetching:
-            if held < self._messages and size < self._size:
-                return []
-        elif held > self._messages // 2 or size > self._size // 2:
-            return []
-        self._fetching = not self._fetching
-        return [Fetching(self._fetching)]
-
-    def balance(self, epochs: Collection[Epoch]) -> list[Command]:
-        """Pause partitions that hold their share and stand still; call it now and then."""
-        share = max(1, self._messages // max(2, len(epochs)))
-        pause, resume = [], []
-        self._stuck = []
-        for epoch in epochs:
-            if epoch.draining:
-                continue
-            still = epoch.finished == epoch.seen
-            epoch.seen = epoch.finished
-            # Where nothing is held, no new message can be kept from shrinking the map.
-            full = epoch.held and epoch.used * FULL_MAP[1] > epoch.budget * FULL_MAP[0]
-            room = epoch.held <= share // 2 and epoch.used * 2 <= epoch.budget
-            if not epoch.paused and (full or (still and epoch.held >= share and len(epochs) > 1)):
-                epoch.paused = True
-                pause.append(epoch.partition)
-            elif epoch.paused and (room or not epoch.held):
-                epoch.paused = False
-                resume.append(epoch.partition)
-            if epoch.paused:
-                self._stuck.append(epoch)
+        """Return what is to be said to Kafka's side now."""
         commands: list[Command] = []
-        if pause:
-            commands.append(Pause(tuple(pause)))
-        if resume:
-            commands.append(Resume(tuple(resume)))
+        full = self._working >= self._messages or self._working_bytes >= self._size
+        low = self._working <= self._messages // 2 and self._working_bytes <= self._size // 2
+        on = self._slow or (not full if self._fetching else low)
+        if on is not self._fetching:
+            self._fetching = on
+            self._stopped = self._stopped or not on
+            commands.append(Fetching(on))
+        if self._grown and on:
+            grown = [epoch for epoch in self._grown if self._is_much(epoch)]
+            for epoch in grown:
+                epoch.stock.paused = True
+            if grown:
+                commands.append(Pause(tuple(epoch.partition for epoch in grown)))
+        self._grown.clear()
+        if self._resumed:
+            commands.append(Resume(tuple(self._resumed)))
+            self._resumed = []
         return commands
+
+    def _is_much(self, epoch: Epoch) -> bool:
+        stock = epoch.stock
+        return not stock.paused and not epoch.draining and stock.ahead_bytes >= self._most(stock)
+
+    def _may_resume(self, stock: Stock) -> bool:
+        return stock.ahead_bytes * RESUME <= self._most(stock)
+
+    def _most(self, stock: Stock) -> int:
+        """What may be ahead of a partition; where all of it is used up, an even part."""
+        return stock.most_ahead if self._ahead_bytes < self._ahead else stock.least_ahead
+
+    def deadline(self) -> float | None:
+        """Return when `look` has something to see; None while nothing is held."""
+        return self._look_at if self.held else None
+
+    def look(self, epochs: Epochs, now: float) -> list[Report]:
+        """See how fast messages are handled, and what is held up; call it as time passes.
+
+        Returns:
+            What is to be said: once of each partition that is held up, and why.
+        """
+        if now < self._look_at:
+            return []
+        seconds, self._looked = now - self._looked, now
+        self._look_at = now + LOOK_SECONDS
+        fast = self._done >= FAST_MESSAGES * seconds or self._done_bytes >= FAST_BYTES * seconds
+        half = self._working <= self._messages // 2 and self._working_bytes <= self._size // 2
+        self._slow = not fast and (self._stopped or (self._slow and not half))
+        self._stopped = not (self._fetching or self._slow)
+        self._done = self._done_bytes = 0
+        reports = []
+        self.paused = 0
+        room = any(_has_room(epoch) for epoch in epochs)
+        for epoch in epochs:
+            if not epoch.draining:
+                self._look_at_map(epoch)
+                cause = _held_up(epoch.stock, room)
+                self.paused += cause is not None
+                report = self._tell(epoch, cause, now)
+                if report is not None:
+                    reports.append(report)
+        return reports
+
+    def _look_at_map(self, epoch: Epoch) -> None:
+        stock = epoch.stock
+        # Where nothing is at work, only new messages can shrink the map.
+        if stock.held == stock.ahead or epoch.used * 2 <= epoch.budget:
+            stock.full = False
+        elif epoch.used * FULL_MAP[1] > epoch.budget * FULL_MAP[0]:
+            stock.full = True
+        self._want(epoch)
+
+    def _tell(self, epoch: Epoch, cause: Failure | None, now: float) -> Report | None:
+        """Return what is to be said, of a cause that the look before found as well."""
+        stock, kind = epoch.stock, cause.type if cause is not None else ""
+        lasting, stock.cause = kind == stock.cause, kind
+        if cause is None or not lasting or now < stock.told.get(kind, now):
+            return None
+        stock.told[kind] = now + TELL_SECONDS
+        note = Note.SLOW if kind == SLOW else Note.PAUSED
+        return Report(note, partition=epoch.partition, failure=cause)
+
+
+SLOW = "Slow"
+
+
+def _has_room(epoch: Epoch) -> bool:
+    stock = epoch.stock
+    less = stock.working < stock.messages and stock.working_bytes < stock.size
+    return less and not (stock.ahead or stock.shut or epoch.draining)
+
+
+def _held_up(stock: Stock, room: bool) -> Failure | None:
+    """Return why a partition has messages that may not go on; None if it has not."""
+    if not stock.ahead:
+        return None
+    if stock.shut:
+        if stock.full:
+            return Failure("CompletionMap", "too many of its messages are done out of order")
+        share = f"{stock.waiting:,} of its messages ({stock.waiting_bytes:,} bytes)"
+        if stock.undelivered * 2 > stock.waiting:
+            return Failure("Undelivered", f"records of {share} cannot be delivered")
+        return Failure("Retries", f"{share} wait for their next attempt")
+    if stock.paused and room:
+        text = f"it has its share of prefetch, {stock.messages:,} messages or {stock.size:,} bytes"
+        return Failure(SLOW, text)
+    return None

@@ -8,6 +8,7 @@ Tested by tests/core/test_messages.py, test_lost_messages.py and every run in te
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from kqworker.core.batching import FRAME_BYTES, Pace
@@ -69,20 +70,25 @@ class Messages:
                 if not kept:
                     continue
                 records = records.pick(kept)
-            self.flow.add(epoch, len(records), records.size)
             if records.offsets[0] <= epoch.tried:
-                self._push_tried(epoch, records)
-            else:
-                self._take_in(Span(epoch, records, 0, len(records), 1))
+                known = bisect_right(records.offsets, epoch.tried)
+                first, records = records.slice(0, known), records.slice(known, len(records))
+                self.flow.admit(epoch, first)
+                self._push_tried(epoch, first)
+            if len(records):
+                self.flow.put(epoch, records)
+        self.let_in()
+
+    def let_in(self) -> None:
+        """Queue what may go to work now, or let it wait with what is suspected."""
+        for epoch, records, start, stop in self.flow.let_in():
+            self._take_in(Span(epoch, records, start, stop, 1))
 
     def _take_in(self, span: Span) -> None:
         if span.epoch in self.suspects:
             self.suspects.take_in(span)
         else:
-            self._push(span)
-
-    def _push(self, span: Span) -> None:
-        self._queues[span.epoch.handler].push(span)
+            self._queues[span.epoch.handler].push(span)
 
     def _push_tried(self, epoch: Epoch, records: Records) -> None:
         """Queue messages of which some had attempts before the supervisor was restarted."""
@@ -112,6 +118,7 @@ class Messages:
         epochs = list(epochs)
         for epoch in epochs:
             epoch.draining = True
+            self.flow.drain(epoch)
         for queue in self._queues:
             queue.drop(epochs)
         return self.suspects.drop(epochs)
@@ -123,9 +130,10 @@ class Messages:
             queue.drop(epochs)
         self.suspects.drop(epochs)
         for epoch in epochs:
-            self.flow.remove(epoch.held, epoch.held_bytes)
+            self.flow.forget(epoch)
         if epochs:
             self._forget_timers()
+            self.flow.share_out(self.epochs)
 
     def _forget_timers(self) -> None:
         """Let go of what waits for epochs that are over, records included."""
@@ -224,6 +232,7 @@ class Messages:
             self.suspects.back(Span(epoch, segment.records, 0, 1, segment.attempt))
         elif (again := self._follow(epoch, segment, 0, outcome)) is not None:
             span, delay = again
+            self.flow.wait(epoch, span.records.size)
             queue = self._queues[epoch.handler]
             self._timers.put(now + delay, queue.hold(span) or span)
             for other in self.suspects.behind(span):
@@ -285,6 +294,7 @@ class Messages:
                     if again is None:
                         continue
                     span, due = again[0], now + again[1]
+                    self.flow.wait(epoch, span.records.size)
                     lane = queue.lane_of(epoch, records, i)
                     if lane is None:
                         self._timers.put(due, span)
@@ -307,7 +317,7 @@ class Messages:
         count = len(records.values)
         epoch.busy -= count
         epoch.finish(records, tried)
-        self.flow.remove(count, records.size)
+        self.flow.finish(epoch, count, records.size)
 
     def _follow(
         self, epoch: Epoch, segment: Segment, i: int, outcome: Outcome
@@ -394,6 +404,9 @@ class Messages:
         elif event.retriable or pending.dead is not None:
             if event.too_large:
                 ticket.output = shortened(ticket.output)
+            if not pending.stalled:
+                pending.stalled = True
+                self.flow.wait(epoch, pending.records.size, undelivered=True)
             self._timers.put(now + ticket.delay(), ticket)
             told = self._deliveries.tell(ticket, event.failure, now)
             if told is not None:
@@ -402,6 +415,7 @@ class Messages:
             # An output that Kafka refuses for good would be refused again.
             self._deliveries.close(ticket)
             pending.waits = 0
+            self._stalls_no_more(pending)
             epoch.attempts[pending.records.offsets[0]] = pending.attempt
             self._dispose(epoch, pending.records, pending.attempt, event.failure)
 
@@ -413,8 +427,13 @@ class Messages:
                 Note.ABANDONED, pending.epoch, pending.records, 0, pending.attempt, failure
             )
 
+    def _stalls_no_more(self, pending: Pending) -> None:
+        if pending.stalled:
+            self.flow.go_on(pending.epoch, pending.records.size, undelivered=True)
+
     def _delivered_all(self, pending: Pending) -> None:
         epoch = pending.epoch
+        self._stalls_no_more(pending)
         if pending.dead is None:
             self.handled += 1
         else:
@@ -439,8 +458,12 @@ class Messages:
                 else:
                     self._deliveries.close(timer)
             elif isinstance(timer, Lane):
+                if timer.spans:
+                    # Its first message is the one that has waited.
+                    self.flow.go_on(timer.epoch, timer.spans[0].records.size)
                 self._queues[timer.epoch.handler].release(timer)
             elif not timer.epoch.draining:
+                self.flow.go_on(timer.epoch, timer.records.size)
                 self._queues[timer.epoch.handler].give_back([timer])
 
     def _report(

@@ -17,8 +17,9 @@ class Snapshot:
         failed: Messages that were dead-lettered or given up.
         retried: Attempts that failed and were followed by another.
         in_flight: Messages handed to workers now.
-        held: Messages in the supervisor's memory, those in flight included.
+        held: Messages in the supervisor's memory: in flight, waiting, and fetched ahead.
         held_bytes: Their keys and values, in bytes.
+        paused: Partitions of which messages have come that may not go on at present.
         workers_ready: Workers that have booted and live.
         workers_busy: Workers with a task.
         restarts: Workers started in place of one that died.
@@ -38,6 +39,7 @@ class Snapshot:
     in_flight: int = 0
     held: int = 0
     held_bytes: int = 0
+    paused: int = 0
     workers_ready: int = 0
     workers_busy: int = 0
     restarts: int = 0

@@ -39,8 +39,9 @@ class Limits:
 
     Attributes:
         workers: Worker processes, at least 1.
-        messages: Messages held in memory at most, at least 1.
+        messages: Messages at work at most, at least 1: shared out between what is owned.
         size: Their bytes at most, at least 1.
+        ahead: Bytes that may be fetched ahead of them, at least 1.
         commit_interval: Seconds between commits.
         boot_seconds: Seconds that a worker may take to start.
         grace: Seconds that a stop may take which the core itself decides on.
@@ -52,6 +53,7 @@ class Limits:
     workers: int = 1
     messages: int = 20_000
     size: int = 64 << 20
+    ahead: int = 28 << 20
     commit_interval: float = 1.0
     boot_seconds: float = 60.0
     grace: float = 30.0
@@ -81,7 +83,7 @@ class Supervisor:
     def __init__(self, policies: Sequence[HandlerPolicy], limits: Limits, random: Random) -> None:
         self._limits = limits
         self._routes = Routes(policies)
-        flow = Flow(limits.messages, limits.size)
+        flow = Flow(limits.messages, limits.size, limits.ahead)
         owner = 1 + int(random.random() * 2.0**53) if limits.suspects else 0
         self._messages = Messages(policies, flow, random, owner)
         self._crew = Crew(
@@ -93,7 +95,6 @@ class Supervisor:
         self._drains: list[Drain] = []
         self._next_commit = 0.0
         self._hurry_until = float("-inf")
-        self._balanced = 0.0
         self._gone = 0
 
     # -- the interface
@@ -101,7 +102,6 @@ class Supervisor:
     def start(self, now: float) -> list[c.Command]:
         """Return the first commands: start the workers."""
         self._next_commit = now + self._limits.commit_interval
-        self._balanced = now
         for _ in range(self._limits.workers):
             self._crew.start(now)
         return self._take_out()
@@ -165,7 +165,10 @@ class Supervisor:
             return None
         times = [self._next_commit, *self._crew.deadlines()]
         times += [drain.deadline for drain in self._drains]
-        for due in (self._messages.deadline(), self._ending.deadline):
+        look = None
+        if self._ending.phase is Phase.RUNNING:
+            look = self._messages.flow.deadline()
+        for due in (self._messages.deadline(), self._ending.deadline, look):
             if due is not None:
                 times.append(due)
         suspects = self._messages.suspects.deadline()
@@ -181,6 +184,7 @@ class Supervisor:
             in_flight=sum(worker.open for worker in pool),
             held=messages.flow.held,
             held_bytes=messages.flow.held_bytes,
+            paused=messages.flow.paused,
             workers_ready=pool.count(State.IDLE, State.BUSY, State.RETIRING),
             workers_busy=pool.count(State.BUSY, State.RETIRING),
             restarts=pool.restarts,
@@ -218,17 +222,16 @@ class Supervisor:
         self._crew.due(now)
         self._give_back(now, wait=running or self._ending.phase is Phase.DRAINING)
         if running:
+            flow = self._messages.flow
+            self._out += flow.look(self._epochs, now)
+            self._messages.let_in()
             if self._messages.suspects.any:
                 self._confirm(now)
             self._crew.dispatch(now)
-            self._out += self._messages.flow.decide()
+            self._out += flow.decide()
         if now >= self._next_commit:
             self._next_commit = now + self._interval(now)
             self._commit()
-            # A commit out of turn is no occasion: nobody gets on in no time.
-            if running and now >= self._balanced + self._limits.commit_interval / 2:
-                self._balanced = now
-                self._out += self._messages.flow.balance(list(self._epochs))
         if self._ending.caught_up(self._epochs):
             self._stop(c.End.CLEAN, None, self._limits.grace, now)
         while self._advance_end(now):
@@ -251,6 +254,7 @@ class Supervisor:
                 self._messages.suspects.inherit(epoch)
             if report is not None:
                 self._out.append(report)
+        self._messages.flow.share_out(self._epochs)
         if not running:
             self._messages.drain(begun)
         elif self._limits.suspects:
@@ -260,7 +264,7 @@ class Supervisor:
     def _lost(self, partitions: Iterable[TopicPartition], now: float) -> None:
         ended = self._epochs.end(partitions)
         self._messages.ended(ended)
-        paused = tuple(epoch.partition for epoch in ended if epoch.paused)
+        paused = tuple(epoch.partition for epoch in ended if epoch.stock.paused)
         if paused:
             # The pause may have come to its member behind the assignment that follows.
             self._out.append(c.Resume(paused))

@@ -14,7 +14,7 @@ Who runs first: who has had fewer attempts, then the higher offset. Of what is u
 oldest began first, so what was running stands at the low end, and its neighbours come first.
 
 Pure: no Kafka, no clock, no process. Decides what may begin; hands nothing out.
-Tested by tests/core/test_suspects.py and by every run in tests/sim.
+Tested by tests/core/test_suspects.py, test_suspects_room.py and every run in tests/sim.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from kqworker.core.lanes import Queue, Span
 from kqworker.core.policy import HandlerPolicy
 from kqworker.types import Ordering
 
-# So many at most are suspected, of a partition and in all: each costs one commit. What a
+# So many at most are suspected, of a partition and in all: each costs one commit. They come
+# as `flow` lets them in: the share of their partition may be less. What a
 # killer behind them has done shows at a later restart, which finds the watermark further on.
 PER_PARTITION, IN_ALL = 200, 300
 # So many may have begun where the former owner has not said how far it had come.
@@ -46,6 +47,8 @@ class Ward:
 
     Attributes:
         below: Those with lower offsets are suspects; 0: none that is still to come.
+        until: What is fetched later is none; None once that time is over.
+        taken: Suspects that have come, those that have run included.
         not_before: Who has had attempts runs no earlier, so that others come first.
         waiting: The suspects, each alone in its span, by ascending offsets.
         behind: What waits until they are through, or until the first commit is confirmed.
@@ -58,6 +61,7 @@ class Ward:
         "epoch",
         "failures",
         "not_before",
+        "taken",
         "until",
         "waiting",
     )
@@ -65,7 +69,8 @@ class Ward:
     def __init__(self, epoch: Epoch, below: int, until: float) -> None:
         self.epoch = epoch
         self.below = below
-        self.until = until
+        self.until: float | None = until
+        self.taken = 0
         self.not_before = 0.0
         self.waiting: list[Span] = []
         self.behind: list[Span] = []
@@ -151,11 +156,12 @@ class Suspects:
         epoch, records, start, stop, attempt = span
         ward = self._wards[epoch]
         until = bisect_left(records.offsets, ward.below, start, stop)
-        room = IN_ALL - sum(len(other.waiting) for other in self._wards.values())
-        room = max(0, min(room, PER_PARTITION - len(ward.waiting)))
+        room = IN_ALL - sum(other.taken for other in self._wards.values())
+        room = max(0, min(room, PER_PARTITION - ward.taken))
         if until - start > room:
             until = start + room
             ward.below = records.offsets[until]
+        ward.taken += until - start
         queue = self._queues[epoch.handler]
         for i in range(start, until):
             span = Span(epoch, records.slice(i, i + 1), 0, 1, attempt)
@@ -171,8 +177,9 @@ class Suspects:
     def step(self, now: float) -> None:
         """Open the wards that can be opened; choose who runs next."""
         for ward in list(self._wards.values()):
-            if now >= ward.until:
-                ward.below = 0
+            if ward.until is not None and now >= ward.until:
+                # What is fetched ahead was there before, though its turn has not come.
+                ward.below, ward.until = min(ward.below, ward.epoch.offsets.position or 0), None
             if now >= ward.not_before:
                 ward.not_before = 0.0
             self._open(ward)
@@ -183,6 +190,9 @@ class Suspects:
         epoch = ward.epoch
         if ward.waiting or epoch.begun or epoch.told != () or self._is_chosen(epoch):
             return
+        ahead = epoch.stock.first_ahead
+        if ahead is not None and ahead < ward.below:
+            return  # suspects are still to be let in
         for span in ward.behind:
             self._queues[epoch.handler].push(span)
         ward.behind.clear()
@@ -337,7 +347,7 @@ class Suspects:
         for ward in self._wards.values():
             if ward.again_at is not None:
                 times.append(ward.again_at)
-            if ward.below:
+            if ward.below and ward.until is not None:
                 times.append(ward.until)
             if ward.not_before:
                 times.append(ward.not_before)

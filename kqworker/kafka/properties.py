@@ -19,8 +19,10 @@ from kqworker.errors import ConfigError
 from kqworker.kafka.names import ALIASES, CONSUMER, EVERY_CLIENT, PRODUCER, RESERVED, reserved
 from kqworker.values import did_you_mean, is_secret
 
-# What all members together may hold fetched but not yet handed over.
-FETCHED_BYTES = 32 * 2**20
+# What all members together may hold fetched but not yet handed over. A pause throws away what
+# of it belongs to its partition, and all other messages stand behind it: so it is little
+# beside what the core keeps ahead (core/supervisor.py).
+FETCHED_BYTES = 4 * 2**20
 # Below this a partition's fetch (1 MiB) would not fit.
 MEMBER_BYTES = 2**20
 # Of librdkafka; it refuses to fetch less at once.
@@ -43,7 +45,7 @@ _CONSUMER = {
     # A partition whose queue is full is fetched again after this: at the default of 1000
     # the same consumer was 3.9 times slower.
     "fetch.queue.backoff.ms": "5",
-    "queued.min.messages": "100000",
+    "queued.min.messages": "20000",
     # How soon a new topic that a pattern matches, and a new partition, is seen.
     "topic.metadata.refresh.interval.ms": "30000",
 }

@@ -131,11 +131,12 @@ def test_what_is_rare_is_shown_only_when_it_is_there() -> None:
     watch, stream, _ = terminal()
     watch.started(BANNER)
 
-    watch.tick(Snapshot(failed=2, retried=3, restarts=1, stalled=4, workers_ready=2))
+    watch.tick(Snapshot(failed=2, retried=3, restarts=1, stalled=4, paused=5, workers_ready=2))
 
     status = stream.getvalue()
-    for words in ("2 failed", "3 retried", "1 restarts", "4 stalled", "(2 up)"):
+    for words in ("2 failed", "3 retried", "1 restarts", "4 stalled", "5 partitions paused"):
         assert words in status
+    assert "(2 up)" in status
 
 
 def test_until_caught_up_shows_a_bar_and_the_time_left() -> None:

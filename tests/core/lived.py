@@ -28,10 +28,11 @@ class Life:
     """Messages of partition 0 under test; time goes on by hand."""
 
     def __init__(self, *policies: HandlerPolicy, attempts: dict[int, int] | None = None) -> None:
-        self.messages = Messages(policies or (policy(),), Flow(1000, 1 << 20), Random(1))
+        self.messages = Messages(policies or (policy(),), Flow(1000, 1 << 20, 1 << 20), Random(1))
         metadata = encode(0, Completion(attempts=attempts or {}), METADATA_BUDGET)
         assert metadata is not None
         self.epoch, _ = self.messages.epochs.begin(0, TP, 0, Start(0, metadata))
+        self.messages.flow.share_out(self.messages.epochs)
         self.now = 0.0
 
     def out(self) -> list[Command]:
@@ -94,7 +95,7 @@ class Life:
 
     def nothing_is_held(self) -> bool:
         flow = self.messages.flow
-        return (flow.held, flow.held_bytes, self.epoch.held, self.epoch.busy) == (0, 0, 0, 0)
+        return (flow.held, flow.held_bytes, self.epoch.stock.held, self.epoch.busy) == (0, 0, 0, 0)
 
 
 def told(flight: Flight) -> list[tuple[int, int]]:

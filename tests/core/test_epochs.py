@@ -24,8 +24,6 @@ def begun(start: Start = ORIGIN, *, epochs: Epochs | None = None) -> Epoch:
 
 def admit(epoch: Epoch, *offsets: int) -> None:
     epoch.offsets.admit(offsets)
-    epoch.held += len(offsets)
-    epoch.held_bytes += 10 * len(offsets)
 
 
 def finish(epoch: Epoch, *offsets: int, tried: bool = False) -> None:
@@ -90,11 +88,10 @@ def test_where_nobody_tried_anything_no_offset_is_suspect(epoch: Epoch) -> None:
     assert epoch.tried == -1
 
 
-def test_what_is_finished_is_no_longer_held_nor_its_attempts_kept(epoch: Epoch) -> None:
+def test_of_what_is_finished_no_attempts_are_kept(epoch: Epoch) -> None:
     admit(epoch, 0, 1)
     epoch.attempts = {0: 1, 1: 2}
     finish(epoch, 0, tried=True)
-    assert (epoch.held, epoch.held_bytes, epoch.finished) == (1, 10, 1)
     assert epoch.attempts == {1: 2}
 
 

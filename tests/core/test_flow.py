@@ -1,278 +1,259 @@
-"""When fetching stops and goes on: for all, and for a partition that stands still."""
+"""What may go to work next: shares of messages and bytes, and what waits."""
 
 from __future__ import annotations
 
-import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kqworker.core.commands import Fetching, Pause, Resume
-from kqworker.core.completion import Completion
-from kqworker.core.epochs import METADATA_BUDGET, Epoch
-from kqworker.core.events import Start
-from kqworker.core.flow import Flow
-from kqworker.types import TopicPartition
+from kqworker.core.stock import MOST_WAITING
+from tests.core.house import House, partition
+
+# -- shares
+
+
+def test_a_partition_has_all_while_nobody_else_needs_it() -> None:
+    house = House(12)
+    house.fetch(0, 20)
+    assert house.at_work == [12, 0]
+    house.finish(0)
+    assert house.at_work == [12, 0]
+
+
+def test_who_is_below_its_share_may_fill_it_at_once() -> None:
+    house = House(12)
+    house.fetch(0, 20)
+    house.fetch(1, 20)
+    assert house.at_work == [12, 6]
+
+
+def test_what_gets_free_goes_to_nobody_who_has_more_than_its_share() -> None:
+    house = House(12)
+    house.fetch(0, 30)
+    house.fetch(1, 20)
+    house.finish(0, 6)
+    assert house.at_work == [6, 6]
+    house.finish(0, 6)
+    house.finish(1, 6)
+    assert house.at_work == [6, 6]
+
 
+def test_shares_are_those_of_handlers_first_and_then_of_their_partitions() -> None:
+    house = House(12, 1200, handlers=(0, 0, 0, 1))
+    shares = [(epoch.stock.messages, epoch.stock.size) for epoch in house.of]
+    assert shares == [(2, 200), (2, 200), (2, 200), (6, 600)]
 
-def partition(number: int) -> TopicPartition:
-    return TopicPartition("test", number)
 
+def test_shares_grow_when_a_partition_has_gone() -> None:
+    house = House(12)
+    for epoch in house.epochs.end([partition(1)]):
+        house.flow.forget(epoch)
+    house.flow.share_out(house.epochs)
+    assert house.of[0].stock.messages == 12
 
-def epochs(count: int) -> list[Epoch]:
-    return [Epoch(n + 1, 0, partition(n), 0, Start(0), Completion()) for n in range(count)]
 
+def test_among_more_partitions_than_messages_each_may_have_one() -> None:
+    house = House(1, handlers=(0, 0, 0))
+    for which in range(3):
+        house.fetch(which, 2)
+    assert house.at_work == [1, 1, 1]
+
 
-def finish(flow: Flow, epoch: Epoch, count: int, size: int = 0) -> None:
-    """What `Messages` does of it when messages are done."""
-    epoch.held -= count
-    epoch.held_bytes -= size
-    epoch.finished += count
-    flow.remove(count, size)
+def test_messages_go_to_work_in_their_order() -> None:
+    house = House(3, handlers=(0,))
+    house.fetch(0, 2)
+    house.fetch(0, 3)
+    house.fetch(0, 2)
+    seen = []
+    while house.working[0]:
+        seen.append(house.working[0][0][0])
+        house.finish(0)
+    assert seen == list(range(7))
 
 
-# -- all of them
+def test_what_gets_free_of_one_that_drains_goes_to_others() -> None:
+    house = House(4)
+    house.fetch(0, 6)
+    house.fetch(1, 3)
+    assert house.at_work == [4, 2]
+    house.flow.finish(house.of[0], 3, 30)
+    house.flow.drain(house.of[0])
+    house.let_in()
+    assert house.at_work == [4, 3]  # of which three are done
+
+
+# -- bytes
+
+
+def test_bytes_fill_a_share_as_messages_do() -> None:
+    house = House(1000, 120)
+    house.fetch(0, 20)
+    house.fetch(1, 20)
+    assert house.at_work == [12, 6]
 
 
-def test_a_full_house_is_reported_once_and_so_is_room() -> None:
-    flow, (epoch,) = Flow(10, 1000), epochs(1)
-    flow.add(epoch, 9, 0)
-    assert flow.decide() == []
-    flow.add(epoch, 1, 0)
-    assert flow.decide() == [Fetching(False)]
-    assert flow.decide() == []
+def test_bytes_count_more_than_one_message_a_partition() -> None:
+    house = House(1000, 100, handlers=(0,) * 10)
+    for which in range(10):
+        house.fetch(which, 1, size=40)
+    # Two fit, and one that is more than its share goes beside them.
+    assert sum(house.at_work) == 3
 
-    finish(flow, epoch, 4)
-    assert flow.decide() == []  # not before half of it is done
-    finish(flow, epoch, 1)
-    assert flow.decide() == [Fetching(True)]
-    assert flow.decide() == []
 
-
-def test_bytes_fill_the_house_as_messages_do() -> None:
-    flow, (epoch,) = Flow(1000, 100), epochs(1)
-    flow.add(epoch, 2, 99)
-    assert flow.decide() == []
-    flow.add(epoch, 1, 1)
-    assert flow.decide() == [Fetching(False)]
-
-    finish(flow, epoch, 1, 49)
-    assert flow.decide() == []
-    finish(flow, epoch, 1, 1)
-    assert flow.decide() == [Fetching(True)]
-
-
-def test_there_is_room_only_when_there_is_room_for_both() -> None:
-    flow, (epoch,) = Flow(10, 100), epochs(1)
-    flow.add(epoch, 10, 100)
-    flow.decide()
-    finish(flow, epoch, 10, 40)
-    assert flow.decide() == []
-    finish(flow, epoch, 0, 60)
-    assert flow.decide() == [Fetching(True)]
-
-
-def test_a_house_of_one_message_has_room_when_it_is_empty() -> None:
-    flow, (epoch,) = Flow(1, 1), epochs(1)
-    flow.add(epoch, 1, 10)
-    assert flow.decide() == [Fetching(False)]
-    finish(flow, epoch, 1, 10)
-    assert flow.decide() == [Fetching(True)]
-
-
-def test_what_is_held_is_counted_in_all_and_by_partition() -> None:
-    flow, (first, second) = Flow(10, 100), epochs(2)
-    flow.add(first, 2, 20)
-    flow.add(second, 3, 30)
-    assert (flow.held, flow.held_bytes) == (5, 50)
-    assert [(e.held, e.held_bytes) for e in (first, second)] == [(2, 20), (3, 30)]
-
-    flow.remove(2, 20)
-    assert (flow.held, flow.held_bytes) == (3, 30)
-
-
-# -- partitions that stand still
-
-
-def test_a_partition_that_holds_its_share_and_stands_still_is_paused_alone() -> None:
-    flow, both = Flow(10, 1000), epochs(2)
-    flow.add(both[0], 5, 50)
-    flow.add(both[1], 4, 40)
-    assert flow.balance(both) == [Pause((partition(0),))]
-    assert flow.balance(both) == []
-
-
-def test_a_partition_that_gets_on_is_not_paused() -> None:
-    flow, both = Flow(10, 1000), epochs(2)
-    flow.add(both[0], 9, 0)
-    finish(flow, both[0], 1)
-    assert flow.balance(both) == []
-
-    assert flow.balance(both) == [Pause((partition(0),))]  # nothing since the last look
-
-
-def test_the_only_partition_keeps_nobody_from_going_on() -> None:
-    flow, only = Flow(10, 1000), epochs(1)
-    flow.add(only[0], 10, 0)
-    assert flow.balance(only) == []
-
-
-def test_the_share_is_that_of_each_among_all() -> None:
-    flow, four = Flow(20, 1000), epochs(4)
-    for epoch, held in zip(four, (4, 5, 6, 0), strict=True):
-        flow.add(epoch, held, 0)
-    assert flow.balance(four) == [Pause((partition(1), partition(2)))]
-
-
-def test_among_more_partitions_than_messages_the_share_is_one() -> None:
-    flow, three = Flow(2, 1000), epochs(3)
-    flow.add(three[0], 1, 0)
-    assert flow.balance(three) == [Pause((partition(0),))]
-
-
-def test_a_paused_partition_goes_on_at_half_of_its_share() -> None:
-    flow, both = Flow(10, 1000), epochs(2)
-    flow.add(both[0], 5, 0)
-    flow.balance(both)
-
-    finish(flow, both[0], 2)
-    assert flow.balance(both) == []
-    finish(flow, both[0], 1)
-    assert flow.balance(both) == [Resume((partition(0),))]
-
-
-def test_one_can_be_paused_as_another_goes_on() -> None:
-    flow, both = Flow(10, 1000), epochs(2)
-    flow.add(both[0], 5, 0)
-    flow.balance(both)
-    finish(flow, both[0], 5)
-    flow.add(both[1], 5, 0)
-    assert flow.balance(both) == [Pause((partition(1),)), Resume((partition(0),))]
-
-
-def test_what_a_paused_partition_holds_leaves_the_others_their_room() -> None:
-    flow, both = Flow(10, 100), epochs(2)
-    flow.add(both[0], 10, 100)
-    assert flow.decide() == [Fetching(False)]
-    flow.balance(both)
-    assert flow.decide() == [Fetching(True)]
-
-    flow.add(both[1], 10, 0)
-    assert flow.decide() == [Fetching(False)]
-
-
-def test_the_bytes_of_a_paused_partition_leave_the_others_their_room() -> None:
-    flow, both = Flow(10, 100), epochs(2)
-    flow.add(both[0], 5, 100)
-    flow.balance(both)
-    assert flow.decide() == []
-    flow.add(both[1], 1, 100)
-    assert flow.decide() == [Fetching(False)]
-
-
-@pytest.mark.parametrize(("messages", "size"), [(10, 0), (1, 100)])
-def test_paused_partitions_can_double_what_is_held_and_no_more(messages: int, size: int) -> None:
-    flow, four = Flow(10, 100), epochs(4)
-    for epoch in four[:2]:
-        flow.add(epoch, 5, 0)
-    assert flow.balance(four) == [Pause((partition(0), partition(1)))]
-    for epoch in four[:2]:
-        flow.add(epoch, messages, size)
-    assert flow.balance(four) == []
-    assert flow.decide() == [Fetching(False)]
-
-
-def test_what_goes_on_again_counts_again() -> None:
-    flow, both = Flow(10, 100), epochs(2)
-    flow.add(both[0], 6, 60)
-    flow.balance(both)
-    finish(flow, both[0], 4, 40)
-    assert flow.balance(both) == [Resume((partition(0),))]
-
-    flow.add(both[1], 8, 0)
-    assert flow.decide() == [Fetching(False)]
-
-
-def test_the_bytes_of_what_goes_on_again_count_again() -> None:
-    flow, both = Flow(10, 100), epochs(2)
-    flow.add(both[0], 6, 60)
-    flow.balance(both)
-    finish(flow, both[0], 4, 0)
-    flow.balance(both)
-
-    flow.add(both[1], 1, 40)
-    assert flow.decide() == [Fetching(False)]
-
-
-def test_what_a_paused_partition_held_is_forgotten_when_it_ends() -> None:
-    flow, both = Flow(10, 100), epochs(2)
-    flow.add(both[0], 10, 100)
-    flow.balance(both)
-
-    both[0].live = False
-    flow.remove(10, 100)
-    flow.add(both[1], 9, 99)
-    assert flow.decide() == []
-    flow.add(both[1], 1, 0)
-    assert flow.decide() == [Fetching(False)]
-
-
-def test_what_a_paused_partition_gets_done_makes_no_room_for_the_others() -> None:
-    flow, both = Flow(10, 100), epochs(2)
-    flow.add(both[0], 8, 0)
-    flow.balance(both)
-    flow.add(both[1], 9, 0)
-    finish(flow, both[0], 3)
-    flow.add(both[1], 1, 0)
-    assert flow.decide() == [Fetching(False)]
-
-
-def test_what_drains_is_left_alone() -> None:
-    flow, both = Flow(10, 1000), epochs(2)
-    flow.add(both[0], 9, 0)
-    both[0].draining = True
-    assert flow.balance(both) == []
-
-
-# -- maps that fill
-
-
-def test_a_partition_whose_map_is_nearly_full_is_paused_even_alone() -> None:
-    flow, (epoch,) = Flow(1000, 1000), epochs(1)
-    flow.add(epoch, 1, 0)
-    epoch.budget = 400
-    epoch.used = 300
-    assert flow.balance([epoch]) == []
-    epoch.used += 1
-    assert flow.balance([epoch]) == [Pause((partition(0),))]
-
-
-def test_it_goes_on_when_half_of_its_map_is_free() -> None:
-    flow, (epoch,) = Flow(1000, 1000), epochs(1)
-    flow.add(epoch, 1, 0)
-    epoch.used = METADATA_BUDGET
-    flow.balance([epoch])
-
-    epoch.used = METADATA_BUDGET // 2 + 1
-    assert flow.balance([epoch]) == []
-    epoch.used = METADATA_BUDGET // 2
-    assert flow.balance([epoch]) == [Resume((partition(0),))]
-
-
-def test_it_goes_on_when_it_holds_a_quarter_of_the_house_though_it_is_alone() -> None:
-    flow, (epoch,) = Flow(100, 1000), epochs(1)
-    flow.add(epoch, 26, 0)
-    epoch.used = METADATA_BUDGET
-    flow.balance([epoch])
-    epoch.used = 0
-    assert flow.balance([epoch]) == []
-    finish(flow, epoch, 1)
-    assert flow.balance([epoch]) == [Resume((partition(0),))]
-
-
-def test_a_map_that_only_new_messages_can_shrink_keeps_none_away() -> None:
-    flow, (epoch,) = Flow(1000, 1000), epochs(1)
-    epoch.used = METADATA_BUDGET
-    assert flow.balance([epoch]) == []
-
-    flow.add(epoch, 1, 0)
-    assert flow.balance([epoch]) == [Pause((partition(0),))]
-    finish(flow, epoch, 1)
-    assert flow.balance([epoch]) == [Resume((partition(0),))]
+def test_messages_above_their_share_go_one_at_a_time_and_in_turn() -> None:
+    house = House(1000, 100, handlers=(0, 0, 0))
+    for which in range(3):
+        house.fetch(which, 2, size=300)
+    order = []
+    while any(house.at_work):
+        assert sum(house.at_work) == 1
+        which = house.at_work.index(1)
+        order.append(which)
+        house.finish(which)
+    assert sorted(order) == [0, 0, 1, 1, 2, 2]
+    assert set(order[:3]) == {0, 1, 2}
+
+
+def test_a_large_message_waits_for_no_backlog_of_others() -> None:
+    house = House(1000, 100)
+    house.fetch(0, 50, size=10)
+    house.fetch(1, 1, size=80)
+    assert house.at_work == [10, 1]
+
+
+def test_the_next_large_message_has_its_turn_when_its_partition_has_gone() -> None:
+    house = House(1000, 100)
+    house.fetch(0, 1, size=300)
+    house.fetch(1, 1, size=300)
+    assert house.at_work == [1, 0]
+    house.flow.forget(house.of[0])
+    house.let_in()
+    assert house.at_work[1] == 1
+
+
+def test_tombstones_weigh_nothing() -> None:
+    house = House(1000, 1, handlers=(0,))
+    house.fetch(0, 5, size=0)
+    assert house.at_work == [5]
+
+
+# -- what waits
+
+
+def test_what_waits_for_its_next_attempt_leaves_its_room_to_others() -> None:
+    house = House(12)
+    house.fetch(0, 40)
+    house.wait(0, 5)
+    assert house.at_work == [12, 0]
+
+
+def test_as_many_as_its_share_may_wait_of_a_partition_and_no_more() -> None:
+    house = House(12)
+    house.fetch(0, 40)
+    house.wait(0, 6)
+    before = house.at_work[0]
+    house.finish(0, 3)
+    assert house.at_work[0] == before - 3
+    house.go_on(0)
+    house.finish(0)
+    assert house.at_work[0] > before - 3
+
+
+def test_never_more_wait_than_a_map_has_room_for() -> None:
+    house = House(20_000, handlers=(0,))
+    house.fetch(0, 20_000)
+    house.wait(0, MOST_WAITING)
+    house.fetch(0, 10)
+    assert house.at_work == [20_000 - MOST_WAITING]
+
+
+def test_the_bytes_of_what_waits_have_a_bound_too() -> None:
+    house = House(1000, 200)
+    house.fetch(0, 30)
+    house.wait(0, 10)
+    house.finish(0, 5)
+    assert house.at_work == [15 - 5 + 10 - 5, 0] or house.at_work[0] <= 15
+
+
+def test_a_partition_finishes_while_another_is_full_of_what_waits() -> None:
+    house = House(400)
+    house.fetch(0, 2000)
+    for _ in range(20):
+        house.wait(0, min(100, house.at_work[0]))
+        house.look()
+    house.fetch(1, 500)
+    while house.at_work[1]:
+        house.finish(1)
+    assert house.flow.held == 2000
+
+
+# -- any history
+
+
+class Histories(RuleBasedStateMachine):
+    """Whatever happens, the bounds hold, and who has less than its share has all it wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.house = House(8, 80, 600, handlers=(0, 0, 1))
+
+    @rule(which=st.integers(0, 2), count=st.integers(1, 6), size=st.sampled_from((0, 5, 10, 70)))
+    def fetch(self, which: int, count: int, size: int) -> None:
+        self.house.fetch(which, count, size)
+        self.house.decide()
+
+    @precondition(lambda self: any(self.house.at_work))
+    @rule(data=st.data(), waits=st.booleans())
+    def an_end(self, data: st.DataObject, waits: bool) -> None:
+        which = data.draw(st.sampled_from([n for n, held in enumerate(self.house.at_work) if held]))
+        if waits:
+            self.house.wait(which)
+        else:
+            self.house.finish(which)
+        self.house.decide()
+
+    @precondition(lambda self: any(self.house.waiting))
+    @rule(data=st.data())
+    def another_attempt(self, data: st.DataObject) -> None:
+        which = data.draw(st.sampled_from([n for n, held in enumerate(self.house.waiting) if held]))
+        self.house.go_on(which)
+
+    @rule()
+    def time(self) -> None:
+        self.house.look()
+        self.house.decide()
+
+    @invariant()
+    def it_is_counted_right(self) -> None:
+        house = self.house
+        ahead = [
+            house.next[n] - 1 - max([-1, *(o for o, _ in house.working[n] + house.waiting[n])])
+            for n in range(3)
+        ]
+        for n, epoch in enumerate(house.of):
+            stock = epoch.stock
+            assert stock.working == len(house.working[n])
+            assert stock.waiting == len(house.waiting[n])
+            assert stock.working_bytes == sum(size for _, size in house.working[n])
+            assert stock.waiting_bytes == sum(size for _, size in house.waiting[n])
+            assert stock.ahead <= ahead[n] or not house.working[n] + house.waiting[n]
+        assert house.flow.held == sum(epoch.stock.held for epoch in house.of)
+        assert house.flow.ahead == sum(epoch.stock.ahead_bytes for epoch in house.of)
+
+    @invariant()
+    def who_has_less_than_its_share_has_all_it_wants(self) -> None:
+        for epoch in self.house.of:
+            stock = epoch.stock
+            if stock.ahead and not stock.shut:
+                more = 70  # the largest message
+                full = stock.working >= stock.messages
+                assert full or stock.working_bytes + more > stock.size or stock.paused
+
+    @invariant()
+    def never_all_stand_still(self) -> None:
+        if not any(self.house.at_work) and not any(self.house.waiting):
+            assert self.house.flow.held == 0 or any(e.stock.full for e in self.house.of)
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

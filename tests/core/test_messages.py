@@ -116,7 +116,7 @@ def test_a_failure_keeps_the_watermark_and_not_its_neighbours() -> None:
     life.fail(life.take(), 1)
     assert life.watermark == 1
     assert life.epoch.offsets.runs_done() == [(2, 3)]
-    assert (life.epoch.held, life.epoch.busy) == (1, 0)
+    assert (life.epoch.stock.held, life.epoch.busy) == (1, 0)
     assert life.epoch.attempts == {1: 1}
     assert life.counts == (2, 0, 1)
 

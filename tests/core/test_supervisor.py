@@ -376,35 +376,33 @@ def test_a_second_task_goes_past_a_worker_that_is_on_a_long_one() -> None:
 # -- flow
 
 
-def test_a_death_is_no_occasion_to_find_that_a_partition_stands_still() -> None:
-    supervisor = running(messages=10)
+def with_a_pause() -> Supervised:
+    """A supervisor that has paused a partition whose messages never end."""
+    supervisor = running(messages=10, ahead=500)
     supervisor.assign(OTHER)
-    supervisor.fetch(*range(8))
+    assert the(supervisor.fetch(*range(20)), c.Fetching) == c.Fetching(False)
+    assert the(supervisor.tick(1.0), c.Fetching) == c.Fetching(True)
+    assert the(supervisor.fetch(20), c.Pause) == c.Pause((TP,))
+    return supervisor
 
-    supervisor.at(0.4)
-    supervisor.die(1)
-    supervisor.die(2)
 
-    assert those(supervisor.seen, c.Pause) == []
-    assert the(supervisor.tick(2.0), c.Pause) == c.Pause((TP,))
+def test_it_is_told_once_that_a_partition_is_paused_while_another_has_room() -> None:
+    supervisor = with_a_pause()
+    assert supervisor.core.snapshot().paused == 0
+    reports = [x for x in supervisor.tick(5.0) if isinstance(x, c.Report)]
+    assert [(report.note, report.partition) for report in reports] == [(c.Note.SLOW, TP)]
+    assert supervisor.core.snapshot().paused == 1
 
 
 def test_a_pause_does_not_outlive_a_partition_that_is_lost() -> None:
-    supervisor = running(messages=10)
-    supervisor.assign(OTHER)
-    supervisor.fetch(*range(8))
-    the(supervisor.tick(2.0), c.Pause)
-
+    supervisor = with_a_pause()
     # Its member may have lost it before the pause came, and have it again by now.
     assert the(supervisor.on(e.Lost(0, (TP, OTHER))), c.Resume) == c.Resume((TP,))
     assert those(supervisor.assign(), c.Resume) == []
 
 
 def test_a_pause_does_not_outlive_a_partition_that_comes_back_unheard() -> None:
-    supervisor = running(messages=10)
-    supervisor.assign(OTHER)
-    supervisor.fetch(*range(8))
-    the(supervisor.tick(2.0), c.Pause)
+    supervisor = with_a_pause()
     assert the(supervisor.assign(), c.Resume) == c.Resume((TP,))
 
 

@@ -7,13 +7,11 @@ import pytest
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core import suspects
-from kqworker.core.completion import Completion, decode, encode
 from kqworker.core.retry import Retry
-from kqworker.types import Ordering, TopicPartition
+from kqworker.types import Ordering, Output
 from tests.core.supervised import (
     OTHER,
     TP,
-    Supervised,
     notes,
     offsets_of,
     policy,
@@ -21,61 +19,7 @@ from tests.core.supervised import (
     the,
     those,
 )
-
-FORMER = 7
-
-
-def said(base: int = 0, **what: object) -> str:
-    """The metadata of a former owner's commit."""
-    text = encode(base, Completion(**{"owner": FORMER, **what}), 4095)  # type: ignore[arg-type]
-    assert text is not None
-    return text
-
-
-class Suspecting(Supervised):
-    """A supervisor that suspects, with workers that are ready; commits are answered by hand."""
-
-    def __init__(self, *policies: object, workers: int = 2, **limits: object) -> None:
-        super().__init__(*policies, workers=workers, suspects=True, **limits)  # type: ignore[arg-type]
-        self.boot(*range(1, workers + 1))
-
-    @property
-    def asked(self) -> c.Commit:
-        """The commit that was asked for last."""
-        return those(self.seen, c.Commit)[-1]
-
-    def names(self, partition: TopicPartition = TP) -> tuple[int, ...]:
-        """Whom the last commit of a partition names as begun."""
-        for commit in reversed(those(self.seen, c.Commit)):
-            if partition in commit.marks:
-                return self.told(commit.marks[partition]).begun
-        raise AssertionError("nothing was committed")
-
-    @staticmethod
-    def told(mark: c.Mark) -> Completion:
-        found = decode(mark.metadata, mark.offset)
-        assert found is not None
-        return found
-
-    def confirm(self, error: str | None = None) -> list[c.Command]:
-        return self.committed(self.asked, error)
-
-    def sent(self) -> list[list[int]]:
-        return [offsets_of(task) for task in self.tasks()]
-
-    def accept_alone(self, worker: int = 1) -> list[c.Command]:
-        """The suspect that runs is handled; the next one's commit is confirmed."""
-        self.accept(self.seen_task(), worker=worker, seconds=0.01)
-        return self.confirm()
-
-
-def after_an_unclean_end(*policies: object, start: int = 0, **what: object) -> Suspecting:
-    """Its first commit is confirmed; the former owner had handed out the offsets 0 to 2."""
-    supervisor = Suspecting(*policies)
-    supervisor.assign(start=start, metadata=said(start, **{"handed": 3, **what}))
-    supervisor.confirm()
-    return supervisor
-
+from tests.core.suspecting import Suspecting, after_an_unclean_end, said
 
 # -- the first commit
 
@@ -282,6 +226,23 @@ def test_a_worker_that_dies_of_a_suspect_charges_it_as_ever() -> None:
     supervisor.confirm()
     commands = supervisor.die(1, supervisor.seen_task())
     assert c.Note.RETRYING in notes(commands)
+
+
+def test_commits_that_fail_while_a_suspect_runs_acquit_nobody() -> None:
+    supervisor = after_an_unclean_end()
+    supervisor.fetch(0, 1, 2)
+    supervisor.confirm()
+    produced = the(supervisor.push(supervisor.seen_task(), Output("out", b"x")), c.Produce)
+    supervisor.confirm()
+    supervisor.confirm()
+    assert supervisor.sent() == [[2], [1]]
+    supervisor.delivered(produced.ticket)
+    for _ in range(suspects.TRIES):
+        supervisor.tick(supervisor.now + 1.0)
+        assert supervisor.told(supervisor.asked.marks[TP]).done
+        supervisor.confirm("no coordinator")
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    assert (supervisor.sent(), supervisor.names()) == ([[2], [1]], (0,))
 
 
 # -- with others at work

@@ -117,7 +117,7 @@ def test_what_the_page_quotes_is_in_the_code() -> None:
 def test_every_line_of_the_log_is_on_the_page_with_its_level() -> None:
     page = PAGE.read_text(encoding="utf-8")
     for level, words in LINES.values():
-        name = {30: "WARNING", 40: "ERROR"}[level]
+        name = {20: "INFO", 30: "WARNING", 40: "ERROR"}[level]
         assert f"| `{re.sub(r'{[^}]*}', '…', words)}` | {name} |" in page
 
 

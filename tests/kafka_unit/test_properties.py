@@ -67,7 +67,7 @@ def test_what_is_fetched_ahead_is_bounded_over_all_members(members: int) -> None
     properties = consumer(members=members)
 
     kbytes = int(properties["queued.max.messages.kbytes"])
-    assert kbytes == max(1024, 32768 // members)
+    assert kbytes == max(1024, 4096 // members)
     assert int(properties["fetch.max.bytes"]) == kbytes * 1024
 
 

@@ -41,6 +41,7 @@ def lost_while_paused(scenario: Scenario) -> None:
         message.kind, message.outputs = "ok", 0
         message.seconds = 3.0
     limits = replace(scenario.limits, workers=1, messages=4, size=1 << 20, commit_interval=1.0)
+    limits = replace(limits, ahead=150)
     scenario.limits = limits
     scenario.batch = 1
     scenario.lives[:-1] = [Plan(12.0, _every(1.1, 10, "lost"), "kill", [], Faults())]
@@ -129,11 +130,47 @@ def ended_by_a_message(scenario: Scenario) -> None:
     del scenario.lives[:-1]
 
 
-def _only_handlers(scenario: Scenario, ordering: Ordering) -> None:
+def beside_a_stuck_one(scenario: Scenario) -> None:
+    """One partition stands still, and keeps more than its share, while others have work."""
+    _only_handlers(scenario, Ordering.PARTITION)
+    _first_and_others(scenario)
+    first = next(iter(scenario.logs))
+    stuck = next((m for _, m, _ in scenario.arrivals if m.partition == first), None)
+    if stuck is not None:
+        stuck.seconds = 20.0
+
+
+def beside_failing_ones(scenario: Scenario) -> None:
+    """All messages of one partition wait for their next attempt, while others have work."""
+    _only_handlers(scenario, Ordering.UNORDERED, Retry(attempts=3, first=20.0, cap=20.0))
+    _first_and_others(scenario)
+    first = next(iter(scenario.logs))
+    for _, message, _ in scenario.arrivals:
+        if message.partition == first:
+            message.kind, message.times = "fail", 1
+
+
+def _first_and_others(scenario: Scenario) -> None:
+    """Let the first partition's messages come at once, and those of others by and by."""
+    first = next(iter(scenario.logs))
+    spread = []
+    for number, (_, message, gap) in enumerate(scenario.arrivals):
+        message.kind, message.outputs, message.seconds = "ok", 0, 0.01
+        when = 0.0 if message.partition == first else 1.0 + number / 10
+        spread.append((when, message, gap))
+    scenario.arrivals = sorted(spread, key=lambda arrival: arrival[0])
+    limits = replace(scenario.limits, workers=4, messages=4, size=1 << 20, ahead=300)
+    scenario.limits = replace(limits, commit_interval=1.0)
+    scenario.batch = 1
+    scenario.metadata_limit = scenario.metadata_budget = 4095
+    del scenario.lives[:-1]
+
+
+def _only_handlers(scenario: Scenario, ordering: Ordering, retry: Retry | None = None) -> None:
     """Let nothing wait, fail or be killed but by what the scene is about."""
     scenario.lag = 0.0
     for policy in scenario.policies:
-        calm = replace(policy, ordering=ordering, time_limit=None, retry=Retry(attempts=3))
+        calm = replace(policy, ordering=ordering, time_limit=None, retry=retry or Retry(attempts=3))
         scenario.policies[scenario.policies.index(policy)] = calm
         for _, message, _ in scenario.arrivals:
             if message.policy is policy:
@@ -143,6 +180,8 @@ def _only_handlers(scenario: Scenario, ordering: Ordering) -> None:
 SCENES: dict[str, Callable[[Scenario], None]] = {
     "answers to former owners": answers_to_former_owners,
     "alone and hanging": alone_and_hanging,
+    "beside a stuck one": beside_a_stuck_one,
+    "beside failing ones": beside_failing_ones,
     "lost while paused": lost_while_paused,
     "ended in a drain": ended_in_a_drain,
     "killing in a row": killing_in_a_row,

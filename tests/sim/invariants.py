@@ -16,8 +16,9 @@ from kqworker.core.ending import COMMIT_SECONDS, DEATH_SECONDS, DISMISS_SECONDS
 from kqworker.types import TopicPartition
 from tests.sim.judge import must
 from tests.sim.oracle import Oracle, coverage
+from tests.sim.shares import ShareChecks
 from tests.sim.views import View
-from tests.sim.work import SLACK, WorkChecks, busy_of
+from tests.sim.work import SLACK, busy_of
 
 if TYPE_CHECKING:
     from tests.sim.life import Life
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 KILL_SECONDS = 0.3
 
 
-class Invariants(WorkChecks):
+class Invariants(ShareChecks):
     """The checks of one supervisor's life."""
 
     def __init__(self, life: Life, oracle: Oracle) -> None:
@@ -40,8 +41,6 @@ class Invariants(WorkChecks):
         self._reports: list[c.Report] = []
         self._paused: set[TopicPartition] = set()
         self._outlived: set[TopicPartition] = set()  # paused when they were lost, by this event
-        self._left = self._left_bytes = 0  # held when a pause ended, and not yet done since
-        self._fetching = True
         self._events = 0
 
     def commands(self, event: e.Event | None, commands: list[c.Command], now: float) -> None:
@@ -175,7 +174,6 @@ class Invariants(WorkChecks):
     # -- fetching
 
     def _on_fetching(self, command: c.Fetching, now: float) -> None:
-        self._fetching = command.on
         if not command.on and self.life.ending():
             asked = isinstance(self._event, e.StopRequested)
             self._begin_stop(now, 1e9 if asked else self.life.world.scenario.limits.grace)
@@ -193,9 +191,7 @@ class Invariants(WorkChecks):
                 continue
             must(partition in self._paused, "resumed what is not paused", partition)
             self._paused.discard(partition)
-            view = self.owned(partition)
-            view.full_since = now if view.full_since is not None else None
-        self._left, self._left_bytes = self.oracle.held, self.oracle.held_bytes
+            self.owned(partition)
 
     def let_go(self, views: Iterable[View]) -> None:
         """The source ends pauses with the assignment."""
@@ -210,23 +206,12 @@ class Invariants(WorkChecks):
         self._paused.difference_update(partitions)
 
     def _check_held(self) -> None:
-        oracle, limits = self.oracle, self.life.world.scenario.limits
+        oracle = self.oracle
         snapshot = self.life.supervisor.snapshot()
         held, size = oracle.held, oracle.held_bytes
-        if isinstance(self._event, e.Fetched):
-            self._check_full(self._event)
         must(snapshot.held == held, "(5) held is miscounted", snapshot.held, held)
         must(snapshot.held_bytes == size, "(5) bytes are miscounted", snapshot.held_bytes, size)
-        scenario = self.life.world.scenario
-        # While `Fetching` is on its way, batches come: one, or with latency a few.
-        batches = (4 if scenario.latency else 1) * scenario.batch * len(self.life.world.logs)
-        # What paused partitions hold does not count, up to once the bounds.
-        times = 2 if self._paused else 1
-        self._left, self._left_bytes = min(self._left, held), min(self._left_bytes, size)
-        most = max(times * limits.messages + batches, self._left)
-        most_bytes = max(times * limits.size + 12 * batches, self._left_bytes)
-        must(held <= most, "(5) too much is held", held)
-        must(size <= most_bytes, "(5) too many bytes are held", size)
+        self.check_shares(self.life.now)
         flying = sum(map(oracle.open_of, oracle.flights))
         must(snapshot.in_flight == flying, "in flight is miscounted", snapshot, flying)
         must(snapshot.handled == oracle.handled, "handled is miscounted", snapshot, oracle.handled)
@@ -237,23 +222,6 @@ class Invariants(WorkChecks):
         must(known == unreadable, "unreadable is miscounted", known, unreadable)
         must(snapshot.stalled >= len(unreadable), "stalled is miscounted", snapshot, unreadable)
         must(snapshot.partitions == len(oracle.views), "partitions are miscounted", snapshot)
-
-    def _check_full(self, event: e.Fetched) -> None:
-        """No more is fetched of a partition whose map does not fit, for long."""
-        patience = 1.5 * self.life.world.scenario.limits.commit_interval + 0.2
-        for records in event.records:
-            view = self.oracle.views.get(records.partition)
-            if view is not None and view.full_since is not None and not self.oracle.stopping:
-                late = self.life.now > view.full_since + patience
-                # Where nothing else is held, only what is fetched can shrink the map.
-                oldest = min(view.open, default=records.offsets[0])
-                alone = oldest >= records.offsets[0]
-                shrunk = not any(offset > oldest for offset in view.finished | view.skip)
-                must(
-                    not late or alone or shrunk,
-                    "(5) its map is full, and yet it is fetched",
-                    records.partition,
-                )
 
     # -- the end
 

@@ -6,6 +6,7 @@ still come after a pause, commits are slow, fail, or are refused for their size.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -74,21 +75,22 @@ class Assigned:
     """A member's place in one partition.
 
     Attributes:
+        index: Up to which message it was handed over; `fetched` up to which its client has it.
         stumbled: It has come to what cannot be read.
     """
 
-    __slots__ = ("first", "index", "log", "stumbled", "told")
+    __slots__ = ("fetched", "first", "index", "log", "stumbled", "told")
 
     def __init__(self, log: Log, committed: int | None, told: int | None) -> None:
         self.log = log
         self.first = sum(1 for m in log.messages if m.offset < (committed or 0))
-        self.index = self.first
+        self.index = self.fetched = self.first
         self.told = -1 if told is None else told
         self.stumbled = False
 
-    def ahead(self) -> bool:
-        """Whether there is something to read, or a position to tell."""
-        if self.index < self.log.readable():
+    def ahead(self, paused: bool) -> bool:
+        """Whether there is something to fetch, or a position to tell."""
+        if self.fetched < self.log.readable() and not paused:
             return True
         return self.index == len(self.log.messages) and self.told < self.log.end
 
@@ -101,6 +103,8 @@ class Member:
         self.number = number
         self.assigned: dict[TopicPartition, Assigned] = {}
         self.paused: set[TopicPartition] = set()
+        # What its client has prefetched, in the order in which it came: one line for all.
+        self._line: deque[tuple[Assigned, list[Message]]] = deque()
         self.fetching = True
         self.waiting: tuple[TopicPartition, ...] | None = None
         self._under_way: dict[TopicPartition, tuple[c.Mark, Assigned]] = {}
@@ -121,7 +125,7 @@ class Member:
         for assigned in self.assigned.values():
             if assigned.log.readable() <= assigned.index < len(assigned.log.messages):
                 self._stumble(assigned)
-        if not self._scheduled and self._fetchable():
+        if not self._scheduled and self._ready():
             self._scheduled = True
             self.life.later(self.life.random.uniform(0.0005, 0.03), self._poll)
 
@@ -130,10 +134,35 @@ class Member:
         self.life.feed(event)
         self.wake()
 
-    def _fetchable(self) -> list[Assigned]:
+    def _ready(self) -> bool:
         if self.waiting is not None or not self.fetching or self._untaken:
-            return []
-        return [a for p, a in self.assigned.items() if p not in self.paused and a.ahead()]
+            return False
+        return bool(self._line) or any(
+            a.ahead(paused=p in self.paused) for p, a in self.assigned.items()
+        )
+
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        """Throw away what was prefetched of partitions, and prefetch no more."""
+        for partition in partitions:
+            if partition in self.assigned:
+                self.paused.add(partition)
+                self._purge(self.assigned[partition])
+
+    def _purge(self, assigned: Assigned) -> None:
+        self._line = deque(entry for entry in self._line if entry[0] is not assigned)
+        assigned.fetched = assigned.index
+
+    def _prefetch(self) -> None:
+        """Fetch, as the client does in a thread of its own, until its line is long enough."""
+        most = self.life.world.scenario.line
+        for partition, assigned in self.assigned.items():
+            if sum(len(messages) for _, messages in self._line) >= most:
+                return
+            whole = assigned.log.messages[: assigned.log.readable()]
+            messages = whole[assigned.fetched :][:most]
+            if messages and partition not in self.paused:
+                assigned.fetched += len(messages)
+                self._line.append((assigned, messages))
 
     def _stumble(self, assigned: Assigned) -> None:
         if not assigned.stumbled:
@@ -156,23 +185,36 @@ class Member:
 
     def _poll(self) -> None:
         self._scheduled = False
+        if not self._ready():
+            return
         random, most = self.life.random, self.life.world.scenario.batch
-        batch: list[Records] = []
-        positions: dict[TopicPartition, int] = {}
-        for assigned in self._fetchable():
-            if random.random() < 0.03:
+        self._prefetch()
+        for assigned in self.assigned.values():
+            if random.random() < 0.02:
                 # As after a seek: what was fetched comes again.
                 assigned.index = max(assigned.first, assigned.index - random.randint(1, 3))
-            whole = assigned.log.messages[: assigned.log.readable()]
-            messages = whole[assigned.index :][: random.randint(1, most)]
-            if messages:
-                assigned.index += len(messages)
-                assigned.told = messages[-1].offset + 1
-                batch.append(records_of(messages))
+                self._purge(assigned)
+        batch: list[Records] = []
+        left = random.randint(1, most) * max(1, len(self.assigned))
+        while self._line and left > 0:
+            assigned, messages = self._line.popleft()
+            taken, rest = messages[:left], messages[left:]
+            if rest:
+                self._line.appendleft((assigned, rest))
+            left -= len(taken)
+            assigned.index += len(taken)
+            assigned.told = taken[-1].offset + 1
+            batch.append(records_of(taken))
+        self._hand_over(batch)
+
+    def _hand_over(self, batch: list[Records]) -> None:
+        random = self.life.random
+        positions: dict[TopicPartition, int] = {}
+        for assigned in self.assigned.values():
             if assigned.index == len(assigned.log.messages):
                 if assigned.told < assigned.log.end or random.random() < 0.2:
                     assigned.told = positions[assigned.log.partition] = assigned.log.end
-            elif assigned.index < len(whole) and random.random() < 0.2:
+            elif assigned.index < assigned.log.readable() and random.random() < 0.2:
                 # Past a gap, as far as the next message.
                 following = assigned.log.messages[assigned.index].offset
                 assigned.told = positions[assigned.log.partition] = following
@@ -209,7 +251,8 @@ class Member:
                     start = e.Start(None, partitions=count)
             log = life.world.logs[partition]
             group.owners[partition] = self
-            self.assigned.pop(partition, None)
+            if partition in self.assigned:
+                self._purge(self.assigned.pop(partition))
             self.paused.discard(partition)
             offset = committed.offset if committed else None
             self.assigned[partition] = Assigned(log, offset, start.offset)
@@ -232,7 +275,7 @@ class Member:
     def _let_go(self, partitions: Iterable[TopicPartition]) -> None:
         owners = self.life.world.group.owners
         for partition in partitions:
-            del self.assigned[partition]
+            self._purge(self.assigned.pop(partition))
             # A pause would outlive the assignment: the source ends it.
             self.paused.discard(partition)
             if partition in self._next:

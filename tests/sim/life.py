@@ -228,7 +228,7 @@ class Life:
 
     def _pause(self, command: c.Pause) -> None:
         for member in self.members:
-            member.paused.update(p for p in command.partitions if p in member.assigned)
+            member.pause(command.partitions)
 
     def _resume(self, command: c.Resume) -> None:
         for member in self.members:

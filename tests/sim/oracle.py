@@ -8,7 +8,9 @@ bounded, (6) everything ends handled, dead-lettered or given up, after its attem
 stop ends within its time, (8) and leaves no process, (9) a clean stop redelivers nothing,
 (10) a slow message holds up no other that needs not wait for it, (11) with a time limit, a
 worker that is stopped between messages keeps none of them for long, (12) a run that gets on is
-not given up, (13) only a message that ran alone, named in a commit, pays for its supervisor.
+not given up, (13) only a message that ran alone, named in a commit, pays for its supervisor,
+(14) while a worker idles, what is within its partition's share goes to work, and what has
+nothing in memory is fetched.
 """
 
 from __future__ import annotations

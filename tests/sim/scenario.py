@@ -175,6 +175,7 @@ class Scenario:
             last life.
         lag: Seconds until a worker takes a task up: it gets no processor.
         strict: Nothing but a message ends a life: nobody else is charged, nor begun too often.
+        line: Messages that a member's client prefetches.
         metadata_limit: The broker's, for a completion map; `metadata_budget` what the core
             takes it for.
     """
@@ -190,6 +191,7 @@ class Scenario:
     latency: float
     lag: float = 0.0
     strict: bool = False
+    line: int = 20
     metadata_limit: int = 4095
     metadata_budget: int = 4095
     speeds: list[float] = field(default_factory=list)
@@ -256,6 +258,8 @@ def draw(seed: int) -> Scenario:
     damaged = _damage(Random(f"damage {seed}"), logs, arrivals)
     lives.append(Plan(0.0, [], random.choice(("stop", "catch up")), [(0.0, 60.0)], Faults()))
     limits = replace(limits, suspects=other.random() < 0.5)
+    limits = replace(limits, ahead=other.choice((150, 1500, 1 << 20)))
+    line = other.choice((1, 5, 40))
     return Scenario(
         random=random,
         policies=policies,
@@ -267,6 +271,7 @@ def draw(seed: int) -> Scenario:
         batch=random.choice((1, 5, 20)),
         latency=random.choice((0.0, 0.001, 0.03)),
         lag=random.choice((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4)),
+        line=line,
         metadata_limit=random.choice((4095, 4095, 4095, 30, 14)),
         metadata_budget=random.choice((4095, 4095, 40, 20)),
         speeds=speeds,

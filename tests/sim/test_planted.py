@@ -17,7 +17,7 @@ from tests.sim.faults import FAULTS, Fault
 from tests.sim.planted import CAUGHT, Trial, attempt_all
 from tests.sim.test_simulation import SEEDS
 
-INVARIANTS = range(1, 14)
+INVARIANTS = range(1, 15)
 EVERY = SEEDS >= 2000
 FIRST = {fault.breaks: fault for fault in reversed(FAULTS)}
 CHOSEN = FAULTS if EVERY else tuple(FIRST[number] for number in INVARIANTS)

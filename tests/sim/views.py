@@ -73,6 +73,8 @@ class View:
             nothing of it begins, and nothing need be said of it.
         announced: A commit of this supervisor was confirmed; `told` is what it names as begun.
         full: It was said that the map does not fit, at `full_since`.
+        let_in: The last offset that was at work; `tried` the last that a former owner tried.
+        hungry: Since when nothing is in memory of it, with where its member stands.
         dirty: Since when there is something to commit; None if there is nothing.
     """
 
@@ -105,11 +107,14 @@ class View:
         self.told: tuple[int, ...] = ()
         self.confirmed: c.Mark | None = None
         self.below = 0
+        self.let_in = -1
+        self.hungry: tuple[float, int] | None = None
         unclean = owner and found.owner not in (0, owner) and not found.clean
         if unclean and start.offset is not None:
             self.below = found.handed or start.offset + UNKNOWN
             for offset in found.begun:
                 self.attempts[offset] = self.attempts.get(offset, 0) + 1
+        self.tried = max(self.attempts, default=-1)
 
     def guarded(self) -> bool:
         """Whether messages may have to wait for those that ran, or may have run, before."""

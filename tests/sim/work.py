@@ -6,11 +6,13 @@ invariants in `oracle`.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.ending import DISMISS_SECONDS
+from kqworker.core.epochs import Epoch
 from kqworker.core.overtime import QUIET_SECONDS
 from kqworker.types import Ordering, TopicPartition
 from tests.sim.judge import must
@@ -282,9 +284,22 @@ class WorkChecks:
             return
         for view in oracle.views.values():
             for entry in view.open.values() if not view.draining else ():
-                if entry.state == "waiting" and entry.latest < now:
+                if entry.state == "waiting" and entry.latest < now and not self.is_ahead(entry):
                     behind = entry.lane is not None and entry.lane[0] is not entry
                     must(behind, "a worker idles while something waits", entry, now)
+
+    def is_ahead(self, entry: Entry) -> bool:
+        """Whether a message was fetched ahead of its turn."""
+        epoch = self.life.supervisor._epochs.get(entry.view.partition)
+        return epoch is not None and entry.offset >= first_ahead(epoch)
+
+
+def first_ahead(epoch: Epoch) -> float:
+    """Return the first offset that was fetched ahead."""
+    if not epoch.stock._ahead:
+        return math.inf
+    records, start = epoch.stock._ahead[0]
+    return records.offsets[start]
 
 
 def busy_of(oracle: Oracle, views: tuple[View, ...]) -> list[Entry]:

@@ -33,7 +33,8 @@ FAULTS = (
     ),
     Fault(
         "fetches-never-again", "Fetching", "flow",
-        "elif held > self._messages // 2 or size > self._size // 2:", "elif True:",
+        "on = self._slow or (not full if self._fetching else low)",
+        "on = not full and self._fetching",
     ),
     Fault(
         "stop-goes-on-dispatching", "Fetching", "supervisor",
@@ -43,7 +44,7 @@ FAULTS = (
     ),
     Fault(
         "paused-again", "Pause", "flow",
-        "epoch.paused = True\n", "pass\n",
+        "epoch.stock.paused = True\n", "pass\n",
     ),
     Fault(
         "not-resumed-at-a-loss", "Resume", "supervisor",
@@ -51,7 +52,7 @@ FAULTS = (
     ),
     Fault(
         "never-resumed", "Resume", "flow",
-        "commands.append(Resume(tuple(resume)))", "pass",
+        "commands.append(Resume(tuple(self._resumed)))", "pass",
     ),
     Fault(
         "produced-at-once-again", "Produce", "messages",

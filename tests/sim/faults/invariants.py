@@ -97,25 +97,37 @@ FAULTS = (
     # 5: what is held is bounded
     Fault(
         "never-full", 5, "flow",
-        "if held < self._messages and size < self._size:", "if True:",
+        "count = stock.messages - stock.working", "count = 1 << 30",
     ),
     Fault(
         "bytes-do-not-count", 5, "flow",
-        "if held < self._messages and size < self._size:", "if held < self._messages:",
+        "yield from self._take(epoch, count, stock.size - stock.working_bytes)",
+        "yield from self._take(epoch, count, 1 << 30)",
+    ),
+    Fault(
+        "large-ones-go-together", 5, "flow",
+        "if self._large is None and epoch in self._wanting and not epoch.stock.working:",
+        "if epoch in self._wanting and epoch.stock.working < epoch.stock.messages:",
     ),
     Fault(
         "ended-is-still-held", 5, "messages",
-        "self.flow.remove(epoch.held, epoch.held_bytes)", "pass",
+        "self.flow.forget(epoch)", "pass",
     ),
     Fault(
-        "ended-is-still-stuck", 5, "flow",
-        "stuck = [epoch for epoch in self._stuck if epoch.live]", "stuck = self._stuck",
-        scene="lost while paused",
+        "never-paused", 5, "flow",
+        "return not stock.paused and not epoch.draining and stock.ahead_bytes >= self._most(stock)",
+        "return False",
+        scene="beside a stuck one",
     ),
     Fault(
-        "full-map-is-fetched-on", 5, "flow",
-        "full = epoch.held and epoch.used * FULL_MAP[1] > epoch.budget * FULL_MAP[0]",
-        "full = False",
+        "all-may-wait", 5, "stock",
+        "return self.full or self.waiting >= most or self.waiting_bytes >= self.size",
+        "return self.full",
+        scene="beside failing ones",
+    ),
+    Fault(
+        "full-map-goes-on", 5, "flow",
+        "stock.full = True", "pass",
     ),
     # 6: everything ends handled, dead-lettered or given up, after its attempts
     Fault(
@@ -150,8 +162,9 @@ FAULTS = (
     ),
     Fault(
         "lane-waits-for-ever", 6, "messages",
-        "self._queues[timer.epoch.handler].release(timer)\n            elif not",
-        "pass\n            elif not",
+        "timer.spans[0].records.size)\n"
+        "                self._queues[timer.epoch.handler].release(timer)",
+        "timer.spans[0].records.size)",
     ),
     Fault(
         "attempts-are-not-in-the-map", 6, "epochs",
@@ -175,7 +188,8 @@ FAULTS = (
     ),
     Fault(
         "paused-by-a-former-owners-map", 6, "flow",
-        "elif epoch.paused and (room or not epoch.held):", "elif epoch.paused and room:",
+        "if stock.held == stock.ahead or epoch.used * 2 <= epoch.budget:",
+        "if epoch.used * 2 <= epoch.budget:",
     ),
     Fault(
         "second-task-is-lost-with-its-worker", 6, "deaths",
@@ -353,5 +367,23 @@ FAULTS = (
     Fault(
         "an-end-in-order-is-not-told", 13, "suspects",
         "epoch.clean, epoch.begun = True, ()", "epoch.begun = ()",
+    ),
+    # 14: nobody starves beside others
+    Fault(
+        "fetching-waits-for-a-stuck-one", 14, "flow",
+        "on = self._slow or (not full if self._fetching else low)",
+        "on = not full if self._fetching else low",
+        scene="beside a stuck one",
+    ),
+    Fault(
+        "no-room-beside-a-stuck-one", 14, "flow",
+        "count = stock.messages - stock.working",
+        "count = self._messages - self._working",
+        scene="beside a stuck one",
+    ),
+    Fault(
+        "a-turn-is-never-taken", 14, "flow",
+        "touched, self._touched = self._touched, {}", "touched, self._touched = {}, {}",
+        scene="beside a stuck one",
     ),
 )  # fmt: skip

@@ -1,0 +1,159 @@
+"""What one partition has in memory, and how much of it may be at work.
+
+Pure. Knows nothing of other partitions: `flow` shares out and moves messages on.
+Tested by tests/core/test_flow.py and by every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from kqworker.types import Records, payload_size
+
+# What a message costs beside its payload.
+OVERHEAD_BYTES = 100
+# So many messages that wait fit into the map of what is finished above them.
+MOST_WAITING = 1000
+
+Piece = tuple[Records, int, int]  # with where it starts and stops
+
+
+class Stock:
+    """The messages of one partition's assignment that are in memory.
+
+    Some are fetched ahead: their turn has not come. Some wait: for their next attempt, or
+    for a record of theirs that cannot be delivered at present. The rest is at work.
+
+    Attributes:
+        held: All of them; `held_bytes` their keys and values.
+        ahead: Those fetched ahead; `ahead_bytes` with what they cost beside their payload.
+        waiting: Those that wait; `waiting_bytes` their keys and values.
+        messages: Its share of what may be at work, and as many again may wait; `size` the
+            same in bytes.
+        most_ahead: Bytes that may be fetched ahead of it until it is paused; `least_ahead`
+            where all partitions together have too much ahead.
+        full: Its map of what is finished has no room.
+        paused: Nothing more of it is to be fetched.
+        cause: Why it was held up at the last look; `told` when each may be said again.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_ahead_size",
+        "ahead",
+        "cause",
+        "full",
+        "held",
+        "held_bytes",
+        "least_ahead",
+        "messages",
+        "most_ahead",
+        "paused",
+        "size",
+        "told",
+        "undelivered",
+        "waiting",
+        "waiting_bytes",
+    )
+
+    def __init__(self) -> None:
+        self._ahead: deque[tuple[Records, int]] = deque()  # with where each goes on
+        self._ahead_size = 0
+        self.held = self.held_bytes = 0
+        self.ahead = 0
+        self.waiting = self.waiting_bytes = 0
+        self.undelivered = 0  # of those that wait, by what they wait for
+        self.messages = self.size = self.most_ahead = self.least_ahead = 1
+        self.full = self.paused = False
+        self.cause = ""
+        self.told: dict[str, float] = {}
+
+    @property
+    def ahead_bytes(self) -> int:
+        """Bytes that are fetched ahead."""
+        return self._ahead_size + OVERHEAD_BYTES * self.ahead
+
+    @property
+    def first_ahead(self) -> int | None:
+        """The lowest offset that is fetched ahead; None if nothing is."""
+        if not self._ahead:
+            return None
+        records, start = self._ahead[0]
+        return records.offsets[start]
+
+    @property
+    def working(self) -> int:
+        """Messages at work: waiting for a worker, with one, or being delivered."""
+        return self.held - self.ahead - self.waiting
+
+    @property
+    def working_bytes(self) -> int:
+        """Their keys and values."""
+        return self.held_bytes - self._ahead_size - self.waiting_bytes
+
+    @property
+    def shut(self) -> bool:
+        """Whether nothing more of it may go to work, whatever room there is."""
+        most = min(self.messages, MOST_WAITING)
+        return self.full or self.waiting >= most or self.waiting_bytes >= self.size
+
+    def put(self, records: Records) -> None:
+        """Add messages that were fetched."""
+        count = len(records.values)
+        self._ahead.append((records, 0))
+        self._ahead_size += records.size
+        self.ahead += count
+        self.held += count
+        self.held_bytes += records.size
+
+    def take(self, count: int, size: int, least: int = 0) -> tuple[list[Piece], int, int]:
+        """Let messages go to work, oldest first.
+
+        Args:
+            count: How many at most.
+            size: Their bytes at most.
+            least: So many of them whatever their bytes.
+
+        Returns:
+            The pieces, and how many messages and bytes they are.
+        """
+        pieces: list[Piece] = []
+        taken = weight = 0
+        while self._ahead and taken < count:
+            records, start = self._ahead[0]
+            stop = min(len(records.values), start + count - taken)
+            stop, bytes_ = _fitting(records, start, stop, size - weight, least - taken)
+            if stop == start:
+                break
+            pieces.append((records, start, stop))
+            taken += stop - start
+            weight += bytes_
+            if stop < len(records.values):
+                self._ahead[0] = records, stop
+                break
+            self._ahead.popleft()
+        self.ahead -= taken
+        self._ahead_size -= weight
+        return pieces, taken, weight
+
+    def forget_ahead(self) -> None:
+        """Let go of what was fetched ahead; it still counts until all of it is forgotten."""
+        self._ahead.clear()
+
+
+def _fitting(records: Records, start: int, stop: int, size: int, least: int) -> tuple[int, int]:
+    """Return up to where messages fit into `size` bytes, and their bytes."""
+    keys, values = records.keys, records.values
+    if start == 0 and stop == len(values):
+        weight = records.size
+    else:
+        weight = payload_size(keys and keys[start:stop], values[start:stop])
+    if weight <= size:
+        return stop, weight
+    weight = 0
+    for i in range(start, stop):
+        more = len(values[i] or b"") + len((keys and keys[i]) or b"")
+        if weight + more > size and i - start >= least:
+            return i, weight
+        weight += more
+    return stop, weight
