@@ -23,6 +23,7 @@ from tests.kafka.journal import APP, Journal
 
 _told: dict[str, Any] = json.loads(os.environ[APP])
 journal = Journal(Path(_told.pop("journal")))
+_quiet = _told.pop("quiet", None)
 _retry = Retry(**_told.pop("retry", {}))
 app = App("under-test")
 
@@ -43,6 +44,17 @@ def work(message: Message[bytes], context: Context) -> None:
     verb, argument, *_ = (*message.value.decode().split(" ", 2), "", "")
     with journal.attempt(context):
         do(verb, argument, context)
+
+
+def beside(message: Message[bytes], context: Context) -> None:
+    """Do what a message of another topic says, where the test asks for a second handler."""
+    verb, argument, *_ = (*message.value.decode().split(" ", 2), "", "")
+    with journal.attempt(context):
+        do(verb, argument, context)
+
+
+if _quiet is not None:
+    app.handler(topic=_quiet)(beside)
 
 
 def do(verb: str, argument: str, context: Context) -> None:
