@@ -159,7 +159,8 @@ def run(
         on_revoked: Called when the group takes partitions back.
     """
     from benchmarks.polling import PollingLoop, PollingSource
-    from kqworker.core.supervisor import Limits, Supervisor
+    from kqworker.core.limits import Limits
+    from kqworker.core.supervisor import Supervisor
     from kqworker.kafka.properties import consumer_properties
     from kqworker.kafka.source import KafkaSource
     from kqworker.runtime.loop import Loop, Signals, Stop

@@ -23,8 +23,9 @@ from kqworker import config, logs, preflight
 from kqworker.clock import Clock
 from kqworker.core import commands as c
 from kqworker.core import events as e
+from kqworker.core.limits import Limits
 from kqworker.core.snapshot import Snapshot
-from kqworker.core.supervisor import Limits, Supervisor
+from kqworker.core.supervisor import Supervisor
 from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
 from kqworker.kafka.bounded import BoundedSink

@@ -1,5 +1,4 @@
-"""The life of a message: fetched, waiting, handed over, and then accepted, tried again or
-dead-lettered.
+"""The life of a message: fetched, waiting, handed over, and then tried again or settled.
 
 Pure: no Kafka, no clock, no process. Knows nothing of workers: it hands out flights and
 takes them back. Commands gather in `out`, in the order in which they are to be done.
@@ -12,16 +11,16 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from kqworker.core.batching import FRAME_BYTES, Pace
-from kqworker.core.commands import Command, Note, Produce, Report
-from kqworker.core.deadletter import comes_round, dead_letter, shortened
-from kqworker.core.deliveries import Deliveries, Pending, Ticket
+from kqworker.core.commands import Command, Note
+from kqworker.core.deliveries import Ticket
 from kqworker.core.epochs import Epoch, Epochs
-from kqworker.core.events import Delivered, Fetched
+from kqworker.core.events import Fetched
 from kqworker.core.flight import Flight
 from kqworker.core.flow import Flow
 from kqworker.core.lanes import Lane, Span, queue_for, segments_of
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Random
+from kqworker.core.settling import Settling
 from kqworker.core.suspects import LEAST_MARGIN, PER_PARTITION, UNKNOWN, Suspects
 from kqworker.core.timers import Timers
 from kqworker.types import Failure, Ordering, Outcome, Records, Segment, Task, Verdict
@@ -46,7 +45,6 @@ class Messages:
         self._policies = policies
         self._random = random
         self._queues = [queue_for(policy.ordering) for policy in policies]
-        self._deliveries = Deliveries()
         self._timers: Timers[Timer] = Timers()
         self._task = 0
         self.epochs = Epochs()
@@ -54,7 +52,8 @@ class Messages:
         self.paces = [Pace() for _ in policies]
         self.out: list[Command] = []
         self.suspects = Suspects(policies, owner, self._queues, self.out)
-        self.handled = self.failed = self.retried = 0
+        self.settling = Settling(policies, flow, self._timers.put, self.out)
+        self.retried = 0
 
     # -- from Kafka
 
@@ -109,7 +108,7 @@ class Messages:
                 if offset in epoch.former.begun:
                     text = f"had {had} attempts; at the last its supervisor ended"
                 failure = Failure("AttemptsUsed", text)
-                self._dispose(epoch, records.slice(i, i + 1), had, failure)
+                self.settling.dispose(epoch, records.slice(i, i + 1), had, failure)
         if start < len(records):
             self._take_in(Span(epoch, records, start, len(records), 1))
 
@@ -139,7 +138,7 @@ class Messages:
         """Let go of what waits for epochs that are over, records included."""
         for timer in self._timers.keep(lambda timer: _epoch_of(timer).live):
             if isinstance(timer, Ticket):
-                self._deliveries.close(timer)
+                self.settling.forget(timer)
             elif isinstance(timer, Lane):
                 self._queues[timer.epoch.handler].release(timer)
 
@@ -213,7 +212,7 @@ class Messages:
             self._settle_each(flight, now, waiting)
         else:
             for epoch, segment in flight.parts:
-                self._accept(epoch, segment.records, segment.attempt)
+                self.settling.accept(epoch, segment.records, segment.attempt)
         queue = self._queues[flight.task.handler]
         for lane in flight.lanes:
             if lane not in waiting:
@@ -224,7 +223,7 @@ class Messages:
         outcome = flight.outcomes.get(0)
         self.suspects.done()
         if outcome is None and 0 not in flight.unbegun:
-            self._accept(epoch, segment.records, segment.attempt)
+            self.settling.accept(epoch, segment.records, segment.attempt)
         elif not epoch.live:
             return
         elif outcome is None:
@@ -304,20 +303,9 @@ class Messages:
                         back.append(span)
                         self._timers.put(due, lane)
             if accepted:
-                self._accept(epoch, records.pick(accepted), segment.attempt)
+                self.settling.accept(epoch, records.pick(accepted), segment.attempt)
             base += len(records)
         queue.give_back(back)
-
-    def _accept(self, epoch: Epoch, records: Records, attempt: int) -> None:
-        if epoch.live:
-            self._finish(epoch, records, attempt > 1)
-            self.handled += len(records.values)
-
-    def _finish(self, epoch: Epoch, records: Records, tried: bool = True) -> None:
-        count = len(records.values)
-        epoch.busy -= count
-        epoch.finish(records, tried)
-        self.flow.finish(epoch, count, records.size)
 
     def _follow(
         self, epoch: Epoch, segment: Segment, i: int, outcome: Outcome
@@ -326,13 +314,12 @@ class Messages:
         policy = self._policies[epoch.handler]
         records, had = segment.records, segment.attempt
         if outcome.verdict is Verdict.ACCEPT:
-            pending = Pending(epoch, records.slice(i, i + 1), had, len(outcome.outputs), None)
-            self.out += self._deliveries.open(pending, outcome.outputs)
+            self.settling.deliver(epoch, records.slice(i, i + 1), had, outcome.outputs)
             return None
         failure = outcome.failure or Failure("Unknown", "the worker gave no reason")
         epoch.attempts[records.offsets[i]] = had
         if outcome.verdict is Verdict.REJECT or had >= policy.retry.attempts:
-            self._dispose(epoch, records.slice(i, i + 1), had, failure)
+            self.settling.dispose(epoch, records.slice(i, i + 1), had, failure)
             return None
         epoch.busy -= 1
         if epoch.draining:
@@ -341,32 +328,9 @@ class Messages:
         if delay is None:
             delay = policy.retry.delay(had, self._random)
         self.retried += 1
-        self._report(Note.RETRYING, epoch, records, i, had, failure, delay)
+        self.settling.report(Note.RETRYING, epoch, records, i, had, failure, delay)
         # Alone, so that its batch is not kept in memory over the delay.
         return Span(epoch, records.slice(i, i + 1), 0, 1, had + 1), delay
-
-    def _dispose(self, epoch: Epoch, records: Records, had: int, failure: Failure) -> None:
-        """Dead-letter a message that is out of attempts, or say that it is accepted so."""
-        policy = self._policies[epoch.handler]
-        if policy.dead_letter is None:
-            self._report(Note.GAVE_UP, epoch, records, 0, had, failure)
-            self._give_up(epoch, records)
-            return
-        way = f"{policy.name} ({epoch.partition.topic}) to {policy.dead_letter}"
-        circle, over = comes_round(records, 0, way)
-        if circle is not None:
-            note = Note.BROKE_CIRCLE if over else Note.CIRCLE
-            self._report(note, epoch, records, 0, had, circle)
-        if over:
-            self._give_up(epoch, records)
-            return
-        letter = dead_letter(policy.dead_letter, records, 0, had, policy.name, failure)
-        pending = Pending(epoch, records, had, 1, failure)
-        self.out += self._deliveries.open(pending, (letter,))
-
-    def _give_up(self, epoch: Epoch, records: Records) -> None:
-        self.failed += 1
-        self._finish(epoch, records)
 
     def margin(self, handler: int, workers: int, seconds: float) -> int:
         """Return how many messages of a partition may well begin within so many seconds."""
@@ -374,74 +338,6 @@ class Messages:
         if each is None:
             return UNKNOWN
         return max(LEAST_MARGIN, min(PER_PARTITION, int(4 * workers * seconds / each)))
-
-    # -- deliveries
-
-    @property
-    def delivering(self) -> bool:
-        """Whether a message of a present epoch waits for its records."""
-        return any(self._deliveries.awaiting())
-
-    @property
-    def stalled(self) -> int:
-        """Records that have failed and are to be tried again."""
-        return self._deliveries.stalled()
-
-    def delivered(self, event: Delivered, now: float) -> None:
-        """Take the answer for one record; its message is done with the last of them."""
-        ticket = self._deliveries.get(event.ticket)
-        if ticket is None:
-            return
-        pending = ticket.pending
-        epoch = pending.epoch
-        if not epoch.live or pending.waits == 0:
-            self._deliveries.close(ticket)
-        elif event.failure is None:
-            self._deliveries.close(ticket)
-            pending.waits -= 1
-            if pending.waits == 0:
-                self._delivered_all(pending)
-        elif event.retriable or pending.dead is not None:
-            if event.too_large:
-                ticket.output = shortened(ticket.output)
-            if not pending.stalled:
-                pending.stalled = True
-                self.flow.wait(epoch, pending.records.size, undelivered=True)
-            self._timers.put(now + ticket.delay(), ticket)
-            told = self._deliveries.tell(ticket, event.failure, now)
-            if told is not None:
-                self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, told)
-        else:
-            # An output that Kafka refuses for good would be refused again.
-            self._deliveries.close(ticket)
-            pending.waits = 0
-            self._stalls_no_more(pending)
-            epoch.attempts[pending.records.offsets[0]] = pending.attempt
-            self._dispose(epoch, pending.records, pending.attempt, event.failure)
-
-    def abandon(self) -> None:
-        """Name the messages that are left because their records cannot be delivered."""
-        failure = Failure("Undelivered", "its outputs or its dead letter were not delivered")
-        for pending in dict.fromkeys(self._deliveries.awaiting()):
-            self._report(
-                Note.ABANDONED, pending.epoch, pending.records, 0, pending.attempt, failure
-            )
-
-    def _stalls_no_more(self, pending: Pending) -> None:
-        if pending.stalled:
-            self.flow.go_on(pending.epoch, pending.records.size, undelivered=True)
-
-    def _delivered_all(self, pending: Pending) -> None:
-        epoch = pending.epoch
-        self._stalls_no_more(pending)
-        if pending.dead is None:
-            self.handled += 1
-        else:
-            self.failed += 1
-            self._report(
-                Note.DEAD_LETTERED, epoch, pending.records, 0, pending.attempt, pending.dead
-            )
-        self._finish(epoch, pending.records)
 
     # -- time
 
@@ -453,10 +349,7 @@ class Messages:
         """Let go on what has waited long enough."""
         for timer in self._timers.due(now):
             if isinstance(timer, Ticket):
-                if timer.pending.waits:
-                    self.out.append(Produce(timer.number, timer.output))
-                else:
-                    self._deliveries.close(timer)
+                self.settling.again(timer)
             elif isinstance(timer, Lane):
                 if timer.spans:
                     # Its first message is the one that has waited.
@@ -465,22 +358,6 @@ class Messages:
             elif not timer.epoch.draining:
                 self.flow.go_on(timer.epoch, timer.records.size)
                 self._queues[timer.epoch.handler].give_back([timer])
-
-    def _report(
-        self,
-        note: Note,
-        epoch: Epoch,
-        records: Records,
-        index: int,
-        attempt: int,
-        failure: Failure,
-        delay: float = 0.0,
-    ) -> None:
-        name = self._policies[epoch.handler].name
-        offset = records.offsets[index]
-        self.out.append(
-            Report(note, name, records.partition, offset, attempt, delay, failure=failure)
-        )
 
 
 def _epoch_of(timer: Timer) -> Epoch:

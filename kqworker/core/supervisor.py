@@ -19,6 +19,7 @@ from kqworker.core.crew import Crew, Doom
 from kqworker.core.ending import Ending, Phase
 from kqworker.core.epochs import Epoch
 from kqworker.core.flow import Flow
+from kqworker.core.limits import Limits
 from kqworker.core.messages import Messages
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.pool import State
@@ -31,34 +32,6 @@ COMMIT_AGAIN_SECONDS = 0.5  # at the end, after a commit that failed
 # So long after an assignment commits come so fast: should this supervisor be ended by what it
 # has just begun, the next one must know how far that was.
 HURRY_SECONDS, HURRIED_SECONDS = 1.0, 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the supervisor keeps to.
-
-    Attributes:
-        workers: Worker processes, at least 1.
-        messages: Messages at work at most, at least 1: shared out between what is owned.
-        size: Their bytes at most, at least 1.
-        ahead: Bytes that may be fetched ahead of them, at least 1.
-        commit_interval: Seconds between commits.
-        boot_seconds: Seconds that a worker may take to start.
-        grace: Seconds that a stop may take which the core itself decides on.
-        reloads: Whether a worker that cannot boot waits for the next `Replace`, once one
-            has: the app is being edited.
-        suspects: Whether what a supervisor was on that did not end in order runs alone.
-    """
-
-    workers: int = 1
-    messages: int = 20_000
-    size: int = 64 << 20
-    ahead: int = 28 << 20
-    commit_interval: float = 1.0
-    boot_seconds: float = 60.0
-    grace: float = 30.0
-    reloads: bool = False
-    suspects: bool = False
 
 
 @dataclass(slots=True)
@@ -129,7 +102,7 @@ class Supervisor:
             case e.Committed():
                 self._committed(event, now)
             case e.Delivered():
-                self._messages.delivered(event, now)
+                self._messages.settling.delivered(event, now)
             case e.Assigned():
                 self._assigned(event, now)
             case e.Revoked():
@@ -178,8 +151,8 @@ class Supervisor:
         """Return the counters and gauges of this moment."""
         messages, pool = self._messages, self._crew.pool
         return Snapshot(
-            handled=messages.handled,
-            failed=messages.failed,
+            handled=messages.settling.handled,
+            failed=messages.settling.failed,
             retried=messages.retried,
             in_flight=sum(worker.open for worker in pool),
             held=messages.flow.held,
@@ -189,7 +162,7 @@ class Supervisor:
             workers_busy=pool.count(State.BUSY, State.RETIRING),
             restarts=pool.restarts,
             partitions=len(self._epochs),
-            stalled=messages.stalled + sum(epoch.unreadable for epoch in self._epochs),
+            stalled=messages.settling.stalled + sum(epoch.unreadable for epoch in self._epochs),
             gone=self._gone,
             remaining=self._ending.remaining(self._epochs),
             elsewhere=self._ending.elsewhere(self._epochs),
@@ -395,7 +368,7 @@ class Supervisor:
             case Phase.RUNNING | Phase.OVER:
                 return False
             case Phase.DRAINING:
-                if crew.flying or self._messages.delivering:
+                if crew.flying or self._messages.settling.delivering:
                     if not late:
                         return False
                     ending.abandoned("what workers were handed and had not begun")
@@ -404,7 +377,7 @@ class Supervisor:
                         if not ending.hopeless:
                             return False
                         crew.give_up()
-                    self._messages.abandon()
+                    self._messages.settling.abandon()
                 self._give_back(now, wait=False)
                 self._messages.suspects.in_order(self._epochs)
                 self._commit()

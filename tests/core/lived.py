@@ -70,7 +70,7 @@ class Life:
     def delivered(
         self, ticket: int, failure: Failure | None = None, *, retriable: bool = True
     ) -> list[Command]:
-        self.messages.delivered(Delivered(ticket, failure, retriable), self.now)
+        self.messages.settling.delivered(Delivered(ticket, failure, retriable), self.now)
         return self.out()
 
     def at(self, now: float) -> list[Command]:
@@ -91,7 +91,8 @@ class Life:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        return self.messages.handled, self.messages.failed, self.messages.retried
+        settling = self.messages.settling
+        return settling.handled, settling.failed, self.messages.retried
 
     def nothing_is_held(self) -> bool:
         flow = self.messages.flow

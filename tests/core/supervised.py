@@ -11,9 +11,10 @@ from typing import TypeVar
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
+from kqworker.core.limits import Limits
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
-from kqworker.core.supervisor import Limits, Supervisor
+from kqworker.core.supervisor import Supervisor
 from kqworker.types import (
     Failure,
     Ordering,

@@ -23,7 +23,7 @@ def test_what_waits_of_a_lost_partition_is_forgotten() -> None:
 
     assert (life.ready, life.messages.flow.held, life.messages.flow.held_bytes) == (0, 0, 0)
     assert life.messages.deadline() is None
-    assert (life.messages.delivering, life.messages.stalled) == (False, 0)
+    assert (life.messages.settling.delivering, life.messages.settling.stalled) == (False, 0)
     assert life.delivered(stalled.ticket) == life.delivered(under_way.ticket) == []
     assert life.at(100.0) == []
     assert life.counts == (0, 0, 1)
@@ -135,7 +135,7 @@ def test_what_is_left_undelivered_is_named_once_a_message() -> None:
     life = Life()
     life.fetch(0)
     life.push(life.take(), OUT, OUT)
-    life.messages.abandon()
+    life.messages.settling.abandon()
     report = the(life.out(), Report)
     assert (report.note, report.offset) == (Note.ABANDONED, 0)
     assert report.failure is not None and report.failure.type == "Undelivered"

@@ -208,12 +208,12 @@ def test_it_is_finished_when_its_dead_letter_is_in_the_log() -> None:
     life.fetch(0)
     produce = the(life.fail(life.take()), Produce)
     assert produce.output.topic == "letters"
-    assert (life.watermark, life.epoch.busy, life.messages.delivering) == (0, 1, True)
+    assert (life.watermark, life.epoch.busy, life.messages.settling.delivering) == (0, 1, True)
 
     report = the(life.delivered(produce.ticket), Report)
 
     assert (report.note, report.attempt, report.failure) == (Note.DEAD_LETTERED, 1, BOOM)
-    assert (life.watermark, life.messages.delivering) == (1, False)
+    assert (life.watermark, life.messages.settling.delivering) == (1, False)
     assert life.nothing_is_held()
     assert life.counts == (0, 1, 0)
 
@@ -249,7 +249,7 @@ def test_a_record_that_comes_round_is_told_and_at_last_given_up() -> None:
         seen[before] = notes, sum(isinstance(command, Produce) for command in commands)
 
     assert seen == {3: ([], 1), 4: ([Note.CIRCLE], 1), ROUNDS: ([Note.BROKE_CIRCLE], 0)}
-    assert life.messages.failed == 1
+    assert life.messages.settling.failed == 1
 
 
 def test_a_dead_letter_that_kafka_refuses_is_tried_for_ever() -> None:
@@ -258,13 +258,13 @@ def test_a_dead_letter_that_kafka_refuses_is_tried_for_ever() -> None:
     produce = the(life.fail(life.take()), Produce)
     for _ in range(20):
         life.delivered(produce.ticket, BOOM, retriable=False)
-        assert life.messages.stalled == 1
+        assert life.messages.settling.stalled == 1
         due = life.messages.deadline()
         assert due is not None and due > life.now
         assert life.at(due) == [produce]
     assert life.watermark == 0
     life.delivered(produce.ticket)
-    assert (life.watermark, life.messages.stalled) == (1, 0)
+    assert (life.watermark, life.messages.settling.stalled) == (1, 0)
 
 
 def test_that_a_topic_takes_no_record_is_told_now_and_then_however_often_it_is_tried() -> None:
@@ -370,7 +370,7 @@ def test_the_other_outputs_of_a_refused_message_are_nobodys_any_more() -> None:
     assert notes(life.delivered(refused.ticket, BOOM, retriable=False)) == [Note.GAVE_UP]
 
     assert life.at(10.0) == []  # the stalled one is not produced again
-    assert life.messages.stalled == 0
+    assert life.messages.settling.stalled == 0
     assert life.delivered(late.ticket, BOOM, retriable=False) == []
     assert life.counts == (0, 1, 0)
     assert life.nothing_is_held()

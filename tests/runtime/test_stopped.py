@@ -18,9 +18,10 @@ import pytest
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core import overtime
+from kqworker.core.limits import Limits
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
-from kqworker.core.supervisor import Limits, Supervisor
+from kqworker.core.supervisor import Supervisor
 from kqworker.runtime.process import ProcessWorkers
 from kqworker.types import Ordering, TopicPartition
 from tests.runtime.bench import PATIENCE, VERBS, Bench, Fate, fate, segment

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from kqworker.core.limits import Limits
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
-from kqworker.core.supervisor import Limits
 from kqworker.types import Headers, Ordering, TopicPartition
 
 LETTERS = "letters"

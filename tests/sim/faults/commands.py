@@ -55,17 +55,17 @@ FAULTS = (
         "commands.append(Resume(tuple(self._resumed)))", "pass",
     ),
     Fault(
-        "produced-at-once-again", "Produce", "messages",
-        "self._timers.put(now + ticket.delay(), ticket)",
-        "self._timers.put(now + ticket.delay(), ticket)\n"
-        "            self.out.append(Produce(ticket.number, ticket.output))",
+        "produced-at-once-again", "Produce", "settling",
+        "self._later(now + ticket.delay(), ticket)",
+        "self._later(now + ticket.delay(), ticket)\n"
+        "            self._out.append(Produce(ticket.number, ticket.output))",
     ),
     Fault(
         "second-record-is-forgotten", "Produce", "deliveries",
         "for output in outputs:", "for output in tuple(outputs)[:1]:",
     ),
     Fault(
-        "letter-tells-wrong-attempts", "Produce", "messages",
+        "letter-tells-wrong-attempts", "Produce", "settling",
         "records, 0, had, policy.name, failure)\n        pending",
         "records, 0, had + 1, policy.name, failure)\n        pending",
     ),
@@ -153,8 +153,8 @@ FAULTS = (
         "if retiring:", "if False:",
     ),
     Fault(
-        "stalls-in-silence", "Report", "messages",
-        "self._report(Note.STALLED, epoch, pending.records, 0, pending.attempt, told)",
+        "stalls-in-silence", "Report", "settling",
+        "self.report(Note.STALLED, epoch, pending.records, 0, pending.attempt, told)",
         "pass",
     ),
     Fault(
@@ -174,8 +174,8 @@ FAULTS = (
         "epoch.unreadable = False", "pass",
     ),
     Fault(
-        "gives-up-in-silence", "Report", "messages",
-        "self._report(Note.GAVE_UP, epoch, records, 0, had, failure)", "pass",
+        "gives-up-in-silence", "Report", "settling",
+        "self.report(Note.GAVE_UP, epoch, records, 0, had, failure)", "pass",
     ),
     Fault(
         "drops-the-map-in-silence", "Report", "epochs",
@@ -197,8 +197,9 @@ FAULTS = (
     ),
     Fault(
         "abandoned-for-nothing", "Stopped", "supervisor",
-        "if crew.flying or self._messages.delivering:\n                    if not late:",
-        "if True:\n                    if (crew.flying or self._messages.delivering) and not late:",
+        "if crew.flying or self._messages.settling.delivering:\n                    if not late:",
+        "if True:\n"
+        "                    if (crew.flying or self._messages.settling.delivering) and not late:",
     ),
     Fault(
         "stops-twice", "Stopped", "ending",

@@ -22,7 +22,7 @@ FAULTS = (
         "flight.unbegun.update(event.unbegun)", "pass",
     ),
     Fault(
-        "finished-with-the-first-of-two-records", 1, "messages",
+        "finished-with-the-first-of-two-records", 1, "settling",
         "pending.waits -= 1\n            if pending.waits == 0:",
         "pending.waits -= 1\n            if pending.waits <= 1:",
     ),
@@ -183,8 +183,8 @@ FAULTS = (
         "read = epoch.unreadable and watermark", "read = False and watermark",
     ),
     Fault(
-        "failed-delivery-is-forgotten", 6, "messages",
-        "self._timers.put(now + ticket.delay(), ticket)", "pass",
+        "failed-delivery-is-forgotten", 6, "settling",
+        "self._later(now + ticket.delay(), ticket)", "pass",
     ),
     Fault(
         "paused-by-a-former-owners-map", 6, "flow",
