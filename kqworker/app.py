@@ -121,6 +121,7 @@ class App:
         ordering: Ordering | Literal["unordered", "key", "partition"] = "unordered",
         retry: Retry | None = None,
         dead_letter: str | None = None,
+        dead_letter_overflow: Literal["truncate", "stall"] = "truncate",
         time_limit: float | None = None,
         output: str | None = None,
         name: str | None = None,
@@ -145,6 +146,10 @@ class App:
                 one, "partition" those of one partition.
             retry: How often a message is tried; None for `Retry()`.
             dead_letter: The topic for messages out of attempts; None logs and accepts them.
+            dead_letter_overflow: Of a dead letter that is larger than its topic takes,
+                "truncate" keeps key, headers and as much of the head of its value as fits, with
+                the header `kqworker-truncated`: the bytes that it had; "stall" holds its
+                message until the topic takes it.
             time_limit: Seconds above 0 after which the worker is killed and the attempt has
                 failed; None for no limit.
             output: The topic for what is returned and is not None, with the message's key and
@@ -166,6 +171,7 @@ class App:
                 ordering=ordering,
                 retry=retry,
                 dead_letter=dead_letter,
+                dead_letter_overflow=dead_letter_overflow,
                 time_limit=time_limit,
                 output=output,
                 name=name,

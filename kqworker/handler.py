@@ -52,6 +52,7 @@ class Handler(Generic[P, R]):
         ordering: Which of its messages may run at the same time.
         retry: How often a message is tried, and when again.
         dead_letter: The topic for messages out of attempts; None logs and accepts them.
+        dead_letter_overflow: What becomes of a dead letter that is larger than its topic takes.
         time_limit: Seconds that one message may run; None for ever.
         output: The topic for what the function returns; None drops all but an `Output`.
         is_async: Whether a call returns a coroutine.
@@ -71,6 +72,7 @@ class Handler(Generic[P, R]):
         ordering: Ordering | str,
         retry: Retry | None,
         dead_letter: str | None,
+        dead_letter_overflow: str = "truncate",
         time_limit: float | None,
         output: str | None,
         name: str | None,
@@ -86,6 +88,7 @@ class Handler(Generic[P, R]):
         self.ordering = self._checked_ordering(ordering)
         self.retry = self._checked_retry(retry)
         self.dead_letter = self._checked_dead_letter(dead_letter)
+        self.dead_letter_overflow = self._checked_overflow(dead_letter_overflow)
         self.time_limit = self._checked_time_limit(time_limit)
         self.output = self._checked_output(output)
         try:
@@ -147,6 +150,7 @@ class Handler(Generic[P, R]):
             self.dead_letter,
             self.time_limit,
             self.final,
+            self.dead_letter_overflow,
         )
 
     def bind(self, segment: Segment, context: Callable[[int], Context]) -> Callable[[int], object]:
@@ -291,6 +295,11 @@ class Handler(Generic[P, R]):
                 "choose a name outside of it"
             )
         return topic
+
+    def _checked_overflow(self, overflow: str) -> str:
+        if overflow not in ("truncate", "stall"):
+            raise self.refusal(f"dead_letter_overflow={overflow!r}: must be 'truncate' or 'stall'")
+        return overflow
 
     def _checked_time_limit(self, seconds: float | None) -> float | None:
         if seconds is None:

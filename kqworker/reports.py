@@ -22,6 +22,7 @@ LINES: dict[Note, tuple[int, str]] = {
     Note.GONE: (logging.ERROR, "messages LOST: Kafka deleted them before they were handled"),
     Note.CIRCLE: (logging.WARNING, "dead letters come round"),
     Note.BROKE_CIRCLE: (logging.ERROR, "message DROPPED: its dead letters come round"),
+    Note.TRUNCATED: (logging.WARNING, "dead letter cut to what its topic takes"),
     Note.PAUSED: (logging.WARNING, "partition paused, others go on"),
     Note.SLOW: (logging.INFO, "partition paused for now, others go on"),
     Note.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),

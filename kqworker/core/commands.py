@@ -149,6 +149,7 @@ class Note(enum.Enum):
     TIME_LIMIT = "time limit"
     WORKER_DIED = "worker died"
     BROKEN = "app broken"  # no worker can start until the app has changed again
+    TRUNCATED = "dead letter cut"  # it is larger than its topic takes
     PAUSED = "partition paused"  # what waits, or is done out of order, has no more room
     SLOW = "partition slow"  # it has its share, and others have room
     MAP_IGNORED = "completion map ignored"

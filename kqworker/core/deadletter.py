@@ -10,6 +10,7 @@ from dataclasses import replace
 from kqworker.types import Failure, Output, Records
 
 PREFIX = "kqworker-"
+TRUNCATED = PREFIX + "truncated"
 # A record that was a dead letter so often may come round for ever: it is told, and at last it is
 # none any more. Whoever replays dead letters does so less often.
 TOLD_ROUNDS = 4
@@ -94,3 +95,17 @@ def shortened(letter: Output) -> Output:
     """
     long = {PREFIX + "error-text", PREFIX + "error-traceback"}
     return replace(letter, headers=tuple(h for h in letter.headers if h[0] not in long))
+
+
+def truncated(letter: Output) -> Output | None:
+    """Return a dead letter with the first half of its value, marked; None if there is none.
+
+    The header `kqworker-truncated` has the bytes that the value had in all. The record itself
+    is where `kqworker-topic`, `-partition` and `-offset` say.
+    """
+    if not letter.value:
+        return None
+    headers = letter.headers
+    if not any(name == TRUNCATED for name, _ in headers):
+        headers = (*headers, (TRUNCATED, str(len(letter.value)).encode()))
+    return replace(letter, value=letter.value[: len(letter.value) // 2], headers=headers)

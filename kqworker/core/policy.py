@@ -24,6 +24,9 @@ class HandlerPolicy:
         time_limit: Seconds that one message may run; None for ever.
         final: What the handler raises fails the message for good, and the attempts of
             `retry` are for those on which a worker dies. The worker sees to it.
+        dead_letter_overflow: What becomes of a dead letter that is larger than its topic
+            takes: "truncate" cuts its value until it fits, "stall" holds its message until
+            the topic takes it.
     """
 
     name: str
@@ -33,3 +36,4 @@ class HandlerPolicy:
     dead_letter: str | None = None
     time_limit: float | None = None
     final: bool = False
+    dead_letter_overflow: str = "truncate"

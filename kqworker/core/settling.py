@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kqworker.core.commands import Command, Note, Produce, Report
-from kqworker.core.deadletter import comes_round, dead_letter, shortened
+from kqworker.core.deadletter import comes_round, dead_letter, shortened, truncated
 from kqworker.core.deliveries import Deliveries, Pending, Ticket
 from kqworker.core.epochs import Epoch
 from kqworker.core.events import Delivered
@@ -116,6 +116,9 @@ class Settling:
             if pending.waits == 0:
                 self._delivered_all(pending)
         elif event.retriable or pending.dead is not None:
+            if event.too_large and self._cut(ticket, event.failure):
+                self._out.append(Produce(ticket.number, ticket.output))
+                return
             if event.too_large:
                 ticket.output = shortened(ticket.output)
             if not pending.stalled:
@@ -132,6 +135,21 @@ class Settling:
             self._stalls_no_more(pending)
             epoch.attempts[pending.records.offsets[0]] = pending.attempt
             self.dispose(epoch, pending.records, pending.attempt, event.failure)
+
+    def _cut(self, ticket: Ticket, failure: Failure) -> bool:
+        """Cut a dead letter that its topic never takes; return whether it was cut."""
+        pending, letter = ticket.pending, ticket.output
+        truncates = self._policies[pending.epoch.handler].dead_letter_overflow == "truncate"
+        if pending.dead is None or not truncates or shortened(letter) != letter:
+            return False
+        cut = truncated(letter)
+        if cut is None:
+            return False
+        if len(cut.headers) > len(letter.headers):
+            note, attempt = Note.TRUNCATED, pending.attempt
+            self.report(note, pending.epoch, pending.records, 0, attempt, failure)
+        ticket.output = cut
+        return True
 
     def again(self, ticket: Ticket) -> None:
         """Produce a record once more that was not delivered, if its message still waits."""

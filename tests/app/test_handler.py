@@ -248,6 +248,10 @@ async def async_generator(value: str) -> Any:
             {"topic": "^logs|audit", "dead_letter": "dead.audit"},
             "dead_letter='dead.audit' is matched by its own topic pattern '^logs|audit': choose",
         ),
+        (
+            {"dead_letter_overflow": "drop"},
+            "dead_letter_overflow='drop': must be 'truncate' or 'stall'",
+        ),
         ({"time_limit": 0}, "time_limit=0: must be seconds above 0; leave it out for no limit"),
         ({"time_limit": float("nan")}, "time_limit=nan: must be seconds above 0"),
         ({"time_limit": float("inf")}, "time_limit=inf: must be seconds above 0"),

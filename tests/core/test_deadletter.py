@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from kqworker.core.deadletter import ROUNDS, TOLD_ROUNDS, comes_round, dead_letter, shortened
+from dataclasses import replace
+
+import pytest
+
+from kqworker.core.deadletter import (
+    ROUNDS,
+    TOLD_ROUNDS,
+    comes_round,
+    dead_letter,
+    shortened,
+    truncated,
+)
 from kqworker.types import Failure, Headers, Output, Records, TopicPartition
 
 FAILURE = Failure("ValueError", "boom", "Traceback …")
@@ -120,3 +131,17 @@ def test_headers_of_somebody_else_are_not_counted() -> None:
         assert comes_round(batch(headers), 0, "") == (None, False)
     circle, over = comes_round(batch((own[0], own[2])), 0, "")
     assert over and circle is not None and "from ? (?)" in circle.text
+
+
+def test_a_cut_one_keeps_all_but_the_rest_of_its_value_and_says_how_much_there_was() -> None:
+    whole = replace(letter([("a", b"1")]), value=b"0123456789")
+    cut = truncated(whole)
+    assert cut == replace(
+        whole, value=b"01234", headers=(*whole.headers, ("kqworker-truncated", b"10"))
+    )
+    assert truncated(cut) == replace(cut, value=b"01")
+
+
+@pytest.mark.parametrize("value", [None, b""])
+def test_what_has_no_value_cannot_be_cut(value: bytes | None) -> None:
+    assert truncated(Output("letters", value)) is None

@@ -46,12 +46,16 @@ def test_members_are_named_all_and_only() -> None:
     assert named_in("Message") == {field.name for field in dataclasses.fields(Message)}
 
 
+def shown_as(default: object) -> str:
+    return f'"{default}"' if isinstance(default, str) else str(default)
+
+
 def test_a_handlers_arguments_have_the_defaults_of_the_page() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `?(.*?)`? ?\| ", section("Handlers"), re.MULTILINE)
     shown = dict(rows[: [name for name, _ in rows].index("name") + 1])
     parameters = inspect.signature(App.handler).parameters
     there = {
-        name: "" if p.default is p.empty else str(p.default).replace("unordered", '"unordered"')
+        name: "" if p.default is p.empty else shown_as(p.default)
         for name, p in parameters.items()
         if name != "self"
     }

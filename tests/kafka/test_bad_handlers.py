@@ -229,7 +229,8 @@ def test_a_dead_letter_that_cannot_be_delivered_stalls_visibly_and_drops_nothing
     # The topic takes no record as large as this one.
     name, dead = topic(), topic(config={"max.message.bytes": "1000"})
     bad, good = produce(kafka, name, [b"fail 9 " + b"x" * 5000, b"ok"])
-    supervisor = supervise(kafka, name, retry={"attempts": 1}, dead_letter=dead).handled(2)
+    kept = {"dead_letter": dead, "dead_letter_overflow": "stall"}
+    supervisor = supervise(kafka, name, retry={"attempts": 1}, **kept).handled(2)
     supervisor.until(lambda: supervisor.events("stalled"), "it is held")
 
     (line,) = supervisor.events("stalled")

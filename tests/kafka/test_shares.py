@@ -85,7 +85,8 @@ def test_dead_letters_that_no_topic_takes_keep_no_other_topic_waiting(
     for _ in range(10):
         produce(kafka, busy, [b"reject no ".ljust(199_900, b"x")])
     options = ("--prefetch-bytes", "1MiB", "--shutdown-timeout", "1")
-    supervisor = supervise(kafka, busy, *options, quiet=quiet, dead_letter=letters)
+    stalling = {"dead_letter": letters, "dead_letter_overflow": "stall"}
+    supervisor = supervise(kafka, busy, *options, quiet=quiet, **stalling)
     supervisor.until(lambda: supervisor.events("stalled"), "a dead letter is not delivered")
 
     produce(kafka, quiet, [b"ok"] * 15)

@@ -107,12 +107,7 @@ def one_at_work_and_none_behind_it(scenario: Scenario) -> None:
 def ended_by_a_message(scenario: Scenario) -> None:
     """One message takes the whole supervisor with it, over and over."""
     _only_handlers(scenario, Ordering.UNORDERED)
-    for place, policy in enumerate(scenario.policies):
-        changed = replace(policy, dead_letter=LETTERS)
-        scenario.policies[place] = changed
-        for _, message, _ in scenario.arrivals:
-            if message.policy is policy:
-                message.policy = changed
+    _with_dead_letters(scenario)
     scenario.arrivals[:] = [(0.0, message, gap) for _, message, gap in scenario.arrivals]
     for _, message, _ in scenario.arrivals:
         message.kind, message.times, message.outputs = "ok", 0, 0
@@ -128,6 +123,26 @@ def ended_by_a_message(scenario: Scenario) -> None:
         log.damage = None
     scenario.strict = True
     del scenario.lives[:-1]
+
+
+def letters_too_large(scenario: Scenario) -> None:
+    """All is rejected, and for a while most dead letters are refused, many for their size."""
+    _only_handlers(scenario, Ordering.UNORDERED)
+    _with_dead_letters(scenario)
+    scenario.arrivals[:] = [(0.0, message, gap) for _, message, gap in scenario.arrivals]
+    for _, message, _ in scenario.arrivals:
+        message.kind, message.times, message.outputs = "reject", 1, 0
+        message.seconds = 0.01
+    scenario.lives[:-1] = [Plan(30.0, [], "catch up", [], Faults(deny=0.8))]
+
+
+def _with_dead_letters(scenario: Scenario) -> None:
+    for place, policy in enumerate(scenario.policies):
+        changed = replace(policy, dead_letter=LETTERS)
+        scenario.policies[place] = changed
+        for _, message, _ in scenario.arrivals:
+            if message.policy is policy:
+                message.policy = changed
 
 
 def beside_a_stuck_one(scenario: Scenario) -> None:
@@ -182,6 +197,7 @@ SCENES: dict[str, Callable[[Scenario], None]] = {
     "alone and hanging": alone_and_hanging,
     "beside a stuck one": beside_a_stuck_one,
     "beside failing ones": beside_failing_ones,
+    "letters too large": letters_too_large,
     "lost while paused": lost_while_paused,
     "ended in a drain": ended_in_a_drain,
     "killing in a row": killing_in_a_row,

@@ -25,7 +25,7 @@ from kqworker.core import events as e
 from kqworker.core.completion import decode
 from kqworker.core.deliveries import TELL_SECONDS
 from kqworker.core.suspects import TRIES
-from kqworker.types import Ordering, Outcome, Records, Task, TopicPartition, Verdict
+from kqworker.types import Ordering, Outcome, Output, Records, Task, TopicPartition, Verdict
 from tests.sim.judge import must
 from tests.sim.scenario import LETTERS, Message
 from tests.sim.views import Entry, View
@@ -231,6 +231,8 @@ class Oracle:
                 self.finish(entry, now, failed=entry.letter)
         elif event.retriable or entry.letter:
             self.tickets[event.ticket] = (entry, command, "failed")
+            if event.too_large and entry.letter and may_be_cut(command.output, entry):
+                return
             kind = command.output.topic, event.failure.type
             # It is told at once, and then once a minute.
             if kind not in self._stalls or now >= self._stalls[kind] + TELL_SECONDS:
@@ -358,3 +360,10 @@ def coverage(mark: c.Mark) -> tuple[set[int], Mapping[int, int]]:
     must(found is not None, "(1) a mark has a map that cannot be read", mark)
     assert found is not None
     return {offset for run in found.done for offset in range(*run)}, found.attempts
+
+
+def may_be_cut(letter: Output, entry: Entry) -> bool:
+    """Whether a dead letter that is too large is cut at once."""
+    names = {name for name, _ in letter.headers}
+    overflow = entry.message.policy.dead_letter_overflow
+    return bool(letter.value) and "kqworker-error-text" not in names and overflow == "truncate"

@@ -70,6 +70,11 @@ FAULTS = (
         "records, 0, had + 1, policy.name, failure)\n        pending",
     ),
     Fault(
+        "cut-without-a-mark", "Produce", "deadletter",
+        "headers = (*headers, (TRUNCATED, str(len(letter.value)).encode()))", "pass",
+        scene="letters too large",
+    ),
+    Fault(
         "dead-is-not-replaced", "StartWorker", "crew",
         "self._starts.append(now + delay if wait else now)", "pass",
     ),
