@@ -10,8 +10,9 @@ the name, and charges an attempt to that message and to no other.
 So that no death is overlooked, the messages of a new assignment wait until its owner's first
 commit, which takes the former one's clean mark away, is confirmed: the ward of its epoch.
 
-Who runs first: who has had fewer attempts, then the higher offset. Of what is unordered the
-oldest began first, so what was running stands at the low end, and its neighbours come first.
+Who runs first: who has had fewer attempts, then who is not charged for the last end, then the
+higher offset. Of what is unordered the oldest began first, so what was running stands at the
+low end, and its neighbours come first.
 
 Pure: no Kafka, no clock, no process. Decides what may begin; hands nothing out.
 Tested by tests/core/test_suspects.py, test_suspects_room.py and every run in tests/sim.
@@ -200,14 +201,15 @@ class Suspects:
             del self._wards[epoch]
 
     def _choose(self) -> None:
-        best: tuple[int, int] | None = None
+        best: tuple[int, bool, int] | None = None
         for ward in self._wards.values():
             if ward.epoch.told is None or ward.again_at is not None:
                 continue
             for span in self._heads(ward):
                 if span.attempt > 1 and ward.not_before:
                     continue
-                rank = span.attempt, -span.records.offsets[0]
+                offset = span.records.offsets[0]
+                rank = span.attempt, offset in ward.epoch.former.begun, -offset
                 if best is None or rank < best:
                     best, self._chosen = rank, span
         if self._chosen is not None:

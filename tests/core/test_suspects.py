@@ -174,6 +174,16 @@ def test_who_ran_alone_when_its_supervisor_ended_is_charged_and_comes_last() -> 
     assert [segment.attempt for segment in supervisor.seen_task().segments] == [2]
 
 
+def test_among_those_that_had_as_many_attempts_who_is_charged_comes_last() -> None:
+    supervisor = after_an_unclean_end(begun=(2,), attempts={0: 1})
+    supervisor.fetch(0, 2)
+    supervisor.tick(suspects.CHARGED_SECONDS)
+    supervisor.confirm()  # of a commit that names nobody yet
+    supervisor.confirm()
+    supervisor.accept_alone()
+    assert supervisor.sent() == [[0], [2]]
+
+
 def test_who_has_no_attempt_left_is_a_dead_letter_and_never_runs() -> None:
     kept = policy(dead_letter="letters", retry=Retry(attempts=1))
     supervisor = after_an_unclean_end(kept, begun=(1,))

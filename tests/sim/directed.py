@@ -125,6 +125,19 @@ def ended_by_a_message(scenario: Scenario) -> None:
     del scenario.lives[:-1]
 
 
+def ended_with_little_room(scenario: Scenario) -> None:
+    """The same, where one message of a partition may be at work, and each fails once.
+
+    They take so long that suspects are left when what is fetched is none any more.
+    """
+    ended_by_a_message(scenario)
+    scenario.limits = replace(scenario.limits, messages=1, ahead=1 << 20)
+    for _, message, _ in scenario.arrivals:
+        message.seconds = 1.0
+        if message.kind == "ok":
+            message.kind, message.times = "fail", 1
+
+
 def letters_too_large(scenario: Scenario) -> None:
     """All is rejected, and for a while most dead letters are refused, many for their size."""
     _only_handlers(scenario, Ordering.UNORDERED)
@@ -197,6 +210,7 @@ SCENES: dict[str, Callable[[Scenario], None]] = {
     "alone and hanging": alone_and_hanging,
     "beside a stuck one": beside_a_stuck_one,
     "beside failing ones": beside_failing_ones,
+    "ended with little room": ended_with_little_room,
     "letters too large": letters_too_large,
     "lost while paused": lost_while_paused,
     "ended in a drain": ended_in_a_drain,

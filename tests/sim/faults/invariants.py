@@ -343,6 +343,7 @@ FAULTS = (
     Fault(
         "suspects-are-not-alone", 13, "suspects",
         "if flying or not idle or not confirmed:", "if not idle or not confirmed:",
+        scene="ended with little room",
     ),
     Fault(
         "others-begin-beside-a-suspect", 13, "suspects",
@@ -363,10 +364,16 @@ FAULTS = (
         "charged-for-who-comes-after-it", 13, "suspects",
         "if ward.waiting or epoch.begun or epoch.told != () or self._is_chosen(epoch):",
         "if ward.waiting or self._is_chosen(epoch):",
+        scene="ended with little room",
     ),
     Fault(
         "an-end-in-order-is-not-told", 13, "suspects",
         "epoch.clean, epoch.begun = True, ()", "epoch.begun = ()",
+    ),
+    Fault(
+        "no-suspect-who-is-still-ahead", 13, "suspects",
+        "if ahead is not None and ahead < ward.below:", "if False:",
+        scene="ended with little room",
     ),
     # 14: nobody starves beside others
     Fault(
