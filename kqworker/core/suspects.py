@@ -36,7 +36,8 @@ PER_PARTITION, IN_ALL = 200, 300
 # So many may have begun where the former owner has not said how far it had come.
 UNKNOWN = 100
 LEAST_MARGIN = 10  # behind the last that is known to have begun
-FETCH_SECONDS = 10.0  # what is fetched later than that was not there before
+# What is fetched later than that was not there before; a pause does not count.
+FETCH_SECONDS = 10.0
 CHARGED_SECONDS = 2.0  # until one that is charged runs again: what else there is comes first
 AGAIN_SECONDS = 0.5  # after a commit that failed
 TRIES = 3  # such commits in a row: then nobody of the partition is suspected any more
@@ -178,7 +179,9 @@ class Suspects:
     def step(self, now: float) -> None:
         """Open the wards that can be opened; choose who runs next."""
         for ward in list(self._wards.values()):
-            if ward.until is not None and now >= ward.until:
+            if ward.until is not None and ward.epoch.stock.paused:
+                ward.until = now + FETCH_SECONDS  # it cannot be fetched
+            elif ward.until is not None and now >= ward.until:
                 # What is fetched ahead was there before, though its turn has not come.
                 ward.below, ward.until = min(ward.below, ward.epoch.offsets.position or 0), None
             if now >= ward.not_before:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from kqworker.core import commands as c
 from kqworker.core import suspects
 from tests.core.supervised import (
     OTHER,
     TP,
+    those,
 )
 from tests.core.suspecting import Suspecting, said
 
@@ -81,6 +83,27 @@ def test_what_was_fetched_in_time_is_suspected_though_there_is_room_later() -> N
     supervisor.confirm()
     supervisor.accept(supervisor.seen_task(), seconds=0.01)
     assert supervisor.names() == ()
+    supervisor.confirm()
+    assert supervisor.sent() == [[0], [1], [2]]
+
+
+def test_who_cannot_be_fetched_while_its_partition_is_paused_is_still_suspected() -> None:
+    supervisor = Suspecting(messages=1, ahead=1)
+    supervisor.assign(metadata=said(handed=3))
+    supervisor.confirm()
+    supervisor.fetch(0)
+    supervisor.tick(1.0)  # messages are handled slowly
+    supervisor.fetch(1)
+    assert those(supervisor.seen, c.Pause) == [c.Pause((TP,))]
+    supervisor.confirm()
+    supervisor.tick(suspects.FETCH_SECONDS)
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    assert those(supervisor.seen, c.Resume) == [c.Resume((TP,))]
+    supervisor.confirm()
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    supervisor.confirm()
+    supervisor.fetch(2, 3)
+    assert supervisor.names() == (2,)
     supervisor.confirm()
     assert supervisor.sent() == [[0], [1], [2]]
 

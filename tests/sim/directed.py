@@ -128,10 +128,11 @@ def ended_by_a_message(scenario: Scenario) -> None:
 def ended_with_little_room(scenario: Scenario) -> None:
     """The same, where one message of a partition may be at work, and each fails once.
 
-    They take so long that suspects are left when what is fetched is none any more.
+    They take so long that suspects are left when what is fetched is none any more, and so
+    little is fetched ahead that some are kept from being fetched until then.
     """
     ended_by_a_message(scenario)
-    scenario.limits = replace(scenario.limits, messages=1, ahead=1 << 20)
+    scenario.limits = replace(scenario.limits, messages=1, ahead=300)
     for _, message, _ in scenario.arrivals:
         message.seconds = 1.0
         if message.kind == "ok":

@@ -375,6 +375,11 @@ FAULTS = (
         "if ahead is not None and ahead < ward.below:", "if False:",
         scene="ended with little room",
     ),
+    Fault(
+        "no-suspect-whom-a-pause-keeps-back", 13, "suspects",
+        "if ward.until is not None and ward.epoch.stock.paused:", "if False:",
+        scene="ended with little room",
+    ),
     # 14: nobody starves beside others
     Fault(
         "fetching-waits-for-a-stuck-one", 14, "flow",
