@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from kqworker.core.commands import Commit, Mark, Pause, Release
+from kqworker.core.commands import Commit, Mark, Pause, Release, Resume
 from kqworker.core.events import (
     Assigned,
     Committed,
@@ -295,6 +295,24 @@ def test_a_partition_of_which_nothing_may_come_is_not_suspected(
 
     assert not [e for e in bench.events if isinstance(e, Unreadable)]
     assert bench.consumer.seeks == []
+
+
+def test_a_partition_of_which_nothing_comes_when_its_pause_is_over_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(places, "TRIAL_SECONDS", 0.05)
+    monkeypatch.setattr(places, "RETRY_SECONDS", 0.0)
+    bench.consumer.ends = {TP: (0, 50)}
+    bench.assign(TP)
+    bench.poll(lambda _: message(24))
+    bench.source.execute(Pause((TP,)))
+    bench.consumer.wait_for("pause", TP)
+    bench.source.execute(Resume((TP,)))
+    bench.consumer.wait_for("resume", TP)
+    (told,) = bench.wait(Unreadable)
+
+    assert (told.partition, told.offset) == (TP, 25)
 
 
 def test_a_partition_begins_where_the_group_says_on_the_second_try(bench: Bench) -> None:
