@@ -1,7 +1,7 @@
 """What one partition has in memory, and how much of it may be at work.
 
 Pure. Knows nothing of other partitions: `flow` shares out and moves messages on.
-Tested by tests/core/test_flow.py and by every run in tests/sim.
+Tested by tests/core/test_stock.py, test_flow.py and by every run in tests/sim.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from kqworker.types import Records, payload_size
 OVERHEAD_BYTES = 100
 # So many messages that wait fit into the map of what is finished above them.
 MOST_WAITING = 1000
+# A batch that is no more than this part of the share is not weighed message by message.
+SMALL = 16
 
 Piece = tuple[Records, int, int]  # with where it starts and stops
 
@@ -57,7 +59,8 @@ class Stock:
     )
 
     def __init__(self) -> None:
-        self._ahead: deque[tuple[Records, int]] = deque()  # with where each goes on
+        # With where each goes on, and the bytes from there on.
+        self._ahead: deque[tuple[Records, int, int]] = deque()
         self._ahead_size = 0
         self.held = self.held_bytes = 0
         self.ahead = 0
@@ -78,7 +81,7 @@ class Stock:
         """The lowest offset that is fetched ahead; None if nothing is."""
         if not self._ahead:
             return None
-        records, start = self._ahead[0]
+        records, start, _ = self._ahead[0]
         return records.offsets[start]
 
     @property
@@ -100,7 +103,7 @@ class Stock:
     def put(self, records: Records) -> None:
         """Add messages that were fetched."""
         count = len(records.values)
-        self._ahead.append((records, 0))
+        self._ahead.append((records, 0, records.size))
         self._ahead_size += records.size
         self.ahead += count
         self.held += count
@@ -115,21 +118,23 @@ class Stock:
             least: So many of them whatever their bytes.
 
         Returns:
-            The pieces, and how many messages and bytes they are.
+            The pieces, and how many messages and bytes they are; of a part of a small batch
+            as many bytes as its messages have on average.
         """
         pieces: list[Piece] = []
         taken = weight = 0
         while self._ahead and taken < count:
-            records, start = self._ahead[0]
+            records, start, left = self._ahead[0]
             stop = min(len(records.values), start + count - taken)
-            stop, bytes_ = _fitting(records, start, stop, size - weight, least - taken)
+            fitting = _fitting_evenly if records.size * SMALL <= self.size else _fitting
+            stop, bytes_ = fitting(records, start, stop, left, size - weight, least - taken)
             if stop == start:
                 break
             pieces.append((records, start, stop))
             taken += stop - start
             weight += bytes_
             if stop < len(records.values):
-                self._ahead[0] = records, stop
+                self._ahead[0] = records, stop, left - bytes_
                 break
             self._ahead.popleft()
         self.ahead -= taken
@@ -141,11 +146,22 @@ class Stock:
         self._ahead.clear()
 
 
-def _fitting(records: Records, start: int, stop: int, size: int, least: int) -> tuple[int, int]:
-    """Return up to where messages fit into `size` bytes, and their bytes."""
+def _fitting(
+    records: Records, start: int, stop: int, left: int, size: int, least: int
+) -> tuple[int, int]:
+    """Return up to where messages fit into `size` bytes, and their bytes.
+
+    Args:
+        records: The batch.
+        start: Where it goes on.
+        stop: How far at most.
+        left: The bytes from there to its end.
+        size: So many bytes at most.
+        least: So many messages whatever their bytes.
+    """
     keys, values = records.keys, records.values
-    if start == 0 and stop == len(values):
-        weight = records.size
+    if stop == len(values):
+        weight = left
     else:
         weight = payload_size(keys and keys[start:stop], values[start:stop])
     if weight <= size:
@@ -156,4 +172,17 @@ def _fitting(records: Records, start: int, stop: int, size: int, least: int) -> 
         if weight + more > size and i - start >= least:
             return i, weight
         weight += more
+    return stop, weight
+
+
+def _fitting_evenly(
+    records: Records, start: int, stop: int, left: int, size: int, least: int
+) -> tuple[int, int]:
+    """Return the same as if all messages from `start` on had the same size."""
+    count = len(records.values) - start
+    weight = left * (stop - start) // count
+    if weight > size:
+        fit = size * count // left if size > 0 else 0
+        stop = min(stop, start + max(least, fit))
+        weight = left * (stop - start) // count
     return stop, weight

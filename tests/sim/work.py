@@ -305,7 +305,7 @@ def first_ahead(epoch: Epoch) -> float:
     """Return the first offset that was fetched ahead."""
     if not epoch.stock._ahead:
         return math.inf
-    records, start = epoch.stock._ahead[0]
+    records, start, _ = epoch.stock._ahead[0]
     return records.offsets[start]
 
 

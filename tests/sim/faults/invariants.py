@@ -105,6 +105,10 @@ FAULTS = (
         "yield from self._take(epoch, count, 1 << 30)",
     ),
     Fault(
+        "part-of-a-batch-weighs-nothing", 5, "stock",
+        "self._ahead_size -= weight", "self._ahead_size -= 0 if self._ahead else weight",
+    ),
+    Fault(
         "large-ones-go-together", 5, "flow",
         "if self._large is None and epoch in self._wanting and not epoch.stock.working:",
         "if epoch in self._wanting and epoch.stock.working < epoch.stock.messages:",
