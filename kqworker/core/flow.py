@@ -18,11 +18,10 @@ Tested by tests/core/test_flow.py, test_fetching.py and by every run in tests/si
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
 
 from kqworker.core.commands import Command, Fetching, Note, Pause, Report, Resume
 from kqworker.core.epochs import Epoch, Epochs
-from kqworker.core.stock import Stock
+from kqworker.core.stock import OVERHEAD_BYTES, Stock
 from kqworker.types import Failure, Records, TopicPartition
 
 LOOK_SECONDS = 0.5  # between two looks at how fast messages are handled
@@ -60,6 +59,7 @@ class Flow:
         # With messages ahead and nothing against them but the room: in turn.
         self._wanting: OrderedDict[Epoch, None] = OrderedDict()
         self._touched: dict[Epoch, None] = {}  # these may have room within their share
+        self._freed = False  # there may be more room than when `let_in` was called last
         self._large: Epoch | None = None  # has a message at work that is more than its share
         self._grown: dict[Epoch, None] = {}  # more of these is ahead
         self._resumed: list[TopicPartition] = []
@@ -91,12 +91,11 @@ class Flow:
 
     def put(self, epoch: Epoch, records: Records) -> None:
         """Take in what was fetched: it goes to work by `let_in`."""
-        stock = epoch.stock
-        before = stock.ahead_bytes
-        stock.put(records)
-        self._ahead_bytes += stock.ahead_bytes - before
-        self.held += len(records.values)
-        self.held_bytes += records.size
+        count, size = len(records.values), records.size
+        epoch.stock.put(records)
+        self._ahead_bytes += size + OVERHEAD_BYTES * count
+        self.held += count
+        self.held_bytes += size
         self._grown[epoch] = None
         self._want(epoch)
 
@@ -143,6 +142,7 @@ class Flow:
         """Let nothing more of a partition go to work."""
         epoch.stock.forget_ahead()
         self._wanting.pop(epoch, None)
+        self._freed = True
 
     def forget(self, epoch: Epoch) -> None:
         """Forget all of a partition that is no longer owned."""
@@ -161,6 +161,7 @@ class Flow:
     def _free(self, epoch: Epoch, count: int, size: int) -> None:
         self._working -= count
         self._working_bytes -= size
+        self._freed = True
         if self._large is epoch and not epoch.stock.working:
             self._small_again()
         if epoch in self._wanting:
@@ -183,25 +184,25 @@ class Flow:
 
     # -- who may go to work
 
-    def let_in(self) -> Iterator[tuple[Epoch, Records, int, int]]:
-        """Yield what goes to work now: messages `start` up to, not including, `stop`."""
-        if not self._wanting:
-            self._touched.clear()
-            return
+    def let_in(self) -> list[tuple[Epoch, Records, int, int]]:
+        """Return what goes to work now: messages `start` up to, not including, `stop`."""
+        found: list[tuple[Epoch, Records, int, int]] = []
+        if not (self._freed or self._touched):
+            return found
+        self._freed = False
         touched, self._touched = self._touched, {}
         for epoch in touched:
             if epoch in self._wanting:
                 stock = epoch.stock
                 count = stock.messages - stock.working
-                yield from self._take(epoch, count, stock.size - stock.working_bytes)
+                self._take(found, epoch, count, stock.size - stock.working_bytes)
         # Who has less may have what is left, in turn: the first of them waits for no other.
         while self._wanting and self._working < self._messages:
             room = self._size - self._working_bytes
             epoch = next(iter(self._wanting))
             before = self._working
-            yield from self._take(
-                epoch, min(self._messages - self._working, epoch.stock.messages), room
-            )
+            count = min(self._messages - self._working, epoch.stock.messages)
+            self._take(found, epoch, count, room)
             if epoch in self._wanting:
                 if self._working == before:
                     break
@@ -209,19 +210,24 @@ class Flow:
         for epoch in touched:
             if self._large is None and epoch in self._wanting and not epoch.stock.working:
                 # More than there is room for at all: beside the others, one at a time.
-                yield from self._take(epoch, 1, 0, 1)
+                self._take(found, epoch, 1, 0, 1)
                 self._large = epoch if epoch.stock.working else None
+        return found
 
     def _take(
-        self, epoch: Epoch, count: int, size: int, least: int = 0
-    ) -> Iterator[tuple[Epoch, Records, int, int]]:
+        self,
+        found: list[tuple[Epoch, Records, int, int]],
+        epoch: Epoch,
+        count: int,
+        size: int,
+        least: int = 0,
+    ) -> None:
         stock = epoch.stock
         if stock.shut:
             del self._wanting[epoch]
             return
-        before = stock.ahead_bytes
         pieces, taken, weight = stock.take(count, size, least)
-        self._ahead_bytes += stock.ahead_bytes - before
+        self._ahead_bytes -= weight + OVERHEAD_BYTES * taken
         self._working += taken
         self._working_bytes += weight
         if not stock.ahead:
@@ -230,7 +236,7 @@ class Flow:
             stock.paused = False
             self._resumed.append(epoch.partition)
         for records, start, stop in pieces:
-            yield epoch, records, start, stop
+            found.append((epoch, records, start, stop))
 
     # -- fetching
 

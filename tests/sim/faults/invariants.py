@@ -101,8 +101,8 @@ FAULTS = (
     ),
     Fault(
         "bytes-do-not-count", 5, "flow",
-        "yield from self._take(epoch, count, stock.size - stock.working_bytes)",
-        "yield from self._take(epoch, count, 1 << 30)",
+        "self._take(found, epoch, count, stock.size - stock.working_bytes)",
+        "self._take(found, epoch, count, 1 << 30)",
     ),
     Fault(
         "part-of-a-batch-weighs-nothing", 5, "stock",
