@@ -52,6 +52,10 @@ class Flow:
         self._messages = messages
         self._size = size
         self._ahead = ahead
+        # Where fetching was stopped it goes on at half, or after half a second at the least
+        # speed at which it is stopped: a message of another partition waits no longer for it.
+        self._low_messages = max(messages // 2, messages - FAST_MESSAGES // 2)
+        self._low_size = max(size // 2, size - FAST_BYTES // 2)
         self.held = self.held_bytes = 0
         self.paused = 0
         self._working = self._working_bytes = 0
@@ -244,7 +248,7 @@ class Flow:
         """Return what is to be said to Kafka's side now."""
         commands: list[Command] = []
         full = self._working >= self._messages or self._working_bytes >= self._size
-        low = self._working <= self._messages // 2 and self._working_bytes <= self._size // 2
+        low = self._working <= self._low_messages and self._working_bytes <= self._low_size
         on = self._slow or (not full if self._fetching else low)
         if on is not self._fetching:
             self._fetching = on
@@ -339,8 +343,10 @@ def _held_up(stock: Stock, room: bool) -> Failure | None:
     if not stock.ahead:
         return None
     if stock.shut:
-        if stock.full:
-            return Failure("CompletionMap", "too many of its messages are done out of order")
+        if not stock.choked:
+            behind = f", behind {stock.waiting:,} that wait" if stock.waiting else ""
+            text = f"too many of its messages are done out of order{behind}"
+            return Failure("CompletionMap", text)
         share = f"{stock.waiting:,} of its messages ({stock.waiting_bytes:,} bytes)"
         if stock.undelivered * 2 > stock.waiting:
             return Failure("Undelivered", f"records of {share} cannot be delivered")

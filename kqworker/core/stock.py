@@ -97,8 +97,13 @@ class Stock:
     @property
     def shut(self) -> bool:
         """Whether nothing more of it may go to work, whatever room there is."""
+        return self.full or self.choked
+
+    @property
+    def choked(self) -> bool:
+        """Whether as many messages of it wait as may."""
         most = min(self.messages, MOST_WAITING)
-        return self.full or self.waiting >= most or self.waiting_bytes >= self.size
+        return self.waiting >= most or self.waiting_bytes >= self.size
 
     def put(self, records: Records) -> None:
         """Add messages that were fetched."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kqworker.core.commands import Fetching, Note, Pause, Report, Resume
-from kqworker.core.flow import FAST_MESSAGES, TELL_SECONDS
+from kqworker.core.flow import FAST_BYTES, FAST_MESSAGES, TELL_SECONDS
 from kqworker.core.stock import OVERHEAD_BYTES
 from kqworker.types import TopicPartition
 from tests.core.house import House, partition
@@ -30,6 +30,16 @@ def test_bytes_fill_the_house_as_messages_do() -> None:
     house.fetch(0, 10)
     assert house.decide() == [Fetching(False)]
     house.finish(0, 4)
+    assert house.decide() == []
+    house.finish(0, 1)
+    assert house.decide() == [Fetching(True)]
+
+
+def test_fetching_that_was_stopped_goes_on_before_another_has_waited_for_long() -> None:
+    house = House(1000, 8 * FAST_BYTES, handlers=(0,))
+    house.fetch(0, 64, FAST_BYTES // 8)
+    assert house.decide() == [Fetching(False)]
+    house.finish(0, 3)
     assert house.decide() == []
     house.finish(0, 1)
     assert house.decide() == [Fetching(True)]
@@ -223,6 +233,19 @@ def test_a_full_map_is_another_cause() -> None:
     house.fetch(0, 1)
     house.look()
     assert said(house.look()) == [(Note.PAUSED, partition(0), "CompletionMap")]
+
+
+def test_the_cause_is_what_waits_where_that_is_what_fills_the_map() -> None:
+    house = House(12)
+    house.fetch(0, 40)
+    house.of[0].used = house.of[0].budget
+    house.wait(0, 3)
+    house.look()
+    (report,) = house.look()
+    assert report.failure is not None and report.failure.text.endswith(", behind 3 that wait")
+    house.wait(0, 3)
+    house.look()
+    assert said(house.look()) == [(Note.PAUSED, partition(0), "Retries")]
 
 
 def test_a_slow_partition_is_told_where_another_has_room() -> None:

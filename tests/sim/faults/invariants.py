@@ -125,8 +125,7 @@ FAULTS = (
     ),
     Fault(
         "all-may-wait", 5, "stock",
-        "return self.full or self.waiting >= most or self.waiting_bytes >= self.size",
-        "return self.full",
+        "return self.full or self.choked", "return self.full",
         scene="beside failing ones",
     ),
     Fault(
