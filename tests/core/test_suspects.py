@@ -8,8 +8,9 @@ from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core import suspects
 from kqworker.core.retry import Retry
-from kqworker.types import Ordering, Output
+from kqworker.types import Ordering, Outcome, Output, Verdict
 from tests.core.supervised import (
+    BOOM,
     OTHER,
     TP,
     notes,
@@ -324,6 +325,20 @@ def test_a_revoke_that_comes_before_the_answer_takes_the_name_away_behind_it() -
     assert supervisor.sent() == [[2]]
     assert the(supervisor.seen, c.Release).partitions == (TP,)
     assert supervisor.committed(naming) == []
+
+
+def test_a_name_that_is_confirmed_while_its_partition_is_given_back_is_taken_away_at_once() -> None:
+    supervisor = after_an_unclean_end(policy(dead_letter="dead"))
+    supervisor.fetch(1, 2)
+    supervisor.confirm()
+    reject = Outcome(0, Verdict.REJECT, BOOM)
+    supervisor.accept(supervisor.seen_task(), outcomes=(reject,))
+    naming = supervisor.asked
+    assert supervisor.names() == (1,)
+    supervisor.revoke()  # its dead letter is still under way
+    assert supervisor.asked is naming
+    supervisor.committed(naming)
+    assert (supervisor.names(), supervisor.sent()) == ((), [[2]])
 
 
 def test_a_stop_takes_the_name_away_and_ends_in_order() -> None:
