@@ -180,7 +180,9 @@ class Handler(Generic[P, R]):
             return None
         if not isinstance(result, Output):
             refuse_unrun(result)
-            return None if self.output is None else make_output(self.output, result, key)
+            if self.output is None:
+                return None
+            return make_output(self.output, result, key, returned=True)
         refuse_unrun(result.value)
         topic = self.output if result.topic is None else result.topic
         if topic is None:
@@ -189,7 +191,7 @@ class Handler(Generic[P, R]):
                 "output=… where the handler is declared"
             )
         kept = key if result.key is ... else result.key
-        return make_output(topic, result.value, kept, result.headers, result.partition)
+        return make_output(topic, result.value, kept, result.headers, result.partition, True)
 
     def push(
         self,

@@ -20,7 +20,7 @@ LINES: dict[Note, tuple[int, str]] = {
     Note.STALLED: (logging.ERROR, "record not delivered, its message is held"),
     Note.UNREADABLE: (logging.ERROR, "partition stalled: it cannot be read on"),
     Note.GONE: (logging.ERROR, "messages LOST: Kafka deleted them before they were handled"),
-    Note.CIRCLE: (logging.WARNING, "dead letters come round"),
+    Note.CIRCLE: (logging.WARNING, "what handlers produce comes round"),
     Note.BROKE_CIRCLE: (logging.ERROR, "message DROPPED: its dead letters come round"),
     Note.TRUNCATED: (logging.WARNING, "dead letter cut to what its topic takes"),
     Note.PAUSED: (logging.WARNING, "partition paused, others go on"),

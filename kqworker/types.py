@@ -167,7 +167,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A record to be produced: what a handler pushed or returned, or a dead letter."""
+    """A record to be produced: what a handler pushed or returned, or a dead letter.
+
+    Attributes:
+        returned: A handler returned it.
+    """
 
     topic: str
     value: bytes | None
@@ -175,6 +179,7 @@ class Output:
     headers: Headers = ()
     partition: int | None = None
     timestamp: int | None = None
+    returned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

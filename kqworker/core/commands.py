@@ -144,7 +144,7 @@ class Note(enum.Enum):
     STALLED = "stalled"  # a dead letter or an output cannot be delivered
     UNREADABLE = "unreadable"  # a partition cannot be read on
     GONE = "gone"  # Kafka has deleted messages before they were handed over
-    CIRCLE = "circle"  # a record is a dead letter again and again
+    CIRCLE = "circle"  # what handlers produce comes again and again
     BROKE_CIRCLE = "broke circle"  # too often: accepted
     TIME_LIMIT = "time limit"
     WORKER_DIED = "worker died"

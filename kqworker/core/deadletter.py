@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kqworker.core.circles import is_count, number_of
 from kqworker.types import Failure, Output, Records
 
 PREFIX = "kqworker-"
@@ -22,7 +23,8 @@ def dead_letter(
 ) -> Output:
     """Return the record at `index` as it came, bound for `topic`.
 
-    Its own headers come first, without those of an earlier dead letter; then
+    Its own headers come first, with how many results and pushes led to it, and without those
+    of an earlier dead letter; then
     `kqworker-` headers: topic, partition, offset, timestamp (ms), handler, attempts,
     error-type, error-text, error-traceback; and from the second dead letter of a record on
     round, which says how many it was before.
@@ -40,7 +42,9 @@ def dead_letter(
         "error-text": failure.text,
         "error-traceback": failure.traceback,
     }
-    headers = [(name, value) for name, value in own or () if not name.startswith(PREFIX)]
+    headers = [
+        (name, value) for name, value in own or () if not name.startswith(PREFIX) or is_count(name)
+    ]
     if before:
         told["round"] = str(before)
     headers += [(PREFIX + name, text.encode("utf-8", "replace")) for name, text in told.items()]
@@ -75,10 +79,7 @@ def comes_round(records: Records, index: int, way: str) -> tuple[Failure | None,
 
 def _rounds(records: Records, index: int) -> int:
     told = _told(records, index)
-    number = told.get("round") or b"0"
-    # What is no number of ours is somebody else's.
-    before = int(number) if number.isdigit() and len(number) < 9 else 0
-    return before + 1 if "topic" in told else 0
+    return number_of(told.get("round")) + 1 if "topic" in told else 0
 
 
 def _told(records: Records, index: int) -> dict[str, bytes | None]:

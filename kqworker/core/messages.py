@@ -34,7 +34,7 @@ class Messages:
     Args:
         policies: The handlers, in the app's order.
         flow: The bounds of what is held.
-        random: For the jitter of retries.
+        random: For the jitter of retries, and what is to be counted.
         owner: The supervisor's number, below 2**64; 0: nobody is suspected of having ended
             a former one.
     """
@@ -52,7 +52,7 @@ class Messages:
         self.paces = [Pace() for _ in policies]
         self.out: list[Command] = []
         self.suspects = Suspects(policies, owner, self._queues, self.out)
-        self.settling = Settling(policies, flow, self._timers.put, self.out)
+        self.settling = Settling(policies, flow, self._timers.put, self.out, random)
         self.retried = 0
 
     # -- from Kafka

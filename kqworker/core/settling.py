@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from kqworker.core.circles import Circles
 from kqworker.core.commands import Command, Note, Produce, Report
 from kqworker.core.deadletter import comes_round, dead_letter, shortened, truncated
 from kqworker.core.deliveries import Deliveries, Pending, Ticket
@@ -18,6 +19,7 @@ from kqworker.core.epochs import Epoch
 from kqworker.core.events import Delivered
 from kqworker.core.flow import Flow
 from kqworker.core.policy import HandlerPolicy
+from kqworker.core.retry import Random
 from kqworker.types import Failure, Output, Records
 
 
@@ -29,6 +31,7 @@ class Settling:
         flow: The bounds of what is held.
         later: Has `again` called with a record at a time.
         out: Where commands go.
+        random: Decides which of what is produced begin to count.
 
     Attributes:
         handled: Messages that were accepted.
@@ -41,12 +44,14 @@ class Settling:
         flow: Flow,
         later: Callable[[float, Ticket], None],
         out: list[Command],
+        random: Random,
     ) -> None:
         self._policies = policies
         self._flow = flow
         self._later = later
         self._out = out
         self._deliveries = Deliveries()
+        self._circles = Circles(random)
         self.handled = self.failed = 0
 
     def accept(self, epoch: Epoch, records: Records, attempt: int) -> None:
@@ -64,7 +69,18 @@ class Settling:
     def deliver(
         self, epoch: Epoch, records: Records, attempt: int, outputs: Sequence[Output]
     ) -> None:
-        """Produce what a message has led to; it is handled when all of that is in the log."""
+        """Produce what a message has led to; it is handled when all of that is in the log.
+
+        It has failed for good if one of its records may come round for ever.
+        """
+        name = self._policies[epoch.handler].name
+        outputs, told, over = self._circles.count(name, records, outputs)
+        if told is not None:
+            self.report(Note.CIRCLE, epoch, records, 0, attempt, told)
+        if over is not None:
+            epoch.attempts[records.offsets[0]] = attempt
+            self.dispose(epoch, records, attempt, over)
+            return
         pending = Pending(epoch, records, attempt, len(outputs), None)
         self._out += self._deliveries.open(pending, outputs)
 

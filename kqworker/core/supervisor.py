@@ -50,7 +50,7 @@ class Supervisor:
     Args:
         policies: The handlers, in the app's order.
         limits: What to keep to.
-        random: For the jitter of retries; seeded by the caller.
+        random: For the jitter of retries, and what is to be counted; seeded by the caller.
     """
 
     def __init__(self, policies: Sequence[HandlerPolicy], limits: Limits, random: Random) -> None:

@@ -67,8 +67,9 @@ def make_output(
     key: str | bytes | None = None,
     headers: HeadersLike | None = None,
     partition: int | None = None,
+    returned: bool = False,
 ) -> Record:
-    """Return the record for a push.
+    """Return the record for a push, or for what a handler has returned.
 
     Raises:
         TypeError: The value, the key or a header is of a type that has no bytes.
@@ -84,7 +85,7 @@ def make_output(
         raise TypeError(f"key={key!r}: a key is str, bytes or None; write str(…) around it")
     if partition is not None and (type(partition) is not int or partition < 0):
         raise ValueError(f"partition={partition!r}: must be an integer of at least 0, or None")
-    return Record(topic, encode(value), key, _encode_headers(headers), partition)
+    return Record(topic, encode(value), key, _encode_headers(headers), partition, returned=returned)
 
 
 def _encode_headers(headers: HeadersLike | None) -> Headers:

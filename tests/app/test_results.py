@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
-from kqworker import Output
+from kqworker import Output, types
 from kqworker.payload import encode
-from kqworker.types import Output as Record
 from tests.app.segments import made
+
+Record = partial(types.Output, returned=True)
 
 
 def plain(value: str) -> None: ...
 
 
-def result(returned: object, key: bytes | None = b"k", **options: Any) -> Record | None:
+def result(returned: object, key: bytes | None = b"k", **options: Any) -> types.Output | None:
     return made(plain, **options).encode_result(returned, key)
 
 
@@ -38,7 +40,7 @@ def test_a_result_keeps_the_key_of_its_message_and_has_no_headers(key: bytes | N
         (Output(None), Record("done", None, b"k")),
     ],
 )
-def test_an_output_says_otherwise(returned: Output, record: Record) -> None:
+def test_an_output_says_otherwise(returned: Output, record: types.Output) -> None:
     assert result(returned, output="done") == record
 
 

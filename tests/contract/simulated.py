@@ -35,6 +35,8 @@ class Verb:
     charged: int = 0
     returned: bool = False
     rejected: bool = False
+    denied: bool = False
+    comes_round: bool = False
 
     @property
     def verb(self) -> str:

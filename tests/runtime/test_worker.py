@@ -114,7 +114,7 @@ def test_what_is_pushed_and_returned_comes_with_the_accept(bench: Bench, handler
     assert done.accepted == [2]
     assert done.verdicts == {0: Verdict.ACCEPT, 1: Verdict.ACCEPT}
     assert done.outcomes[0].outputs == (Output("a", b"pushed", headers=[]),)
-    assert done.outcomes[1].outputs == (Output("out", b"xxx", headers=[]),)
+    assert done.outcomes[1].outputs == (Output("out", b"xxx", headers=[], returned=True),)
 
 
 def test_an_explicit_outcome_is_told_before_the_rest_is_done(bench: Bench, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_child_that_comes_back_out_of_a_handler_is_not_the_worker(
         done = bench.done(task)
 
         assert done.accepted == [0, 1]
-        assert done.outcomes[2].outputs == (Output("out", b"x", headers=[]),)
+        assert done.outcomes[2].outputs == (Output("out", b"x", headers=[], returned=True),)
         wait_for_end(int(wait_for_file(tmp_path / "child")))
         assert bench.done(bench.send(worker, ["ok"])).accepted == [0]
     assert capfd.readouterr().err == ""  # it did not get as far as to complain

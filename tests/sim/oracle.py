@@ -335,7 +335,11 @@ class Flight:
             if oracle.views.get(entry.view.partition) is not entry.view:
                 continue
             outcome = self.outcomes.get(index)
-            if outcome is not None and outcome.verdict is Verdict.ACCEPT:
+            accepted = outcome is not None and outcome.verdict is Verdict.ACCEPT
+            if accepted and entry.message.comes_round:
+                entry.known += 1
+                oracle._dispose(entry, now)
+            elif outcome is not None and outcome.verdict is Verdict.ACCEPT:
                 oracle.sink(entry, [o.value or b"" for o in outcome.outputs])
             elif outcome is not None:
                 oracle.failed(entry, outcome, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from kqworker.core.circles import MOST, RESULTS
 from kqworker.core.limits import Limits
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
@@ -25,7 +26,7 @@ class Message:
         kind: How its first `times` attempts go: fail, later, crash, hang, kills: the whole
             supervisor; reject: the last of them rejects; ok: all is well at once.
         began: How often it was begun.
-        outputs: Records that its handler pushes when all is well.
+        outputs: Records that its handler pushes when all is well; it returns the last of them.
         refused: Kafka will never take those records.
         charged: Attempts that really failed, or on which a worker really died.
         rejected: Its handler rejected it.
@@ -69,7 +70,7 @@ class Message:
         self.began = 0
         self.charged = 0
         self.rejected = False
-        self.denied = False  # Kafka has refused a record of it for good
+        self.denied = False  # a record of it was refused for good
         self.returned = False
         self.landed: set[int] = set()  # its outputs in the log
         self.finished = False
@@ -86,6 +87,11 @@ class Message:
     def exhausted(self) -> bool:
         """Whether it may be given up."""
         return self.rejected or self.denied or self.charged >= self.policy.retry.attempts
+
+    @property
+    def comes_round(self) -> bool:
+        """Whether it comes of so many results in a row that it must lead to no more."""
+        return self.headers is not None and self.outputs > 0
 
     def settled(self) -> bool:
         """Whether committing past it is right."""
@@ -340,7 +346,8 @@ def _fill(
         message.key = random.choice((b"a", b"b", b""))
     message.value = None if random.random() < 0.05 else b"v" * random.choice((0, 1, 10, 10))
     if random.random() < 0.1:
-        message.headers = (("trace", b"1"), ("kqworker-attempts", b"9"))
+        row = (RESULTS, b"%d" % MOST)
+        message.headers = (("trace", b"1"), ("kqworker-attempts", b"9"), row)
     if random.random() >= bad:
         message.outputs = int(random.random() < bad / 2)
         return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
+from kqworker.core.circles import MOST, RESULTS
 from kqworker.core.ending import DISMISS_SECONDS
 from kqworker.core.epochs import Epoch
 from kqworker.core.overtime import QUIET_SECONDS
@@ -112,6 +113,7 @@ class WorkChecks:
         must(found is not None and found.state == "sinking", "nobody pushed that", command, found)
         assert found is not None
         letter = command.output.topic == LETTERS
+        must(letter or not message.comes_round, "(6) it comes round for ever", command)
         name = b"letter" if letter else command.output.value or b""
         must(name in found.unissued, "nobody asked for that record", command, found)
         found.unissued.remove(name)
@@ -138,6 +140,8 @@ class WorkChecks:
         must(output.key == message.key and whole, "not as it came", output)
         own = [name for name, _ in output.headers if not name.startswith("kqworker-")]
         must(own == (["trace"] if message.headers else []), "not as it came", output)
+        row = b"%d" % MOST if message.headers else None
+        must(headers.get(RESULTS) == row, "(6) a dead letter begins a new row", output)
 
     # -- workers
 

@@ -249,6 +249,7 @@ class Worker:
             if message.outputs:
                 outputs = tuple(output_of(message, n) for n in range(message.outputs))
                 outcome = Outcome(index, Verdict.ACCEPT, outputs=outputs)
+                message.denied = message.denied or message.comes_round
         else:
             message.charged += 1
             verdict = Verdict.RELEASE
@@ -324,4 +325,5 @@ class Worker:
 def output_of(message: Message, number: int) -> Output:
     """Return one of the records that a handler pushes."""
     partition, offset = message.partition, message.offset
-    return Output(OUT, f"{partition.topic}|{partition.partition}|{offset}|{number}".encode())
+    value = f"{partition.topic}|{partition.partition}|{offset}|{number}".encode()
+    return Output(OUT, value, returned=number == message.outputs - 1)

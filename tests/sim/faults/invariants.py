@@ -142,6 +142,14 @@ FAULTS = (
         "    if before < TOLD_ROUNDS or", "    before = ROUNDS\n    if before < TOLD_ROUNDS or",
     ),
     Fault(
+        "results-come-round-for-ever", 6, "circles",
+        "if output.returned and number > MOST:", "if False:",
+    ),
+    Fault(
+        "dead-letter-begins-a-new-row", 6, "deadletter",
+        " or is_count(name)", "",
+    ),
+    Fault(
         "one-attempt-too-few", 6, "messages",
         "or had >= policy.retry.attempts:", "or had >= policy.retry.attempts - 1:",
     ),
