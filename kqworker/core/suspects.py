@@ -10,9 +10,9 @@ the name, and charges an attempt to that message and to no other.
 So that no death is overlooked, the messages of a new assignment wait until its owner's first
 commit, which takes the former one's clean mark away, is confirmed: the ward of its epoch.
 
-Who runs first: who has had fewer attempts, then who is not charged for the last end, then the
-higher offset. Of what is unordered the oldest began first, so what was running stands at the
-low end, and its neighbours come first.
+Who runs first: who has had fewer attempts, then who is not charged for the last end, then who
+has more suspects of its partition below it. Of what is unordered the oldest began first, so
+what was running stands at the low end of its partition, and all its neighbours come first.
 
 Pure: no Kafka, no clock, no process. Decides what may begin; hands nothing out.
 Tested by tests/core/test_suspects.py, test_suspects_room.py and every run in tests/sim.
@@ -208,19 +208,20 @@ class Suspects:
         for ward in self._wards.values():
             if ward.epoch.told is None or ward.again_at is not None:
                 continue
-            for span in self._heads(ward):
+            for place, span in self._heads(ward):
                 if span.attempt > 1 and ward.not_before:
                     continue
-                offset = span.records.offsets[0]
-                rank = span.attempt, offset in ward.epoch.former.begun, -offset
+                charged = span.records.offsets[0] in ward.epoch.former.begun
+                rank = span.attempt, charged, -place
                 if best is None or rank < best:
                     best, self._chosen = rank, span
         if self._chosen is not None:
             self._chosen.epoch.begun = (self._chosen.records.offsets[0],)
 
-    def _heads(self, ward: Ward) -> Iterable[Span]:
-        """Return the suspects that their order lets run now."""
-        lanes = {lane: span for span in reversed(ward.waiting) for lane in [self._lane(span)]}
+    def _heads(self, ward: Ward) -> Iterable[tuple[int, Span]]:
+        """Return the suspects that their order lets run now, each behind its place."""
+        placed = list(enumerate(ward.waiting))
+        lanes = {self._lane(span): (place, span) for place, span in reversed(placed)}
         return lanes.values()
 
     def _lane(self, span: Span) -> object:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
@@ -154,6 +156,33 @@ def test_the_order_of_a_key_is_kept_among_suspects() -> None:
     supervisor = after_an_unclean_end(policy(ordering=Ordering.KEY))
     supervisor.fetch(0, 1, 2, keys=[None, b"k", b"k"])
     assert supervisor.names() == (1,)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=2), st.integers(1, 4))
+def test_suspects_of_all_partitions_come_before_what_stands_lower_in_its_own(
+    starts: list[int], count: int
+) -> None:
+    """Wherever the offsets of a partition begin: its oldest are among the last of all."""
+    supervisor = Suspecting()
+    partitions = dict(zip((TP, OTHER), starts, strict=True))
+    ends = {
+        partition: e.Start(start, said(start, handed=start + count))
+        for partition, start in partitions.items()
+    }
+    supervisor.members.update(dict.fromkeys(ends, 0))
+    supervisor.on(e.Assigned(0, ends))
+    # Nothing is chosen before the answer to the first commit: then all are there.
+    for partition, start in partitions.items():
+        supervisor.fetch(*range(start, start + count), partition=partition)
+    supervisor.confirm()
+    for _ in range(2 * count):
+        supervisor.confirm()
+        supervisor.accept(supervisor.seen_task(), seconds=0.01)
+        supervisor.confirm()
+
+    ran = [segment.records for task in supervisor.tasks() for segment in task.segments]
+    places = [records.offsets[0] - partitions[records.partition] for records in ran]
+    assert places == sorted(places, reverse=True)
 
 
 # -- who is charged

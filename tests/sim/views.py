@@ -121,3 +121,8 @@ class View:
         if not self.announced or self.told:
             return True
         return any(x.offset < self.below and not x.sent for x in self.open.values())
+
+    def suspects(self) -> list[Entry]:
+        """What is to run alone for the first time and waits for that, by ascending offsets."""
+        waiting = (x for x in self.open.values() if x.state == "waiting" and not x.sent)
+        return sorted((x for x in waiting if x.offset < self.below), key=lambda x: x.offset)

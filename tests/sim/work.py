@@ -52,6 +52,7 @@ class WorkChecks:
         self.oracle = oracle
         self.excused = False
         self.named_as_left = False
+        self._choosable: set[Entry] = set()  # when the last suspect was sent
 
     def owned(self, partition: TopicPartition) -> View:
         """Return the epoch of a partition that must be owned."""
@@ -206,6 +207,23 @@ class WorkChecks:
             for entry in entries:
                 suspect = entry.offset < entry.view.below and not entry.sent
                 must(entry in named or not suspect, "(13) begun without a name", entry)
+            scenario = self.life.world.scenario
+            if named and scenario.limits.messages >= len(scenario.arrivals):
+                self._check_order(named[0])  # nobody is beyond the share of a partition
+
+    def _check_order(self, first: Entry) -> None:
+        """Of those not tried yet, who has more suspects of its partition below it comes first.
+
+        Looked at is who could be chosen already when the last one was sent: what has come, or
+        was confirmed, since then may be too late.
+        """
+        views = [v for v in self.oracle.views.values() if v.announced and not v.failed]
+        places = {x: place for v in views for place, x in enumerate(v.suspects())}
+        judged = first in places and first.known == 0
+        for other in self._choosable & set(places) if judged else ():
+            may_wait = other.known or other.view.draining
+            must(may_wait or places[other] <= places[first], "(13) out of turn", first, other)
+        self._choosable = set(places) - {first}
 
     def _suspects(self) -> list[Entry]:
         """The suspects that run; one whose partition was lost meanwhile may kill all the same."""

@@ -382,6 +382,12 @@ FAULTS = (
         "epoch.clean, epoch.begun = True, ()", "epoch.begun = ()",
     ),
     Fault(
+        "offsets-of-two-partitions-are-compared", 13, "suspects",
+        "rank = span.attempt, charged, -place",
+        "rank = span.attempt, charged, -span.records.offsets[0]",
+        scene="ended by a message",
+    ),
+    Fault(
         "no-suspect-who-is-still-ahead", 13, "suspects",
         "if ahead is not None and ahead < ward.below:", "if False:",
         scene="ended with little room",
