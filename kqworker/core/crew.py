@@ -121,7 +121,8 @@ class Crew:
     def _dispatch_suspect(self, now: float) -> None:
         """Send the suspect whose turn it is, once nobody else has anything."""
         worker = next((w for w in self.pool if w.state is State.IDLE), None)
-        span = self._messages.suspects.next(now, self.flying, worker is not None)
+        flying = min((w.since for w in self.pool if w.flights), default=None)
+        span = self._messages.suspects.next(now, flying, worker is not None)
         if span is not None and worker is not None:
             self._send(worker, self._messages.take_suspect(span), now)
 

@@ -21,7 +21,7 @@ from kqworker.core.lanes import Lane, Span, queue_for, segments_of
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Random
 from kqworker.core.settling import Settling
-from kqworker.core.suspects import LEAST_MARGIN, PER_PARTITION, UNKNOWN, Suspects
+from kqworker.core.suspects import PER_PARTITION, UNKNOWN, Suspects
 from kqworker.core.timers import Timers
 from kqworker.types import Failure, Ordering, Outcome, Records, Segment, Task, Verdict
 
@@ -337,7 +337,7 @@ class Messages:
         each = self.paces[handler].seconds
         if each is None:
             return UNKNOWN
-        return max(LEAST_MARGIN, min(PER_PARTITION, int(4 * workers * seconds / each)))
+        return min(PER_PARTITION, workers + int(4 * workers * seconds / each))
 
     # -- time
 

@@ -10,9 +10,13 @@ the name, and charges an attempt to that message and to no other.
 So that no death is overlooked, the messages of a new assignment wait until its owner's first
 commit, which takes the former one's clean mark away, is confirmed: the ward of its epoch.
 
-Who runs first: who has had fewer attempts, then who is not charged for the last end, then who
-has more suspects of its partition below it. Of what is unordered the oldest began first, so
-what was running stands at the low end of its partition, and all its neighbours come first.
+What is not suspected goes first, and after that both take turns: so a message that ends each
+supervisor holds back none that it stands beside, and suspects that take long stop nothing.
+Of a key, or of an ordered partition, what comes behind a suspect waits for it.
+
+Which suspect runs first: who has had fewer attempts, then who is not charged for the last end,
+then who has more suspects of its partition below it. Of what is unordered the oldest began
+first, so what was running stands at the low end of its partition, and its neighbours come first.
 
 Pure: no Kafka, no clock, no process. Decides what may begin; hands nothing out.
 Tested by tests/core/test_suspects.py, test_suspects_room.py and every run in tests/sim.
@@ -27,7 +31,7 @@ from kqworker.core.commands import Command, Note, Report
 from kqworker.core.epochs import Epoch
 from kqworker.core.lanes import Queue, Span
 from kqworker.core.policy import HandlerPolicy
-from kqworker.types import Ordering
+from kqworker.core.wards import FETCH_SECONDS, Turns, Ward
 
 # So many at most are suspected, of a partition and in all: each costs one commit. They come
 # as `flow` lets them in: the share of their partition may be less. What a
@@ -35,49 +39,11 @@ from kqworker.types import Ordering
 PER_PARTITION, IN_ALL = 200, 300
 # So many may have begun where the former owner has not said how far it had come.
 UNKNOWN = 100
-LEAST_MARGIN = 10  # behind the last that is known to have begun
-# What is fetched later than that was not there before; a pause does not count.
-FETCH_SECONDS = 10.0
-CHARGED_SECONDS = 2.0  # until one that is charged runs again: what else there is comes first
 AGAIN_SECONDS = 0.5  # after a commit that failed
 TRIES = 3  # such commits in a row: then nobody of the partition is suspected any more
-ALONE_SECONDS = 30.0  # what runs already may hold up a suspect for so long
-
-
-class Ward:
-    """Messages of one epoch that must not run beside others, or not yet.
-
-    Attributes:
-        below: Those with lower offsets are suspects; 0: none that is still to come.
-        until: What is fetched later is none; None once that time is over.
-        taken: Suspects that have come, those that have run included.
-        not_before: Who has had attempts runs no earlier, so that others come first.
-        waiting: The suspects, each alone in its span, by ascending offsets.
-        behind: What waits until they are through, or until the first commit is confirmed.
-    """
-
-    __slots__ = (
-        "again_at",
-        "behind",
-        "below",
-        "epoch",
-        "failures",
-        "not_before",
-        "taken",
-        "until",
-        "waiting",
-    )
-
-    def __init__(self, epoch: Epoch, below: int, until: float) -> None:
-        self.epoch = epoch
-        self.below = below
-        self.until: float | None = until
-        self.taken = 0
-        self.not_before = 0.0
-        self.waiting: list[Span] = []
-        self.behind: list[Span] = []
-        self.failures = 0
-        self.again_at: float | None = None
+# What runs may hold up a suspect for so long; what had begun before its partition was assigned
+# may be of any length, and so for less.
+ALONE_SECONDS, BEFORE_SECONDS = 600.0, 30.0
 
 
 class Suspects:
@@ -104,7 +70,9 @@ class Suspects:
         self._wards: dict[Epoch, Ward] = {}
         self._chosen: Span | None = None
         self._sent = False
-        self._alone_by: float | None = None
+        self._alone_since: float | None = None
+        self._alone_by = 0.0
+        self._turns = Turns()
 
     def begin(self, epoch: Epoch, now: float) -> None:
         """Take in a new epoch; charge the message that a former owner died on alone."""
@@ -112,16 +80,17 @@ class Suspects:
             return
         former, start = epoch.former, epoch.offsets.watermark
         epoch.owner = self.owner
-        ward = self._wards[epoch] = Ward(epoch, 0, now + FETCH_SECONDS)
+        ordering = self._policies[epoch.handler].ordering
+        ward = self._wards[epoch] = Ward(epoch, ordering, now)
         # A map without an owner is of a version, or of a setting, without clean marks.
         if start is None or former.clean or former.owner in (0, self.owner):
             return
+        self._turns.more(now, first=self._chosen is None and not self._waiting)
         ward.below = former.handed or start + UNKNOWN
         epoch.handed = ward.below
         self._out.append(Report(Note.SUSPECTED, partition=epoch.partition))
         for offset in former.begun:
             had = epoch.attempts[offset] = epoch.attempts.get(offset, 0) + 1
-            ward.not_before = now + CHARGED_SECONDS
             epoch.tried = max(epoch.tried, offset)
             name = self._policies[epoch.handler].name
             self._out.append(Report(Note.CHARGED, name, epoch.partition, offset, had))
@@ -153,6 +122,14 @@ class Suspects:
             return True
         return any(epoch.begun or epoch.told for epoch in self._wards)
 
+    @property
+    def _waiting(self) -> bool:
+        return any(ward.waiting for ward in self._wards.values())
+
+    @property
+    def _ready(self) -> bool:
+        return any(queue.ready for queue in self._queues)
+
     def take_in(self, span: Span) -> None:
         """Let messages of an epoch with a ward wait there; they ascend from call to call."""
         epoch, records, start, stop, attempt = span
@@ -169,6 +146,7 @@ class Suspects:
             span = Span(epoch, records.slice(i, i + 1), 0, 1, attempt)
             if queue.lane_of(epoch, records, i) is None:
                 ward.waiting.append(span)
+                ward.lanes.add(ward.lane(span))
             else:
                 queue.push(span)  # behind one that has run, and waits for its next attempt
         if until < stop:
@@ -184,22 +162,26 @@ class Suspects:
             elif ward.until is not None and now >= ward.until:
                 # What is fetched ahead was there before, though its turn has not come.
                 ward.below, ward.until = min(ward.below, ward.epoch.offsets.position or 0), None
-            if now >= ward.not_before:
-                ward.not_before = 0.0
             self._open(ward)
-        if self._chosen is None:
+        if self._chosen is None and self._waiting and self._turns.of_suspects(now, self._ready):
             self._choose()
 
     def _open(self, ward: Ward) -> None:
         epoch = ward.epoch
-        if ward.waiting or epoch.begun or epoch.told != () or self._is_chosen(epoch):
+        if epoch.told is None:
+            return
+        queue = self._queues[epoch.handler]
+        for span in ward.let_by():
+            queue.push(span)
+        if ward.waiting or epoch.begun or epoch.told or self._is_chosen(epoch):
             return
         ahead = epoch.stock.first_ahead
         if ahead is not None and ahead < ward.below:
             return  # suspects are still to be let in
-        for span in ward.behind:
-            self._queues[epoch.handler].push(span)
-        ward.behind.clear()
+        for span in ward.kept:
+            queue.push(span)
+        ward.kept.clear()
+        ward.lanes.clear()
         if ward.below <= (epoch.offsets.position or 0):
             del self._wards[epoch]
 
@@ -208,29 +190,13 @@ class Suspects:
         for ward in self._wards.values():
             if ward.epoch.told is None or ward.again_at is not None:
                 continue
-            for place, span in self._heads(ward):
-                if span.attempt > 1 and ward.not_before:
-                    continue
+            for place, span in ward.heads():
                 charged = span.records.offsets[0] in ward.epoch.former.begun
                 rank = span.attempt, charged, -place
                 if best is None or rank < best:
                     best, self._chosen = rank, span
         if self._chosen is not None:
             self._chosen.epoch.begun = (self._chosen.records.offsets[0],)
-
-    def _heads(self, ward: Ward) -> Iterable[tuple[int, Span]]:
-        """Return the suspects that their order lets run now, each behind its place."""
-        placed = list(enumerate(ward.waiting))
-        lanes = {self._lane(span): (place, span) for place, span in reversed(placed)}
-        return lanes.values()
-
-    def _lane(self, span: Span) -> object:
-        ordering = self._policies[span.epoch.handler].ordering
-        if ordering is Ordering.PARTITION:
-            return None
-        keys = span.records.keys
-        key = None if ordering is Ordering.UNORDERED or keys is None else keys[0]
-        return span.records.offsets[0] if key is None else key
 
     def _is_chosen(self, epoch: Epoch) -> bool:
         return self._chosen is not None and self._chosen.epoch is epoch
@@ -282,44 +248,46 @@ class Suspects:
         """Suspect nobody of an epoch any more: that cannot be kept up."""
         epoch = ward.epoch
         if self._is_chosen(epoch) and not self._sent:
-            self._chosen = self._alone_by = None
+            self._chosen = self._alone_since = None
         epoch.begun = epoch.told = ()
-        ward.behind[:0] = ward.waiting
-        ward.waiting.clear()
-        ward.below, ward.failures, ward.again_at = 0, 0, None
+        ward.acquit(self._chosen if self._is_chosen(epoch) else None)
 
-    def next(self, now: float, flying: bool, idle: bool) -> Span | None:
+    def next(self, now: float, flying: float | None, idle: bool) -> Span | None:
         """Return the suspect that may begin now, if any.
 
         Args:
             now: The time.
-            flying: Whether a worker has something else: then none may.
+            flying: Since when workers have something else, if any has: then none may.
             idle: Whether a worker has nothing.
         """
         chosen = self._chosen
         if chosen is None or self._sent:
             return None
-        if not flying:
-            self._alone_by = None
-        elif self._alone_by is None:
-            self._alone_by = now + ALONE_SECONDS
-        elif now >= self._alone_by:
-            self._acquit(self._wards[chosen.epoch])
+        if flying is not None:
+            self._wait(self._wards[chosen.epoch], flying, now)
             return None
+        self._alone_since = None
         confirmed = all(epoch.told in (None, epoch.begun) for epoch in self._wards)
-        if flying or not idle or not confirmed:
+        if not idle or not confirmed:
             return None
         self._sent = True
         self._wards[chosen.epoch].waiting.remove(chosen)
         return chosen
 
+    def _wait(self, ward: Ward, flying: float, now: float) -> None:
+        """Let the chosen one wait for what runs, but not for ever."""
+        if self._alone_since is None:
+            self._alone_since = now
+        before = flying < ward.since
+        self._alone_by = self._alone_since + (BEFORE_SECONDS if before else ALONE_SECONDS)
+        if now >= self._alone_by:
+            self._acquit(ward)
+
     def back(self, span: Span) -> None:
         """Take back a suspect that was not begun, where it may still begin."""
         ward = self._wards.get(span.epoch)
         if ward is not None:
-            offset = span.records.offsets[0]
-            at = bisect_left([s.records.offsets[0] for s in ward.waiting], offset)
-            ward.waiting.insert(at, span)
+            ward.back(span)
 
     def done(self) -> None:
         """Note that the worker is through with the one that ran."""
@@ -329,10 +297,7 @@ class Suspects:
 
     def behind(self, span: Span) -> list[Span]:
         """Give up the suspects that must wait for this one, which waits for its next attempt."""
-        ward, lane = self._wards[span.epoch], self._lane(span)
-        mates = [other for other in ward.waiting if self._lane(other) == lane]
-        ward.waiting = [other for other in ward.waiting if self._lane(other) != lane]
-        return mates
+        return self._wards[span.epoch].take_mates(span)
 
     def drop(self, epochs: Iterable[Epoch]) -> bool:
         """Forget what waits of these epochs; return whether one of them names a suspect."""
@@ -344,17 +309,17 @@ class Suspects:
             named = named or bool(epoch.begun or epoch.told)
             epoch.begun = ()
             if self._is_chosen(epoch) and not self._sent:
-                self._chosen = self._alone_by = None
+                self._chosen = self._alone_since = None
         return named
 
     def deadline(self) -> float | None:
         """Return when `step` has something to do; None: never."""
-        times = [] if self._alone_by is None else [self._alone_by]
+        times = [] if self._alone_since is None else [self._alone_by]
+        if self._chosen is None and self._waiting and not self._turns.theirs:
+            times.append(self._turns.ends(self._ready))
         for ward in self._wards.values():
             if ward.again_at is not None:
                 times.append(ward.again_at)
             if ward.below and ward.until is not None:
                 times.append(ward.until)
-            if ward.not_before:
-                times.append(ward.not_before)
         return min(times, default=None)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from kqworker.core import commands as c
+from kqworker.core import wards
 from kqworker.core.completion import Completion, decode, encode
 from kqworker.types import TopicPartition
 from tests.core.supervised import (
@@ -13,6 +18,14 @@ from tests.core.supervised import (
 )
 
 FORMER = 7
+
+
+@pytest.fixture(scope="module")
+def suspects_first() -> Iterator[None]:
+    """Nothing has a turn before suspects; test_turns.py is about that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wards, "TURN_SECONDS", 0.0)
+        yield
 
 
 def said(base: int = 0, **what: object) -> str:
@@ -28,6 +41,7 @@ class Suspecting(Supervised):
     def __init__(self, *policies: object, workers: int = 2, **limits: object) -> None:
         super().__init__(*policies, workers=workers, suspects=True, **limits)  # type: ignore[arg-type]
         self.boot(*range(1, workers + 1))
+        self.answered = 0
 
     @property
     def asked(self) -> c.Commit:
@@ -49,6 +63,12 @@ class Suspecting(Supervised):
 
     def confirm(self, error: str | None = None) -> list[c.Command]:
         return self.committed(self.asked, error)
+
+    def confirm_all(self) -> None:
+        """Answer every commit that was not answered here before, and those that follow."""
+        while self.answered < len(commits := those(self.seen, c.Commit)):
+            self.answered += 1
+            self.committed(commits[self.answered - 1])
 
     def sent(self) -> list[list[int]]:
         return [offsets_of(task) for task in self.tasks()]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.core import suspects
+from kqworker.core import suspects, wards
 from kqworker.core.retry import Retry
 from kqworker.types import Ordering, Outcome, Output, Verdict
 from tests.core.supervised import (
@@ -22,7 +22,9 @@ from tests.core.supervised import (
     the,
     those,
 )
-from tests.core.suspecting import Suspecting, after_an_unclean_end, said
+from tests.core.suspecting import Suspecting, after_an_unclean_end, said, suspects_first
+
+pytestmark = pytest.mark.usefixtures(suspects_first.__name__)
 
 # -- the first commit
 
@@ -126,7 +128,7 @@ def test_where_nothing_is_known_of_how_far_it_had_come_some_are_suspected() -> N
 
 def test_what_is_fetched_late_is_not_suspected() -> None:
     supervisor = after_an_unclean_end()
-    supervisor.tick(suspects.FETCH_SECONDS)
+    supervisor.tick(wards.FETCH_SECONDS)
     assert [offsets_of(task) for task in tasks(supervisor.fetch(0, 1))] == [[0], [1]]
 
 
@@ -197,9 +199,6 @@ def test_who_ran_alone_when_its_supervisor_ended_is_charged_and_comes_last() -> 
     supervisor.confirm()
     supervisor.accept_alone()
     supervisor.accept_alone()
-    assert supervisor.sent() == [[2], [0]]
-    supervisor.tick(suspects.CHARGED_SECONDS)
-    supervisor.confirm()
     assert supervisor.sent() == [[2], [0], [1]]
     assert [segment.attempt for segment in supervisor.seen_task().segments] == [2]
 
@@ -207,7 +206,6 @@ def test_who_ran_alone_when_its_supervisor_ended_is_charged_and_comes_last() -> 
 def test_among_those_that_had_as_many_attempts_who_is_charged_comes_last() -> None:
     supervisor = after_an_unclean_end(begun=(2,), attempts={0: 1})
     supervisor.fetch(0, 2)
-    supervisor.tick(suspects.CHARGED_SECONDS)
     supervisor.confirm()  # of a commit that names nobody yet
     supervisor.confirm()
     supervisor.accept_alone()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from kqworker.core import commands as c
-from kqworker.core import suspects
+from kqworker.core import suspects, wards
 from tests.core.supervised import (
     OTHER,
     TP,
     those,
 )
-from tests.core.suspecting import Suspecting, said
+from tests.core.suspecting import Suspecting, said, suspects_first
+
+pytestmark = pytest.mark.usefixtures(suspects_first.__name__)
 
 
 def with_room_for(messages: int, **what: object) -> Suspecting:
@@ -38,7 +40,6 @@ def test_others_that_are_ahead_come_before_one_that_is_charged() -> None:
     supervisor.confirm()
     for _ in range(4):
         supervisor.accept_alone()
-    supervisor.tick(suspects.CHARGED_SECONDS)
     supervisor.confirm()
     assert supervisor.sent() == [[1], [2], [3], [4], [0]]
 
@@ -76,7 +77,7 @@ def test_what_was_fetched_in_time_is_suspected_though_there_is_room_later() -> N
     supervisor = with_room_for(1)
     supervisor.fetch(0, 1)
     supervisor.confirm()
-    supervisor.tick(suspects.FETCH_SECONDS)
+    supervisor.tick(wards.FETCH_SECONDS)
     supervisor.fetch(2)
     supervisor.accept(supervisor.seen_task(), seconds=0.01)
     assert supervisor.names() == (1,)
@@ -96,7 +97,7 @@ def test_who_cannot_be_fetched_while_its_partition_is_paused_is_still_suspected(
     supervisor.fetch(1)
     assert those(supervisor.seen, c.Pause) == [c.Pause((TP,))]
     supervisor.confirm()
-    supervisor.tick(suspects.FETCH_SECONDS)
+    supervisor.tick(wards.FETCH_SECONDS)
     supervisor.accept(supervisor.seen_task(), seconds=0.01)
     assert those(supervisor.seen, c.Resume) == [c.Resume((TP,))]
     supervisor.confirm()

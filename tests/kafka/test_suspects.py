@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from kqworker.core import suspects
 from kqworker.core.completion import decode
 from tests.kafka import checker
 from tests.kafka.cluster import Cluster
@@ -60,6 +61,24 @@ def test_a_message_that_kills_its_supervisor_pays_alone_and_holds_back_nobody(
     assert done[-1] == neighbours
     assert done[2] == neighbours
     assert kafka.committed(supervise.group, name)[0].offset == 97
+
+
+def test_a_killer_does_not_hold_back_what_had_not_begun(
+    kafka: Cluster, topic: NewTopic, supervise: Supervise
+) -> None:
+    name, count = topic(2), suspects.PER_PARTITION + 100
+    values = [b"spin 0.001"] * 2 * count
+    values[0] = b"fell"
+    produced = produce(kafka, name, values, partitions=2)
+    policy = {"retry": {"attempts": 3, "first": 0.05}, "dead_letter": topic()}
+    code, done = run_until_it_ends(kafka, name, supervise, **policy)
+
+    assert code == 6
+    assert done[-1] == set(produced[1:])
+    # Nobody knows how far the first one had come; so far it had not.
+    fresh = {key for key in produced if key.offset >= count - 20}
+    assert not fresh & done[0]
+    assert fresh <= done[1]
 
 
 def test_supervisors_that_are_killed_and_ended_otherwise_charge_nobody(

@@ -139,6 +139,17 @@ def ended_with_little_room(scenario: Scenario) -> None:
             message.kind, message.times = "fail", 1
 
 
+def ended_in_order_of_keys(scenario: Scenario) -> None:
+    """The same, where each key keeps its order, and suspects lose their partition as they run."""
+    ended_by_a_message(scenario)
+    _only_handlers(scenario, Ordering.KEY)
+    scenario.strict = False
+    for _, message, _ in scenario.arrivals:
+        message.seconds = 0.5
+    lost = _every(0.7, 12, "lost")
+    scenario.lives[:-1] = [Plan(9.0, lost, "kill", [], Faults()) for _ in range(3)]
+
+
 def letters_too_large(scenario: Scenario) -> None:
     """All is rejected, and for a while most dead letters are refused, many for their size."""
     _only_handlers(scenario, Ordering.UNORDERED)
@@ -211,6 +222,7 @@ SCENES: dict[str, Callable[[Scenario], None]] = {
     "alone and hanging": alone_and_hanging,
     "beside a stuck one": beside_a_stuck_one,
     "beside failing ones": beside_failing_ones,
+    "ended in order of keys": ended_in_order_of_keys,
     "ended with little room": ended_with_little_room,
     "letters too large": letters_too_large,
     "lost while paused": lost_while_paused,

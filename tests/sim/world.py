@@ -158,11 +158,9 @@ class World:
                 must(kills or not self.scenario.strict, "(13) another one is charged", message)
         all_fit = self.scenario.limits.messages >= len(self.scenario.arrivals)
         if self.scenario.strict and self.number > 3 and all_fit:
-            kills = {m.partition for _, m, _ in self.scenario.arrivals if m.kind == "kills"}
             for _, message, _ in self.scenario.arrivals:
                 left = message.kind != "kills" and not message.returned
-                beside = message.partition in kills
-                must(not (left and beside), "(13) held back by one that kills", message)
+                must(not left, "(13) held back by one that kills", message)
 
     def _left(self, life: Life) -> str:
         open_messages = [m for log in self.logs.values() for m in log.messages if not m.settled()]

@@ -348,18 +348,18 @@ FAULTS = (
     # 13: only who ran alone, named in a commit, pays for its supervisor
     Fault(
         "begun-before-it-is-confirmed", 13, "suspects",
-        "if flying or not idle or not confirmed:", "if flying or not idle:",
+        "if not idle or not confirmed:", "if not idle:",
         scene="ended by a message",
     ),
     Fault(
         "suspects-are-not-alone", 13, "suspects",
-        "if flying or not idle or not confirmed:", "if not idle or not confirmed:",
+        "if flying is not None:", "if False:",
         scene="ended with little room",
     ),
     Fault(
         "others-begin-beside-a-suspect", 13, "suspects",
         "        if self._chosen is not None:\n            return True\n", "",
-        scene="ended by a message",
+        scene="ended in order of keys",
     ),
     Fault(
         "who-ended-it-is-never-charged", 13, "suspects",
@@ -373,7 +373,7 @@ FAULTS = (
     ),
     Fault(
         "charged-for-who-comes-after-it", 13, "suspects",
-        "if ward.waiting or epoch.begun or epoch.told != () or self._is_chosen(epoch):",
+        "if ward.waiting or epoch.begun or epoch.told or self._is_chosen(epoch):",
         "if ward.waiting or self._is_chosen(epoch):",
         scene="ended with little room",
     ),
@@ -396,6 +396,17 @@ FAULTS = (
         "no-suspect-whom-a-pause-keeps-back", 13, "suspects",
         "if ward.until is not None and ward.epoch.stock.paused:", "if False:",
         scene="ended with little room",
+    ),
+    Fault(
+        "suspects-before-others", 13, "wards",
+        "return self.theirs", "return True",
+        scene="ended by a message",
+    ),
+    Fault(
+        "begun-before-a-suspect-of-its-lane", 4, "wards",
+        "(self.kept if self.lane(part) in self.lanes else found).append(part)",
+        "found.append(part)",
+        scene="ended in order of keys",
     ),
     # 14: nobody starves beside others
     Fault(

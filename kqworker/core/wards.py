@@ -1,0 +1,160 @@
+"""Where messages wait that must not run beside others, or not yet; and whose turn it is.
+
+What decides who they are, and names them, is `suspects`.
+
+Pure: no Kafka, no clock, no process.
+Tested by tests/core/test_suspects.py, test_suspects_room.py and every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+from kqworker.core.epochs import Epoch
+from kqworker.core.lanes import Span
+from kqworker.types import Ordering
+
+# What is fetched later than that was not there before; a pause does not count.
+FETCH_SECONDS = 10.0
+# What is not suspected may begin for so long before suspects do, since not all of it is fetched
+# at once; for so long at most where there is more of it; and again when those have run as long.
+SETTLE_SECONDS, TURN_SECONDS = 2.0, 10.0
+
+
+class Ward:
+    """Messages of one epoch that must not run beside others, or not yet.
+
+    Attributes:
+        below: Those with lower offsets are suspects; 0: none that is still to come.
+        until: What is fetched later is none; None once that time is over.
+        since: When its partition was assigned.
+        taken: Suspects that have come, those that have run included.
+        lanes: The lanes of those: what comes behind them in one waits until all are through.
+        waiting: The suspects, each alone in its span, by ascending offsets.
+        behind: What is not suspected, until the first commit is confirmed.
+        kept: The same, until all suspects are through: one of them has its lane.
+        failures, again_at: Commits that failed in a row, and when the next is due.
+    """
+
+    __slots__ = (
+        "_ordering",
+        "again_at",
+        "behind",
+        "below",
+        "epoch",
+        "failures",
+        "kept",
+        "lanes",
+        "since",
+        "taken",
+        "until",
+        "waiting",
+    )
+
+    def __init__(self, epoch: Epoch, ordering: Ordering, now: float) -> None:
+        self.epoch = epoch
+        self._ordering = ordering
+        self.below = 0
+        self.until: float | None = now + FETCH_SECONDS
+        self.since = now
+        self.taken = 0
+        self.lanes: set[object] = set()
+        self.waiting: list[Span] = []
+        self.behind: list[Span] = []
+        self.kept: list[Span] = []
+        self.failures = 0
+        self.again_at: float | None = None
+
+    def lane(self, span: Span) -> object:
+        """Return what the first message of a span must keep its order in."""
+        if self._ordering is Ordering.PARTITION:
+            return None
+        keys, at = span.records.keys, span.start
+        key = None if self._ordering is Ordering.UNORDERED or keys is None else keys[at]
+        return span.records.offsets[at] if key is None else key
+
+    def heads(self) -> Iterable[tuple[int, Span]]:
+        """Return the suspects that their order lets run now, each behind its place."""
+        placed = list(enumerate(self.waiting))
+        lanes = {self.lane(span): (place, span) for place, span in reversed(placed)}
+        return lanes.values()
+
+    def let_by(self) -> list[Span]:
+        """Give up what need not wait for a suspect; keep what is behind one in its lane."""
+        found: list[Span] = []
+        for span in self.behind:
+            for part in self._parts(span):
+                (self.kept if self.lane(part) in self.lanes else found).append(part)
+        self.behind.clear()
+        return found
+
+    def _parts(self, span: Span) -> Iterable[Span]:
+        """Return what is of one lane at a time, as far as that makes a difference."""
+        if not self.lanes or self._ordering is not Ordering.KEY:
+            return (span,)
+        return (span._replace(start=i, stop=i + 1) for i in range(span.start, span.stop))
+
+    def back(self, span: Span) -> None:
+        """Take back a suspect that was not begun."""
+        offset = span.records.offsets[0]
+        at = bisect_left([other.records.offsets[0] for other in self.waiting], offset)
+        self.waiting.insert(at, span)
+
+    def take_mates(self, span: Span) -> list[Span]:
+        """Give up the suspects of the same lane."""
+        lane = self.lane(span)
+        mates = [other for other in self.waiting if self.lane(other) == lane]
+        self.waiting = [other for other in self.waiting if self.lane(other) != lane]
+        return mates
+
+    def acquit(self, running: Span | None) -> None:
+        """Suspect nobody any more, but for one that runs already."""
+        self.behind[:0] = self.waiting + self.kept
+        self.waiting.clear()
+        self.kept.clear()
+        self.lanes = set() if running is None else {self.lane(running)}
+        self.below, self.failures, self.again_at = 0, 0, None
+
+
+class Turns:
+    """Whether suspects may begin, or what is not suspected has its turn: that has the first.
+
+    Attributes:
+        theirs: It is the suspects' turn.
+    """
+
+    def __init__(self) -> None:
+        self.theirs = False
+        self._begun = False
+        self._ends = 0.0
+        self._settled_at = 0.0
+
+    def more(self, now: float, first: bool) -> None:
+        """Note that a partition was assigned that may hold suspects.
+
+        Args:
+            now: The time.
+            first: No other suspect waits or runs.
+        """
+        if first:
+            self._begun = False
+        self._settled_at = now + SETTLE_SECONDS
+
+    def of_suspects(self, now: float, ready: bool) -> bool:
+        """Return whether it is the suspects' turn; call it while any waits.
+
+        Args:
+            now: The time.
+            ready: Whether there is anything else to begin.
+        """
+        if not self._begun or (self.theirs and now >= self._ends):
+            self._begun, self.theirs = True, False
+            self._ends, self._settled_at = now + TURN_SECONDS, now + SETTLE_SECONDS
+        if not self.theirs and now >= self.ends(ready):
+            self.theirs, self._ends = True, now + TURN_SECONDS
+        return self.theirs
+
+    def ends(self, ready: bool) -> float:
+        """Return when the turn ends that it is now."""
+        return self._ends if ready or self.theirs else min(self._settled_at, self._ends)
