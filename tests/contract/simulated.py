@@ -21,7 +21,9 @@ from tests.sim.scenario import Faults
 from tests.sim.workers import Worker
 
 STEP = 0.05
-ENDS = {"fail": "raise", "exit": "crash", "return": "ok", "sleep": "ok"}
+ENDS = {"fail": "raise", "exit": "crash", "return": "ok", "until": "ok"}
+# A real worker waits for a file; here it takes so long, in virtual seconds.
+LONG = 1.5
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Verb:
 
     @property
     def seconds(self) -> float:
-        return float(self.text.partition(" ")[2]) if self.verb == "sleep" else 0.01
+        return LONG if self.verb == "until" else 0.01
 
     @property
     def outputs(self) -> int:

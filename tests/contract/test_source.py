@@ -283,10 +283,13 @@ def test_a_loop_that_does_not_take_is_not_flooded(broker: Broker, opened: Opened
     produce(broker, topic, {p: numbered(10_000) for p in ALL})
     owner = opened(topic, new_group())
     run(lambda: len(owner.starts) == PARTITIONS, owner)
+    taken = len(owner.of(Fetched))
     # Nobody takes for longer than it takes to pause everything.
     idle(1.5)
     owner.pump()
-    assert len(owner.of(Fetched)) <= 3
+    # Two that may wait, one that has come just when others were taken, and what was on its
+    # way when all was paused.
+    assert len(owner.of(Fetched)) - taken <= 4
     assert len(owner.values) < 40_000
 
     run(lambda: len(owner.values) == 40_000, owner)

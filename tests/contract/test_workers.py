@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -86,22 +87,25 @@ def test_what_a_failure_forbids_is_told_with_it(bench: Bench) -> None:
     assert (found.accepted, found.charged, found.unbegun) == ([], 1, [2, 3])
 
 
-def test_a_recall_brings_back_what_is_not_begun(bench: Bench) -> None:
+def test_a_recall_brings_back_what_is_not_begun(bench: Bench, tmp_path: Path) -> None:
     worker = bench.start()
-    first = bench.send(worker, ["ok", "sleep 0.3", "ok"])
+    first = bench.send(worker, ["ok", f"until {tmp_path / 'go'}", "ok"])
     second = bench.send(worker, ["ok"])
     bench.until_on(worker, first, 1)
 
     bench.recall(worker)
+    (tmp_path / "go").touch()
 
     assert bench.done(first) == Fate([0, 1], unbegun=[2])
     assert bench.done(second) == Fate(unbegun=[0])
     assert bench.done(bench.send(worker, ["ok"])) == Fate([0])
 
 
-def test_a_look_at_a_recalled_worker_says_what_it_will_not_begin(bench: Bench) -> None:
+def test_a_look_at_a_recalled_worker_says_what_it_will_not_begin(
+    bench: Bench, tmp_path: Path
+) -> None:
     worker = bench.start()
-    first = bench.send(worker, ["ok", "fail x", "sleep 1.5", "ok"])
+    first = bench.send(worker, ["ok", "fail x", f"until {tmp_path / 'go'}", "ok"])
     second = bench.send(worker, ["ok"])
     running = bench.until_on(worker, first, 2)
     assert running.recalled == 0
@@ -114,6 +118,7 @@ def test_a_look_at_a_recalled_worker_says_what_it_will_not_begin(bench: Bench) -
     seen = bench.all(Observed)[-1].running[worker]
     assert isinstance(seen, Running)
     assert (seen.task, seen.index, seen.recalled) == (first.id, 2, second.id)
+    (tmp_path / "go").touch()
     done = bench.done(first)
     assert (done.accepted, list(done.outcomes), done.unbegun) == ([0, 2], [1], [3])
     assert bench.done(second) == Fate(unbegun=[0])
