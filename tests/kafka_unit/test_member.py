@@ -162,8 +162,10 @@ def on_a_bench(monkeypatch: pytest.MonkeyPatch, offset: str) -> Iterator[Bench]:
     monkeypatch.setattr(member, "LOOK_SECONDS", 0.01)
     properties = {"group.protocol": "consumer", "auto.offset.reset": offset}
     made = Bench(KafkaSource([properties], ["t"], drain_seconds=TIMEOUT))
-    yield made
-    made.source.close(TIMEOUT)
+    try:
+        yield made
+    finally:
+        made.source.close(TIMEOUT)
 
 
 @pytest.fixture
@@ -256,9 +258,10 @@ def test_a_partition_of_which_nothing_comes_is_told_in_the_end(
     monkeypatch.setattr(places, "SILENT_SECONDS", 0.05)
     monkeypatch.setattr(places, "TRIAL_SECONDS", 0.05)
     monkeypatch.setattr(places, "RETRY_SECONDS", 0.0)
-    bench.consumer.ends = {TP: (0, 50), OTHER: (0, 0)}
     bench.assign(TP, OTHER)
     bench.poll(lambda _: message(24))
+    bench.wait(Fetched)
+    bench.consumer.ends = {TP: (0, 50), OTHER: (0, 0)}  # until now, nothing was to be suspected
     told = bench.wait(Unreadable, 2)
     monkeypatch.setattr(places, "TRIAL_SECONDS", 3600.0)
     halts = bench.source._members[0]._places._halts
@@ -275,11 +278,11 @@ def test_a_partition_of_which_nothing_may_come_is_not_suspected(
 ) -> None:
     monkeypatch.setattr(places, "SILENT_SECONDS", 0.02)
     monkeypatch.setattr(places, "TRIAL_SECONDS", 0.02)
-    bench.consumer.ends = {TP: (0, 50)}
     bench.assign(TP)
     bench.poll(lambda _: message(24))
     bench.source.execute(Pause((TP,)))
     bench.consumer.wait_for("pause", TP)
+    bench.consumer.ends = {TP: (0, 50)}  # until now, nothing was to be suspected
     rounds = threading.Semaphore(0)
     watch = places.Places.watch
 
@@ -302,12 +305,11 @@ def test_a_partition_of_which_nothing_comes_when_its_pause_is_over_is_told(
 ) -> None:
     monkeypatch.setattr(places, "SILENT_SECONDS", 0.05)
     monkeypatch.setattr(places, "TRIAL_SECONDS", 0.05)
-    monkeypatch.setattr(places, "RETRY_SECONDS", 0.0)
-    bench.consumer.ends = {TP: (0, 50)}
     bench.assign(TP)
     bench.poll(lambda _: message(24))
     bench.source.execute(Pause((TP,)))
     bench.consumer.wait_for("pause", TP)
+    bench.consumer.ends = {TP: (0, 50)}  # until now, nothing was to be suspected
     bench.source.execute(Resume((TP,)))
     bench.consumer.wait_for("resume", TP)
     (told,) = bench.wait(Unreadable)
@@ -362,6 +364,8 @@ def test_a_group_without_a_commit_is_fatal_where_that_is_an_error(
 
         assert str(bench.source.fatal).startswith("t[0]: the group has no committed offset")
         assert bench.source.events() == []
+        # It is told first.
+        until(lambda: bench.consumer.assigned_at, "the end of the callback", TIMEOUT)
         assert bench.consumer.assigned_at == [[]]
 
 
@@ -521,6 +525,8 @@ def test_what_cannot_be_read_may_be_gone_at_the_next_try(
     bench.poll(lambda _: error(KafkaError._AUTO_OFFSET_RESET, 10))
 
     assert bench.wait(Gone) == [Gone({TP: 50}, 0)]
+    # It is told first.
+    until(lambda: len(bench.consumer.seeks) == 2, "the next place", TIMEOUT)
     assert bench.consumer.seeks == [(TP, 10), (TP, 50)]
 
 
