@@ -26,7 +26,7 @@ from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
 from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
-from kqworker.kafka import refusals
+from kqworker.kafka import counting, refusals
 from kqworker.kafka.devbroker import (
     PARTITIONS,
     PROPERTIES,
@@ -38,6 +38,8 @@ from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
 from tests.frozen import freeze
+from tests.interrupting import interrupt_within
+from tests.waiting import until
 
 TIMEOUT = 20.0
 
@@ -108,7 +110,7 @@ def test_the_descriptor_is_readable_only_while_events_wait(sink: KafkaSink) -> N
 def test_a_full_queue_blocks_nobody_and_loses_nothing(broker: DevBroker) -> None:
     properties = {**producer_properties(broker.address), "queue.buffering.max.messages": "10"}
     sink = KafkaSink(properties)
-    os.kill(broker.pid, signal.SIGSTOP)
+    freeze(broker.pid)
     for ticket in range(500):  # with the broker frozen: nothing of this waits for it
         sink.produce(Produce(ticket, Output("out", str(ticket).encode(), partition=0)))
     os.kill(broker.pid, signal.SIGCONT)
@@ -142,7 +144,7 @@ def test_send_waits_for_room_in_the_queue(broker: DevBroker) -> None:
 
 def test_send_waits_for_room_as_long_as_it_is_told(broker: DevBroker) -> None:
     sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
-    os.kill(broker.pid, signal.SIGSTOP)
+    freeze(broker.pid)
     sent = [sink.send(Output("out", b"1", partition=0), timeout=0) for _ in range(10)]
     for timeout in (0, 0.1):
         with pytest.raises(TimeoutError):
@@ -166,12 +168,18 @@ def test_partitions_are_those_of_the_broker(sink: KafkaSink) -> None:
 
 
 def test_a_topic_without_partitions_is_told_and_not_created(
-    broker: DevBroker, sink: KafkaSink
+    broker: DevBroker, sink: KafkaSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(2):
-        with pytest.raises(BrokerError, match="topic 'nowhere' does not exist") as raised:
-            sink.partitions("nowhere", 0.2)
-        assert not raised.value.retriable
+    # So long may an answer take; the topic is waited for until nobody wants it any more.
+    monkeypatch.setattr(counting, "ASK", TIMEOUT)
+    unwanted = [False, True]
+    with pytest.raises(BrokerError, match="topic 'nowhere' does not exist") as raised:
+        sink.partitions("nowhere", TIMEOUT, lambda: unwanted.pop(0))
+    assert not raised.value.retriable
+    assert not unwanted
+    # And as long as was said.
+    with pytest.raises(BrokerError):
+        sink.partitions("nowhere", 0.1)
     creating = {**producer_properties(broker.address), "allow.auto.create.topics": "true"}
     other = KafkaSink(creating)
     assert other.partitions("nowhere", TIMEOUT) == PARTITIONS
@@ -180,10 +188,17 @@ def test_a_topic_without_partitions_is_told_and_not_created(
 
 def test_a_broker_that_is_away_does_not_tell_partitions(broker: DevBroker, sink: KafkaSink) -> None:
     broker.stop()
-    said = r"^cannot read how many partitions there are: .* \(connection refused\)$"
-    with pytest.raises(BrokerError, match=said) as raised:
-        sink.partitions("out", 0.5)
-    assert raised.value.retriable
+    said: list[str] = []
+
+    def refused() -> bool:
+        with pytest.raises(BrokerError, match="cannot read how many partitions") as raised:
+            sink.partitions("out", 0.5)
+        assert raised.value.retriable
+        said.append(str(raised.value))
+        return "refused" in said[-1]
+
+    until(refused, "the reason")
+    assert re.search(r"there are: .* \(connection refused\)$", said[-1])
 
 
 def test_send_tells_where_the_record_is(sink: KafkaSink) -> None:
@@ -364,13 +379,19 @@ def test_a_missing_right_to_write_is_worth_waiting_for_and_ends_a_push(
 def test_a_broker_that_is_away_is_worth_another_attempt(broker: DevBroker) -> None:
     sink = KafkaSink({**producer_properties(broker.address), "delivery.timeout.ms": "300"})
     broker.stop()
-    sink.produce(Produce(1, Output("out", b"1")))
-    (event,) = deliveries(sink, 1)
+    said: list[str] = []
 
-    assert isinstance(event, Delivered) and event.failure is not None
-    assert event.failure.type == "KafkaError._MSG_TIMED_OUT"
-    assert event.failure.text == "Kafka did not confirm it in time (connection refused)"
-    assert event.retriable
+    def refused() -> bool:
+        sink.produce(Produce(1, Output("out", b"1")))
+        (event,) = deliveries(sink, 1)
+        assert isinstance(event, Delivered) and event.failure is not None
+        assert event.failure.type == "KafkaError._MSG_TIMED_OUT"
+        assert event.retriable
+        said.append(event.failure.text)
+        return "refused" in said[-1]
+
+    until(refused, "the reason")
+    assert said[-1] == "Kafka did not confirm it in time (connection refused)"
     assert sink.close(TIMEOUT)
 
 
@@ -472,7 +493,7 @@ def test_close_waits_for_what_is_under_way(broker: DevBroker) -> None:
 
 def test_close_answers_what_it_could_not_deliver(broker: DevBroker) -> None:
     sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
-    os.kill(broker.pid, signal.SIGSTOP)
+    freeze(broker.pid)
     for ticket in range(20):
         sink.produce(Produce(ticket, Output("out", b"1")))
     waiting: list[bool] = []
@@ -497,7 +518,7 @@ def closed_under(sink: KafkaSink) -> bool:
 
 def test_deliveries_that_a_close_cuts_off_have_failed(broker: DevBroker) -> None:
     sink = KafkaSink(producer_properties(broker.address))
-    os.kill(broker.pid, signal.SIGSTOP)
+    freeze(broker.pid)
     sent = [sink.send(Output("out", b"1")) for _ in range(20)]
 
     assert not sink.close(0.2)
@@ -540,7 +561,7 @@ def test_a_thread_that_fails_fails_all_records_and_says_so(
             raise RuntimeError
 
     sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
-    os.kill(broker.pid, signal.SIGSTOP)
+    freeze(broker.pid)
     first = [sink.send(Output("out", b"1")) for _ in range(4)]
     sink.send(Output("out", b"2"), Failing())
     sent = [sink.send(Output("out", b"3")) for _ in range(5)]
@@ -578,11 +599,9 @@ def test_an_interrupted_close_can_be_called_again(broker: DevBroker) -> None:
     sink = KafkaSink(producer_properties(broker.address))
     freeze(broker.pid)
     sent = sink.send(Output("out", b"1"))
-    handler = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    interrupt_within("KafkaSink.close")
     with pytest.raises(KeyboardInterrupt):
         sink.close(TIMEOUT)
-    signal.signal(signal.SIGALRM, handler)
     assert not sent.done
     with pytest.raises(RuntimeError, match="closed"):
         sink.send(Output("out", b"2"))
@@ -590,10 +609,6 @@ def test_an_interrupted_close_can_be_called_again(broker: DevBroker) -> None:
 
     assert sink.close(TIMEOUT)
     assert sent.wait(0).offset == 0
-
-
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def test_a_closed_sink_takes_nothing(sink: KafkaSink) -> None:
@@ -612,12 +627,12 @@ def test_the_exit_goes_on_with_an_interrupted_close_of_the_app(broker: DevBroker
 import os, signal
 from kqworker import App
 from tests.frozen import freeze
+from tests.interrupting import interrupt_within
 app = App("orders", brokers={broker.address!r})
 app.push("out", "1", partition=0).wait()
 freeze({broker.pid})
 app.push("out", "2", partition=0)
-signal.signal(signal.SIGALRM, signal.default_int_handler)
-signal.setitimer(signal.ITIMER_REAL, 0.3)
+interrupt_within("KafkaSink.close")
 try:
     app.close()
 except KeyboardInterrupt:
