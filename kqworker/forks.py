@@ -22,8 +22,9 @@ from typing import Protocol
 
 # At the interpreter's exit nobody waits for longer.
 EXIT_TIMEOUT = 10.0
-# A fork waits this long for another thread that connects; it takes 0.6 s, mostly of imports.
-FORK_TIMEOUT = 5.0
+# A fork waits this long for another thread that connects. It takes 0.6 s, mostly of imports, and
+# more than ten times as long on a busy machine; a child that is forked before hangs for ever.
+FORK_TIMEOUT = 60.0
 
 
 class Owing(Protocol):
