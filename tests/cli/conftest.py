@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import select
@@ -118,6 +119,8 @@ class Started:
             signal.signal(signal.SIGHUP, ours)
         os.close(slave)
         self._err = master
+        # A reading may end in the middle of a character.
+        self._text = codecs.getincrementaldecoder("utf-8")("replace")
         self.err = ""
 
     def wait_for(self, text: str, seconds: float = 30.0) -> str:
@@ -154,7 +157,7 @@ class Started:
             data = os.read(self._err, 65536)
         except OSError:  # a terminal that nobody has open any more
             data = b""
-        self.err += data.decode(errors="replace")
+        self.err += self._text.decode(data)
         return bool(data)
 
 

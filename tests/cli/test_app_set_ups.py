@@ -13,6 +13,7 @@ import pytest
 
 from kqworker.kafka.devbroker import DevBroker, create_topics
 from tests.cli.conftest import Run
+from tests.kafka.node import free_ports
 
 APP = """
 import os
@@ -207,10 +208,8 @@ def on_test(text: str) -> None:
 
 @pytest.fixture
 def port() -> int:
-    """A port that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        number: int = server.getsockname()[1]
-        return number
+    """A port that nobody has, and that nobody is given who asks for any."""
+    return free_ports(1)[0]
 
 
 def metrics(here: Path, port: int, where: str) -> None:

@@ -45,6 +45,13 @@ def shop(here: Path) -> Path:
     return here
 
 
+def edited(file: Path, text: str) -> None:
+    """Write a file as editors do: whoever looks sees the one text or the other, whole."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -157,7 +164,7 @@ def test_dev_runs_the_new_code_after_a_change(shop: Path, kqworker: Run) -> None
         assert dev.process.stdout is not None
         assert dev.process.stdout.readline() == b"first a\n"
 
-        (shop / "app.py").write_text(APP.replace("first", "second"))
+        edited(shop / "app.py", APP.replace("first", "second"))
         dev.wait_for("app.py changed: replacing the workers")
         # A message may still reach the worker of before; a later one does not.
         said = b""
@@ -176,10 +183,10 @@ def test_dev_waits_for_a_broken_app_to_be_mended(shop: Path, kqworker: Run) -> N
         dev.wait_for("ready in")
         assert dev.process.stdout is not None
 
-        (shop / "app.py").write_text(APP + "def broken(:\n")
+        edited(shop / "app.py", APP + "def broken(:\n")
         dev.wait_for("SyntaxError: ")
         kqworker("push", "test", "a")
-        (shop / "app.py").write_text(APP.replace("first", "mended"))
+        edited(shop / "app.py", APP.replace("first", "mended"))
 
         assert dev.process.stdout.readline() == b"mended a\n"
         assert dev.end(signal.SIGINT) == 0
@@ -228,11 +235,15 @@ def test_an_app_that_workers_cannot_import_ends_the_run_with_2(
 
 def test_the_status_line_has_gone_when_an_error_is_told(shop: Path, broker: DevBroker) -> None:
     hook = (
-        '@app.on_worker_start\ndef late():\n    time.sleep(1)\n    raise ValueError("no model")\n'
+        "@app.on_worker_start\ndef late():\n"
+        "    while not os.path.exists('go'): time.sleep(0.01)\n"
+        '    raise ValueError("no model")\n'
     )
     (shop / "app.py").write_text("import time\n" + APP + hook)
 
     with started("run", "app:app", "-w", "1", terminal=True) as run:
+        run.wait_for("workers busy")
+        (shop / "go").touch()
         run.wait_for("ValueError: no model")
         assert run.process.wait(20) == 2
 

@@ -17,6 +17,7 @@ Tested by tests/docs/test_console.py.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import pty
@@ -77,6 +78,8 @@ class Terminal:
     def __init__(self, command: str, directory: Path, environment: Mapping[str, str]) -> None:
         self.command = command
         self.said = ""
+        # A reading may end in the middle of a character.
+        self._text = codecs.getincrementaldecoder("utf-8")("replace")
         self.fd, slave = pty.openpty()
         self.process = subprocess.Popen(
             ["sh", "-c", command],
@@ -95,7 +98,7 @@ class Terminal:
             data = os.read(self.fd, 65536)
         except OSError:  # nobody has the terminal open any more
             return False
-        self.said += data.decode(errors="replace")
+        self.said += self._text.decode(data)
         return bool(data)
 
     def interrupt(self) -> None:
