@@ -105,12 +105,13 @@ class Producing:
         what the broker stored without our knowing is then stored twice.
         """
         self.abandon()
-        now = time.monotonic()
-        if now < self._due:
+        if time.monotonic() < self._due:
             return None
-        self._due = now + self._pause
+        producer = self._connect()
+        # From now: to make one takes its time.
+        self._due = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, LAST_PAUSE)
-        return self._connect()
+        return producer
 
     def replace(self, producer: Producer) -> None:
         """Go on with another one."""
