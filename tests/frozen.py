@@ -6,14 +6,24 @@ import os
 import signal
 from pathlib import Path
 
+# Stopped, or ended.
+STILL = "TtZX"
+
 
 def freeze(pid: int) -> None:
-    """Stop a process, and return once none of its threads runs; on Linux."""
+    """Stop a process, and return once none of its threads runs; on Linux.
+
+    Raises:
+        ProcessLookupError: It has ended, and somebody has asked how.
+    """
     os.kill(pid, signal.SIGSTOP)
-    while any(state(stat) != "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
+    while any(state(stat) not in STILL for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
         os.sched_yield()
 
 
 def state(stat: Path) -> str:
     """Return what a thread does, in Linux's letters."""
-    return stat.read_text().rpartition(")")[2].split()[0]
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return "X"

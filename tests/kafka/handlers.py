@@ -66,6 +66,9 @@ def do(verb: str, argument: str, context: Context) -> None:
             spin(float(argument))
         case "sleep":
             time.sleep(float(argument))
+        case "until":  # a file is there, beside the journals of this supervisor's workers
+            while not (journal.folder / argument).exists():
+                time.sleep(0.005)
         case "fail":  # on its first so many attempts
             spin(0.00005)
             if context.attempt <= int(argument):

@@ -108,8 +108,9 @@ class Supervisor:
         return self._output.read_text(errors="replace")
 
     def events(self, name: str) -> list[str]:
-        """The lines of one event."""
-        return [line for line in self.output.splitlines() if f" event={name} " in f"{line} "]
+        """The lines of one event, as far as they are written to their ends."""
+        lines = self.output.rpartition("\n")[0].splitlines()
+        return [line for line in lines if f" event={name} " in f"{line} "]
 
     def field(self, event: str, name: str) -> str:
         """A field of the last line of an event."""

@@ -80,8 +80,9 @@ def test_topics_have_names_of_their_own(topic: NewTopic) -> None:
 def fetching(folder: Path, code: int = 0) -> subprocess.Popen[str]:
     """A process that asks for the jars, with the fake Maven and an empty cache."""
     maven = folder / "mvn"
-    maven.write_text(FAKE_MAVEN)
-    maven.chmod(0o755)
+    if not maven.exists():  # the other process may be reading it
+        maven.write_text(FAKE_MAVEN)
+        maven.chmod(0o755)
     environment = os.environ | {
         "PATH": f"{folder}:{os.environ['PATH']}",
         "XDG_CACHE_HOME": str(folder / "cache"),

@@ -48,27 +48,31 @@ import os, time
 
 def handle(key, value):
     print("begun", value)
-    time.sleep({seconds})
+    while not os.path.exists("go"):
+        time.sleep(0.01)
     print("done", value)
 """
 
 
 def test_a_stop_drains_what_is_being_handled(shop: Shop, start: Start) -> None:
     shop.configure()
-    shop.program(SLOW.format(seconds=0.5))
+    shop.program(SLOW)
     produce(shop.cluster, shop.topic, values(40), partitions=2)
 
     program = start("main.py")
     program.until(lambda: len(program.starting("begun ")) == 2, "2 begun")
+    program.process.terminate()
+    program.until(lambda: "draining" in program.output, "it drains")
+    (shop.folder / "go").touch()
 
-    assert program.terminate() == 0, program
+    assert program.wait() == 0, program
     assert sorted(program.starting("begun ")) == sorted(program.starting("done "))
     assert len(program.starting("done ")) < 10
 
 
 def test_wait_time_bounds_the_drain(shop: Shop, start: Start) -> None:
     shop.configure(Shutdown={"WaitTime": "200ms"})
-    shop.program(SLOW.format(seconds=3600))
+    shop.program(SLOW)
     produce(shop.cluster, shop.topic, values(2), partitions=2)
 
     program = start("main.py")
@@ -80,7 +84,7 @@ def test_wait_time_bounds_the_drain(shop: Shop, start: Start) -> None:
 
 def test_a_second_interrupt_stops_now(shop: Shop, start: Start) -> None:
     shop.configure(Shutdown={"WaitTime": "600s"})
-    shop.program(SLOW.format(seconds=3600))
+    shop.program(SLOW)
     produce(shop.cluster, shop.topic, values(2), partitions=2)
 
     program = start("main.py")

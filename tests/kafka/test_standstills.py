@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -33,7 +33,9 @@ def frozen(supervisor: Supervisor, seconds: float, whom: str = "all") -> Iterato
     """Stop it, or a part of it, for so long; what is done meanwhile is done to who is stopped."""
     pids = [process.pid for process in supervisor.tree()] if whom == "all" else [supervisor.pid]
     for pid in pids:
-        freeze(pid)
+        # While a run starts, some of its processes end soon.
+        with suppress(ProcessLookupError):
+            freeze(pid)
     until = time.monotonic() + seconds
     yield
     assert becomes(lambda: time.monotonic() >= until, seconds + 1.0, pause=0.1)

@@ -73,6 +73,12 @@ def take(cluster: Cluster, binding: AclBinding) -> None:
     admin = cluster._admin()
     only(admin.delete_acls([wanted], request_timeout=ASK_TIMEOUT))
 
+    def gone() -> bool:
+        return not admin.describe_acls(wanted, request_timeout=ASK_TIMEOUT).result(ASK_TIMEOUT)
+
+    # The controller has forgotten it; the broker hears of that afterwards.
+    until(gone, "the right is gone")
+
 
 def test_a_compacted_topic_holds_up_what_has_no_key_alone_until_it_is_mended(
     kafka: Cluster, topic: NewTopic, supervise: Supervise
