@@ -21,6 +21,9 @@ PACKAGING = setup.cfg pyproject.toml tools/find-python
 # The oldest that setup.cfg allows, for which requirements/ is resolved and `make test-oldest` runs.
 OLDEST = 3.11
 
+# A damaged environment leads its python to the one that it was made from: nothing is installed there.
+export PIP_REQUIRE_VIRTUALENV = 1
+
 .PHONY: demo test test-others test-latest test-oldest check coverage bench requirements clean
 
 demo: .venv/.installed
@@ -89,8 +92,8 @@ clean:
 # Kept although make sees them as intermediate files of test-%.
 .SECONDARY:
 
-# An environment whose Python has gone, or is too old, is made anew.
-NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+# An environment whose Python has gone, is too old, or is none of its own, is made anew.
+NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix)'
 
 .venv/.python .venv-latest/.python .venv-requirements/.python: tools/find-python
 	@$(@D)/bin/python $(NEW_ENOUGH) 2>/dev/null || { \

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -90,3 +93,18 @@ def test_tests_and_checks_install_nothing_else() -> None:
         ".venv-latest",
         ".venv",
     ]
+
+
+def test_nothing_is_installed_outside_of_a_virtual_environment() -> None:
+    """As in one whose pyvenv.cfg has gone, where its python is the one that it was made from."""
+    exported = re.search(
+        r"^export (PIP_\w+) = (\w+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert exported is not None
+    # -I keeps this environment's pip from standing in for that of the Python below it.
+    base = [sys._base_executable, "-I", "-m", "pip", "install", "--dry-run", "--no-index", "pip"]  # type: ignore[attr-defined]
+    environment = {**os.environ, exported[1]: exported[2]}
+    if subprocess.run([*base[:4], "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("the Python below has no pip, so nothing can be installed there")
+    refused = subprocess.run(base, env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 3, refused.stderr  # VIRTUALENV_NOT_FOUND, of its status codes

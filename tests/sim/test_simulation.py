@@ -41,6 +41,7 @@ def test_a_seed_that_has_found_something_breaks_no_promise(seed: int) -> None:
     assert error is None, FOUND[seed]
 
 
+@pytest.mark.timeout(600)  # some take many seconds even where nothing else runs
 @pytest.mark.parametrize("scene", SCENES)
 def test_no_scene_breaks_a_promise(scene: str) -> None:
     broken = {replay(n, scene): e for n in range(50) if (e := run_one(n, scene=scene)[1])}
