@@ -1,9 +1,9 @@
 """What the import of an app has left in a process that a fork does not copy, or copies as one.
 
 Decides what of it is told: threads, which are in no child; pools of OpenMP, whose threads a
-child waits for; connections, pipes, event loops and devices, which all children would use at
-once. And gives a worker random numbers of its own. Knows nothing of what is done about it.
-Tested by tests/runtime/test_inherited.py.
+child waits for; connections, pipes, files that are read, event loops and devices, which all
+children would use at once. And gives a worker random numbers of its own. Knows nothing of what
+is done about it. Tested by tests/runtime/test_inherited.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import re
 import select
 import signal
 import socket
+import stat
 import sys
 import threading
 import warnings
@@ -58,6 +59,7 @@ class Before:
             *self._native_threads(),
             *_connections(new),
             *_pipes(self._proc, new),
+            *_files(self._proc, new),
             *(f"the event loop of descriptor {fd} ({_LOOPS[to]})" for fd, to in new.items()
               if to in _LOOPS),
             *(f"the device {to}" for to in new.values() if _DEVICE.match(to)),
@@ -165,6 +167,28 @@ def _writer(proc: Path, pipe: str) -> str:
                 if pipe in _open(Path("/proc", pid)).values():
                     return f"{Path('/proc', pid, 'comm').read_text().strip()!r}"
     return "another process"
+
+
+def _files(proc: Path, opened: dict[int, str]) -> Iterator[str]:
+    """Yield those that are open for reading, such as an archive's or a database's.
+
+    Whoever reads moves the place at which the others read on. What is only written goes to
+    its end all the same, and one that is mapped is read by its mapping.
+    """
+    mapped: set[int] | None = None
+    for fd, to in opened.items():
+        with contextlib.suppress(OSError):
+            status = (proc / "fd" / str(fd)).stat()
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+            if flags & os.O_PATH or flags & os.O_ACCMODE == os.O_WRONLY:
+                continue
+            if mapped is None:
+                lines = (proc / "maps").read_text(errors="replace").splitlines()
+                mapped = {int(line.split(maxsplit=5)[4]) for line in lines}
+            if status.st_ino not in mapped:
+                yield f"the open file {to}"
 
 
 # -- OpenMP

@@ -50,6 +50,20 @@ ASKED_OF_IT = """
         raise ValueError("the answer of another")
 """
 
+# Of which each message reads a line of its own.
+FILE = """
+LENGTH = 10_000
+with open("lines", "w") as written:
+    for number in range(MESSAGES):
+        written.write(f"{number:0{LENGTH}}")
+lines = open("lines", "rb")
+"""
+READ_OF_IT = """
+    lines.seek(int(text) * LENGTH)
+    if lines.read(LENGTH).decode() != text.zfill(LENGTH):
+        raise ValueError("the line of another")
+"""
+
 LISTENER = """
 lines = queue.Queue()
 class Written(logging.Handler):
@@ -113,6 +127,16 @@ def test_each_worker_gets_its_own_answers_of_a_subprocess_that_the_import_starts
     said = handled(kqworker, kafka, topic(4), SUBPROCESS, ASKED_OF_IT)
 
     assert "(a pipe from 'cat')" in said
+
+
+def test_each_worker_reads_a_file_that_the_import_opens_at_a_place_of_its_own(
+    kqworker: Command, kafka: Cluster, topic: NewTopic
+) -> None:
+    imported = FILE.replace("MESSAGES", str(MESSAGES))
+
+    said = handled(kqworker, kafka, topic(4), imported, READ_OF_IT)
+
+    assert f"(the open file {kqworker.folder / 'lines'})" in said
 
 
 def test_no_line_is_lost_of_a_listener_that_the_import_starts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import logging
 import logging.handlers
+import mmap
 import multiprocessing
 import os
 import queue
@@ -192,6 +193,32 @@ def test_an_event_loop_is_told() -> None:
     before = Before()
     with select.epoll() as loop:
         assert before.found() == [f"the event loop of descriptor {loop.fileno()} (epoll)"]
+
+
+@pytest.mark.parametrize("mode", ["rb", "r+b"])
+def test_a_file_that_is_open_for_reading_is_told(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "words"
+    path.write_bytes(b"words")
+    before = Before()
+    with path.open(mode) as file:
+        file.read()  # whoever has found out what is where comes back to it
+        assert before.found() == [f"the open file {path}"]
+
+    assert before.found() == []
+
+
+def test_what_is_only_written_or_is_mapped_and_what_is_no_file_is_not_told(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(b"model")
+    before = Before()
+    here = os.open(tmp_path, os.O_RDONLY)
+    named = os.open(path, os.O_PATH)
+    with path.open("ab"), Path(os.devnull).open("rb"), path.open("rb") as file:
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+            assert before.found() == []
+        assert before.found() == [f"the open file {path}"]
+    os.close(named)
+    os.close(here)
 
 
 # -- OpenMP
