@@ -55,12 +55,23 @@ class _Heard(logging.Logger):
     def disabled(self, value: bool) -> None:
         pass
 
+    def isEnabledFor(self, level: int) -> bool:
+        """Return whether a level is shown; `logging.disable` keeps no warning of ours back."""
+        if level >= logging.WARNING:
+            return level >= self.getEffectiveLevel()
+        return super().isEnabledFor(level)
+
     def callHandlers(self, record: logging.LogRecord) -> None:
-        """Hand a record to the handlers; to ours where there is no other."""
-        if _last_resort is None or next(_handlers(self), None):
-            super().callHandlers(record)
-        else:
+        """Hand a record to the handlers; to ours where there is no other, or one of them fails."""
+        if _last_resort is not None and next(_handlers(self), None) is None:
             _last_resort.handle(record)
+            return
+        try:
+            super().callHandlers(record)
+        except Exception:  # of an app's handler or filter: a log must not end the work
+            ours = _last_resort or logging.StreamHandler()
+            ours.handleError(record)
+            logging.StreamHandler.handle(ours, record)
 
 
 def logger(name: str) -> logging.Logger:

@@ -280,6 +280,46 @@ def test_a_level_that_is_set_for_our_lines_counts() -> None:
     assert said_after("logging.getLogger('kqworker').setLevel('WARNING')") == ["message failed"]
 
 
+def test_a_log_that_is_disabled_for_all_keeps_no_warning_of_ours_back() -> None:
+    assert said_after("logging.disable()") == ["message failed"]
+    assert said_after("logging.disable()\nours.setLevel('ERROR')") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("Handler", "emit"), ("StreamHandler", "emit"), ("StreamHandler", "filter")],
+)
+def test_a_handler_of_an_app_that_raises_ends_nothing_and_hides_no_line(
+    kind: str, method: str
+) -> None:
+    said = said_after(f"""
+class Theirs(logging.{kind}):
+    def {method}(self, record):
+        raise ValueError("of theirs")
+logging.root.handlers[:] = [Theirs()]
+""")
+
+    assert [line for line in said if line in ("message failed", "ready")] == [
+        "message failed",
+        "ready",
+    ]
+    assert said.count("ValueError: of theirs") == 2
+
+
+def test_so_it_is_where_no_log_was_set_up(capsys: pytest.CaptureFixture[str]) -> None:
+    class Theirs(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ValueError("of theirs")
+
+    ours = logs.logger("kqworker.test.raising")
+    theirs = Theirs()
+    ours.addHandler(theirs)
+    ours.warning("message failed")
+    ours.removeHandler(theirs)
+
+    assert "message failed" in capsys.readouterr().err
+
+
 def test_a_logger_that_an_app_made_first_is_ours_and_stays_of_its_own_kind() -> None:
     class Theirs(logging.Logger):
         pass
