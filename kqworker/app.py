@@ -20,7 +20,7 @@ from kqworker.core.retry import Retry
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
 from kqworker.handler import Handler, locate, place
-from kqworker.payload import HeadersLike, make_output, refuse_unrun
+from kqworker.payload import HeadersLike, make_output, refuse_untaken
 from kqworker.signature import cannot_be_called, has_yield, is_async
 from kqworker.types import Ordering, Output
 
@@ -374,7 +374,7 @@ def _hook(function: Callable[[], object], kind: str) -> Callable[[], object]:
 
     async def settle(result: object) -> None:
         with without_pushes(f"@{kind}"):
-            refuse_unrun(await result if inspect.isawaitable(result) else result, f"@{kind}")
+            refuse_untaken(await result if inspect.isawaitable(result) else result, f"@{kind}")
 
     async def run_async() -> None:
         # Called within the loop, where a plain wrapper may make its task.
@@ -387,7 +387,7 @@ def _hook(function: Callable[[], object], kind: str) -> Callable[[], object]:
             result = function()
         if inspect.isawaitable(result):
             return settle(result)
-        refuse_unrun(result, f"@{kind}")
+        refuse_untaken(result, f"@{kind}")
         return result
 
     return run_async if is_async(function) else run

@@ -23,7 +23,14 @@ from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.delivery import Delivery
 from kqworker.errors import ConfigError
-from kqworker.payload import HeadersLike, Output, make_output, refuse_unrun, topic_fault
+from kqworker.payload import (
+    HeadersLike,
+    Output,
+    make_output,
+    refuse_unrun,
+    refuse_untaken,
+    topic_fault,
+)
 from kqworker.signature import (
     Signature,
     has_yield,
@@ -173,15 +180,17 @@ class Handler(Generic[P, R]):
             key: Of the message; the record's, unless the result says otherwise.
 
         Raises:
-            TypeError: The result has no bytes, is work that nobody has run, or has no topic.
+            TypeError: The result has no bytes, is work that nobody has run, has no topic, or is
+                an error that was not raised.
             ValueError: It holds a number that is not finite, or names what Kafka does not take.
         """
         if result is None:
             return None
         if not isinstance(result, Output):
-            refuse_unrun(result)
             if self.output is None:
+                refuse_untaken(result)
                 return None
+            refuse_unrun(result)
             return make_output(self.output, result, key, returned=True)
         refuse_unrun(result.value)
         topic = self.output if result.topic is None else result.topic

@@ -24,7 +24,7 @@ from kqworker.kafka.admin import READ_COMMITTED, Admin, Cluster
 from kqworker.kafka.behind import left_to_read
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
 from kqworker.loading import failed
-from kqworker.payload import refuse_unrun
+from kqworker.payload import refuse_untaken
 from kqworker.settings import Settings
 from kqworker.types import TopicPartition
 from kqworker.values import did_you_mean
@@ -209,7 +209,7 @@ def run_hooks(app: App) -> None:
         try:
             result = hook()
             if inspect.iscoroutine(result):
-                refuse_unrun(result, "@on_start")
+                refuse_untaken(result, "@on_start")
         except ConfigError:
             raise
         except Exception as error:  # what a user's function raises may be anything

@@ -24,7 +24,7 @@ from kqworker.kq.queue_options import ErrorHandler
 from kqworker.kq.trace import handling
 from kqworker.kq.translate import Translation
 from kqworker.loading import load_attribute
-from kqworker.payload import refuse_unrun
+from kqworker.payload import refuse_unrun, refuse_untaken
 from kqworker.runtime.failures import users_part
 from kqworker.runtime.printing import lost_by
 from kqworker.signature import Forms, Signature, is_async, read_signature
@@ -286,7 +286,7 @@ def _result(result: object) -> object:
     if isinstance(result, BaseException):
         raise result
     if result is not None:
-        refuse_unrun(result)
+        refuse_untaken(result)
     return result
 
 

@@ -7,7 +7,7 @@ from kqworker.payload.decoding import Decode, absent, decoder, payload_for, unde
 from kqworker.payload.encoding import encode, make_output, topic_fault
 from kqworker.payload.forms import ANYTHING, TEXT, Form, Payload, is_union, spell
 from kqworker.payload.results import HeadersLike, Output
-from kqworker.payload.unrun import refuse_unrun
+from kqworker.payload.unrun import refuse_unrun, refuse_untaken
 
 __all__ = [
     "ANYTHING",
@@ -24,6 +24,7 @@ __all__ = [
     "make_output",
     "payload_for",
     "refuse_unrun",
+    "refuse_untaken",
     "spell",
     "topic_fault",
     "undecodable",

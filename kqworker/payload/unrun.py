@@ -1,7 +1,8 @@
 """What is no result, but work that nobody has run: a generator, a coroutine, a future.
 
 A call that returns one has done nothing yet, and nobody will ever ask for the rest; to take
-its message for handled would lose it. Decides what is such work, and what to write instead.
+its message for handled would lose it. So it would with an error that was returned and not
+raised. Decides what is such work, and what to write instead.
 Tested by tests/app/test_unrun.py.
 """
 
@@ -11,7 +12,8 @@ import contextlib
 import functools
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator
+from itertools import islice
 
 # What nearly all results are; asked first, so that they cost nothing.
 _RESULTS = frozenset({bool, int, float, str, bytes, dict, list, tuple})
@@ -21,6 +23,39 @@ _FUNCTIONS = (
     types.BuiltinFunctionType,
     functools.partial,
 )
+
+_CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
+_PLAIN = _RESULTS - _CONTAINERS
+# So many parts of a result that nobody takes are looked at: most have one kind of them.
+_PARTS = 1000
+
+
+def refuse_untaken(result: object, who: str = "the handler") -> None:
+    """Raise where a result that nobody takes says that its message is not handled.
+
+    Args:
+        result: What a function of the user's returned, for nobody.
+        who: The function, for the error's text.
+
+    Raises:
+        TypeError: It is an error, or it is or holds work that nobody has run.
+    """
+    if type(result) in _PLAIN:
+        return
+    if isinstance(result, BaseException):
+        raise TypeError(
+            f"{who} returned {_with_article(_name(result))} and did not raise it, so nobody would "
+            "know of it: raise it"
+        )
+    parts, seen = [result], 0
+    while parts and seen < _PARTS:
+        part = parts.pop()
+        seen += 1
+        if type(part) in _CONTAINERS:
+            inner: Iterable[object] = part.values() if isinstance(part, dict) else part  # type: ignore[assignment]
+            parts.extend(islice(inner, _PARTS))
+        else:
+            refuse_unrun(part, who)
 
 
 def refuse_unrun(result: object, who: str = "the handler") -> None:
@@ -39,10 +74,10 @@ def refuse_unrun(result: object, who: str = "the handler") -> None:
         case types.CoroutineType():
             result.close()  # or it would warn that nobody awaited it
             raise TypeError(f"{who} returned a coroutine: write async def, and await it there")
-        case types.GeneratorType():
+        case Generator():  # one of Cython's, too
             result.close()
             what, remedy = "generator", "return one value, or push several by Context.push"
-        case types.AsyncGeneratorType():
+        case AsyncGenerator():
             what, remedy = "async generator", "return one value, or push several by Context.push"
         case _ if callable(getattr(type(result), "add_done_callback", None)):
             # It would go on beside the next attempt.
@@ -51,6 +86,8 @@ def refuse_unrun(result: object, who: str = "the handler") -> None:
             what, remedy = _name(result), "wait for it in the handler: its result(), or await"
         case _ if inspect.isawaitable(result):
             what, remedy = _name(result), "write async def, and await it there"
+        case AsyncIterator():
+            what, remedy = _name(result), "go through it in the handler, by async for"
         case Iterator() if type(result).__module__ in ("builtins", "itertools"):
             what, remedy = _name(result), "go through it in the handler, or return a list of it"
         case _ if isinstance(result, _FUNCTIONS):
@@ -61,8 +98,11 @@ def refuse_unrun(result: object, who: str = "the handler") -> None:
             what, remedy = "context manager", "use it in the handler, by async with"
         case _:
             return
-    article = "an" if what[0] in "aeiou" else "a"
-    raise TypeError(f"{who} returned {article} {what}, whose work nobody has run: {remedy}")
+    raise TypeError(f"{who} returned {_with_article(what)}, whose work nobody has run: {remedy}")
+
+
+def _with_article(what: str) -> str:
+    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
 
 
 def _name(result: object) -> str:

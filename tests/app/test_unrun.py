@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kqworker import App, ConfigError
+from kqworker import App, ConfigError, Reject, RetryLater
 from kqworker.payload import refuse_unrun
 from tests.app.segments import given, made, no_context, segment
 
@@ -57,6 +57,35 @@ async def async_manager(value: str) -> AsyncIterator[None]:
     yield
 
 
+class Elsewhere:
+    """A generator that is none of Python's own, such as Cython's."""
+
+    def __iter__(self) -> Elsewhere:
+        return self
+
+    def __next__(self) -> str:
+        ran.append("next")
+        return ""
+
+    def send(self, value: object) -> str:
+        return next(self)
+
+    def throw(self, *error: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Cursor:
+    """What asks nobody before it is gone through."""
+
+    def __aiter__(self) -> Cursor:
+        return self
+
+    async def __anext__(self) -> str:
+        ran.append("next")
+        return ""
+
+
 def decorator_without_its_parentheses(attempts: object) -> Callable[..., object]:
     def decorate(function: Callable[..., object]) -> Callable[..., object]:
         return function
@@ -71,6 +100,8 @@ def future(value: str) -> object:
 UNRUN: list[tuple[Callable[[str], object], str]] = [
     (generator, "a generator, whose work nobody has run: return one value, or push several"),
     (async_generator, "an async generator, whose work nobody has run: return one value, or"),
+    (lambda value: Elsewhere(), "a generator, whose work nobody has run: return one value, or"),
+    (lambda value: Cursor(), "a Cursor, whose work nobody has run: go through it in the handler"),
     (coroutine, "a coroutine: write async def, and await it there"),
     (lambda value: Awaitable(), "a Awaitable, whose work nobody has run: write async def, and"),
     (future, "a concurrent.futures._base.Future, whose work nobody has run: wait for it in"),
@@ -142,6 +173,41 @@ def test_a_task_that_is_returned_is_cancelled_with_its_attempt() -> None:
     assert ran == []
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda: [coroutine("a")],
+        lambda: ({"saved": [1, {"later": (future("a"),)}]}, 2),
+        lambda: {functools.partial(ran.append, "a")},
+        lambda: [1] * 500 + [generator("a")],
+    ],
+)
+def test_work_within_a_result_that_nobody_takes_is_a_failure(
+    result: Callable[[], object],
+) -> None:
+    with pytest.raises(TypeError, match="the handler returned a"):
+        made(coroutine).encode_result(result())
+
+    assert ran == []
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), Reject("no"), RetryLater(1), SystemExit()])
+def test_an_error_that_is_returned_and_not_raised_is_a_failure(error: BaseException) -> None:
+    name = type(error).__name__
+
+    with pytest.raises(TypeError, match=rf"returned a [a-z.]*{name} and did not raise it"):
+        made(coroutine).encode_result(error)
+    with pytest.raises(TypeError, match=name):
+        made(coroutine, output="out").encode_result(error)
+
+
+def test_a_result_that_nobody_takes_may_be_whatever_has_run() -> None:
+    ended: dict[str, object] = {"a": [1, "b", None], "c": (object(), int, {b"d"})}
+    ended["all"] = ended  # whoever looks at it must come to an end
+
+    assert made(coroutine).encode_result(ended) is None
+
+
 @pytest.mark.parametrize("result", [0, False, "", b"x", [1], {"a": 1}, (), {1}, 1.5, object(), int])
 def test_any_other_result_is_one(result: object) -> None:
     refuse_unrun(result)
@@ -197,6 +263,10 @@ def test_a_hook_whose_work_has_not_run_fails(kind: str) -> None:
     (hook,) = app.start_hooks + app.stop_hooks
 
     with pytest.raises(TypeError, match=f"@{kind} returned a generator, whose work nobody has"):
+        hook()
+    getattr(app, kind)(lambda: [future("a")])
+    hook = (app.start_hooks + app.stop_hooks)[1]
+    with pytest.raises(TypeError, match=f"@{kind} returned a concurrent.futures"):
         hook()
     with pytest.raises(ConfigError, match="it has a yield"):
         getattr(app, kind)(functools.partial(generator, "a"))
