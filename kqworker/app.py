@@ -283,6 +283,16 @@ class App:
         return self._outlet.close(timeout)
 
 
+def in_run(app: App, settings: object) -> None:
+    """Let what an app pushes beside its messages go where its run does, by its `Settings`."""
+    app._outlet.settings = settings
+
+
+def run_settings(app: App) -> object:
+    """Return the `Settings` of the run that an app is in; None outside of one."""
+    return app._outlet.settings
+
+
 class _Outlet:
     """The sink of pushes outside of workers, opened at the first one."""
 
@@ -290,6 +300,7 @@ class _Outlet:
         self._lock = threading.Lock()
         self._sink: PushSink | None = None
         self._pid = 0
+        self.settings: object = None  # of the run that the app is in
         forks.renew(self)
 
     def __reduce__(self) -> tuple[type[_Outlet], tuple[()]]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import kqworker
 from kqworker import config, logs, preflight
+from kqworker.app import in_run
 from kqworker.clock import Clock
 from kqworker.core import commands as c
 from kqworker.core import events as e
@@ -156,6 +157,7 @@ class _Run:
             return Exit.CLEAN
         if settings.until_caught_up:
             self._catching_up = CatchingUp(plan.admin, plan.group, plan.isolation, found.targets)
+        in_run(self._app, settings)
         preflight.run_hooks(self._app)
         with contextlib.ExitStack() as stack:
             if plan.connection.built_in:
@@ -222,6 +224,7 @@ class _Run:
             preload=False if settings.reload else settings.preload,
             declared=self._app.policies(),
             imports=reference.module,
+            settings=settings,
         )
 
     def _limits(self) -> Limits:

@@ -10,15 +10,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kqworker import config, preflight
+from kqworker.app import run_settings
 from kqworker.errors import ConfigError
 from kqworker.kafka import devbroker
 from kqworker.kafka.bounded import BoundedSink
 from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.sink import KafkaSink
+from kqworker.settings import Settings
 
 if TYPE_CHECKING:
     from kqworker.app import App
-    from kqworker.settings import Settings
 
 
 def open_sink(settings: Settings) -> KafkaSink:
@@ -33,11 +34,14 @@ def open_sink(settings: Settings) -> KafkaSink:
 
 
 def open_app_sink(app: App) -> KafkaSink:
-    """Return a sink for `app.push`, by the environment, files and the app.
+    """Return a sink for `app.push`, by its run, or by the environment, files and the app.
 
     Raises:
         ConfigError: There are no brokers, or something is wrong with the settings.
     """
+    settings = run_settings(app)
+    if isinstance(settings, Settings):
+        return open_sink(settings)
     settings = config.load({}).resolve(config.of_app(app)).settings
     if settings.brokers is None:
         found = devbroker.running()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kqworker.app import App
@@ -16,6 +16,7 @@ from kqworker.core.policy import HandlerPolicy
 from kqworker.errors import ConfigError
 from kqworker.handler import Handler
 from kqworker.loading import load_app
+from kqworker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class WorkerSpec:
         declared: The handlers as the supervisor imported them: it names them by their place
             in here. Empty for those of the app, as it is.
         imports: Without a reference, the module to import beforehand; empty for none.
+        settings: Of the run, by which children of a worker push; None by what they find.
     """
 
     reference: str | None = None
@@ -47,6 +49,7 @@ class WorkerSpec:
     preload: bool | Literal["auto"] = "auto"
     declared: tuple[HandlerPolicy, ...] = ()
     imports: str = ""
+    settings: Settings | None = field(default=None, repr=False)
 
     @property
     def module(self) -> str:

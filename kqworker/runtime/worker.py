@@ -22,7 +22,7 @@ from dataclasses import replace
 from types import FrameType
 
 from kqworker import logs
-from kqworker.app import App
+from kqworker.app import App, in_run
 from kqworker.context import collecting
 from kqworker.errors import ConfigError
 from kqworker.loading import port_in_use
@@ -139,6 +139,7 @@ def _boot(
         if refusal is not None:
             raise ConfigError(refusal)
         app = load(spec)
+        in_run(app, spec.settings)
         reseed()
         handlers = arranged(app, spec.declared)
         logs.configure(spec.log_level, spec.log_format)

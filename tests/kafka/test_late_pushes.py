@@ -1,4 +1,4 @@
-"""Work that outlives its message pushes into no other one, on Apache Kafka."""
+"""What is pushed beside or after a message: into no other one, and where the run reads."""
 
 from __future__ import annotations
 
@@ -92,3 +92,37 @@ def test_a_push_belongs_to_its_message_or_raises(
     assert [ended in line for line in refused] == [True, True, False]
     assert f"{name}[0]@0" in refused[0] and f"{name}[0]@1" in refused[1]
     assert "belongs to the message in whose context it is made" in refused[2]
+
+
+BESIDE = """\
+import multiprocessing
+from kqworker import App
+
+app = App("beside")
+
+@app.on_start
+def start() -> None:
+    app.push({out!r}, "start").wait(20)
+
+@app.handler(topic={read!r})
+def on_message(text: str) -> None:
+    child = multiprocessing.get_context("fork").Process(target=app.push, args=({out!r}, "child"))
+    child.start()
+    child.join()
+    app.push({out!r}, "handler")
+"""
+
+
+def test_what_is_pushed_beside_messages_goes_where_the_run_does(
+    kafka: Cluster, topic: NewTopic, kqworker: Command
+) -> None:
+    read, out = topic(), topic()
+    (kqworker.folder / "app.py").write_text(BESIDE.format(read=read, out=out))
+    # Where a push outside of runs would go.
+    (kqworker.folder / "kqworker.yaml").write_text("brokers: 127.0.0.1:9\n")
+    produce(kafka, read, [b"a"])
+
+    ran = kqworker("run", "app:app", "-w", "1", "--until-caught-up", "-b", kafka.bootstrap)
+
+    assert ran.code == 0, ran
+    assert [message.value() for message in consume(kafka, out)] == [b"start", b"child", b"handler"]
