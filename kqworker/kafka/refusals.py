@@ -68,6 +68,8 @@ def reason(error: KafkaError | None, topic: str, heard: str) -> str:
     """
     if error is None or error.code() in UNKNOWN_TOPIC:
         return f"topic {topic!r} does not exist"
+    if error.code() == KafkaError._UNKNOWN_PARTITION:
+        return f"topic {topic!r} has no such partition, or is deleted"
     words = IN_WORDS.get(error.code()) or str(error.str())
     if error.code() in NO_RIGHT:
         return f"no right to write to topic {topic!r}, grant WRITE: {words}"

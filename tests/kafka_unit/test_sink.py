@@ -253,6 +253,7 @@ def test_what_no_attempt_can_help_is_answered_as_final(sink: KafkaSink, output: 
         (KafkaError.INVALID_RECORD, b"k", "topic 'out' does not take this record: has it a "),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, b"k", "no right to write to topic 'out', grant "),
         (KafkaError.CLUSTER_AUTHORIZATION_FAILED, b"k", "no right to write to topic 'out', "),
+        (KafkaError._UNKNOWN_PARTITION, b"k", "topic 'out' has no such partition, or is deleted"),
     ],
 )
 def test_what_a_broker_refuses_is_told_with_the_reason_and_the_remedy(
