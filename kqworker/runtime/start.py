@@ -168,6 +168,13 @@ class Starter:
         self.method = method or ("forkserver" if "forkserver" in known else "spawn")
         if self.method not in ("forkserver", "spawn"):
             raise ValueError(f"workers cannot be started by {self.method!r}")
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+        ):
+            # An app that wants no zombies: nobody would learn how a process has ended, and
+            # whoever asks gets an error.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._spec = spec
         self._wake = wake
         context: Any = multiprocessing.get_context(self.method)  # Any: typed as the base of all

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import signal
 import termios
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from kqworker.runtime.spec import WorkerSpec
 from kqworker.runtime.start import Starter, in_worker
+from kqworker.runtime.start import _end_forkserver as end_forkserver
 from tests.runtime.servers import fresh_server
 
 
@@ -61,3 +63,19 @@ def test_a_start_does_not_read_how_another_runs_worker_ended() -> None:
 
 def test_only_a_worker_is_one() -> None:
     assert not in_worker()
+
+
+def test_an_app_that_ignores_how_its_children_end_keeps_no_worker_from_starting() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        warm(1)
+        end_forkserver()  # as is done with one that has imported what no worker may share
+        (starter,) = warm(1)
+        ended = starter.start("kqworker-1", os._exit, (7,))
+        assert wait([ended.sentinel], 30)
+
+        assert ended.exitcode == 7
+        ended.join()
+        ended.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
