@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,12 +61,17 @@ def test_a_run_whose_output_is_read_no_more_drains_and_leaves_the_rest_to_the_ne
 def test_a_caught_up_run_whose_output_is_read_no_more_has_not_finished(
     here: Path, broker: DevBroker, kqworker: Run
 ) -> None:
-    (here / "app.py").write_text(PRINTING)
+    # Nothing is printed before its reader has gone.
+    app = PRINTING.replace("    print(text", "    open('go').close()\n    print(text")
+    os.mkfifo(here / "go")
+    (here / "app.py").write_text(app)
     kqworker("push", "test", stdin="\n".join("abc"))
 
     with started("run", "app:app", "-w", "1", "--until-caught-up") as run:
         assert run.process.stdout is not None
         run.process.stdout.close()
+        with (here / "go").open("w"):
+            pass
         run.wait_for("3 to go")
         assert run.process.wait(20) == 4
         run.process.stdout = None
