@@ -18,13 +18,18 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
+from types import FrameType
 
 from kqworker.runtime.inherited import Before
 from kqworker.runtime.orphans import die_with_parent
 from kqworker.runtime.spec import WorkerSpec
 
 VARIABLE = "KQWORKER_FORKSERVER"
+
+# What a terminal or a service manager sends to all processes of a run at once.
+BROADCAST = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # So much is told of what an import has left, which any pipe takes at once.
 TOLD = 20
@@ -56,6 +61,21 @@ def ordered(spec: WorkerSpec) -> Iterator[None]:
         yield
     finally:
         os.environ.pop(VARIABLE, None)
+
+
+@contextlib.contextmanager
+def holding_signals() -> Iterator[None]:
+    """Have what is started meanwhile begin with the broadcast signals blocked.
+
+    Ctrl-C would end it with a traceback before it can take no notice. It unblocks them.
+    """
+    # Running before: its own start would unblock them.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BROADCAST)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # In a worker: the forkserver's pid, where it took part; why its workers must not run; and
@@ -93,6 +113,10 @@ def _carry_out(order: Order) -> None:
     # their messages.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # Its children are given this one, too. Not SIG_IGN: programs that the import starts
+    # would inherit that.
+    signal.signal(signal.SIGINT, _take_no_notice)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BROADCAST)
     tied = die_with_parent()
     if os.getppid() != order.supervisor:
         os._exit(1)
@@ -122,6 +146,10 @@ def _carry_out(order: Order) -> None:
     # Collections in the workers would touch, and so copy, what they share.
     gc.collect()
     gc.freeze()
+
+
+def _take_no_notice(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 def kafka_threads() -> list[str]:

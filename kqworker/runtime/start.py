@@ -222,7 +222,7 @@ class Starter:
         try:
             os.set_blocking(reader, False)
             probe = self._process(preload.tell, (Descriptor(writer),))
-            with _without_main(), self._ordered():
+            with _without_main(), self._ordered(), preload.holding_signals():
                 forkserver.set_forkserver_preload([PRELOADED])
                 forkserver.ensure_running()
                 probe.start()
@@ -270,7 +270,7 @@ class Starter:
             OSError, EOFError: It cannot be started; there may be no forkserver any more.
         """
         process = self._process(target, args, name)
-        with _without_main(), self._ordered():
+        with _without_main(), self._ordered(), preload.holding_signals():
             process.start()
             forget(process)
         return process

@@ -91,9 +91,11 @@ def _cut_loose() -> None:
     In a session of its own, what the worker starts can be found and ended with it.
     """
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in preload.BROADCAST:
         # Not SIG_IGN: programs that a handler starts would inherit that.
         signal.signal(number, _take_no_notice)
+    # A process that was spawned began with them blocked.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, preload.BROADCAST)
     if not faulthandler.is_enabled():
         # A crash in C says on stderr where it was.
         with contextlib.suppress(Exception):  # stderr may be closed, or no file

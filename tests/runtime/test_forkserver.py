@@ -210,6 +210,33 @@ def test_a_broadcast_stop_does_not_reach_the_forkserver() -> None:
         assert server_pid() == pid
 
 
+CTRL_C = "import signal; signal.raise_signal(signal.SIGINT)"
+
+
+def test_ctrl_c_at_the_first_line_of_the_forkserver_is_not_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # What Python runs before all else, in the forkserver alone.
+    only = f"import os\nif {preload.VARIABLE!r} in os.environ: {CTRL_C}\n"
+    (tmp_path / "sitecustomize.py").write_text(only)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Bench(spec=spec(tmp_path, "early")) as bench:
+        worker = bench.start()
+        assert imports(tmp_path) == [server_pid()] == [parent_of(bench.pid(worker))]
+    assert "KeyboardInterrupt" not in capfd.readouterr().err
+
+
+def test_ctrl_c_does_not_cut_off_the_import_in_the_forkserver(tmp_path: Path) -> None:
+    mask = "mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])\n(HERE / str(mask)).touch()"
+    with Bench(spec=spec(tmp_path, "cut", f"{CTRL_C}\n{mask}")) as bench:
+        bench.start()
+
+        # Imported whole, by the forkserver alone: workers share it.
+        assert imports(tmp_path) == [server_pid()]
+    # What it starts is not deaf to signals.
+    assert (tmp_path / "set()").exists()
+
+
 def test_a_forkserver_that_somebody_else_has_started_serves_as_well() -> None:
     from multiprocessing import forkserver
 

@@ -61,6 +61,32 @@ def test_a_start_does_not_read_how_another_runs_worker_ended() -> None:
         process.close()
 
 
+class CtrlC:
+    """Arrives while a new process unpickles what it is given: before any line of ours."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return signal.raise_signal, (signal.SIGINT,)
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_ctrl_c_does_not_end_a_process_that_is_starting(
+    method: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if method == "forkserver":
+        (starter,) = warm(1)
+    else:
+        starter = Starter(WorkerSpec(), method, lambda: None)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    process = starter.start("kqworker-1", isinstance, (CtrlC(), object))
+
+    process.join()
+    assert process.exitcode == 0
+    process.close()
+    assert capfd.readouterr().err == ""
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
 def test_only_a_worker_is_one() -> None:
     assert not in_worker()
 
