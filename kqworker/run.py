@@ -159,7 +159,10 @@ class _Run:
             self._catching_up = CatchingUp(plan.admin, plan.group, plan.isolation, found.targets)
         in_run(self._app, settings)
         preflight.run_hooks(self._app)
+        stopped: c.Stopped | None = None
         with contextlib.ExitStack() as stack:
+            # Ctrl-C while it closes what is open: what the run has come to stands.
+            stack.push(lambda kind, *_: kind is KeyboardInterrupt and stopped is not None)
             if plan.connection.built_in:
                 # To the end: what is drained is handled, too.
                 address, offset = plan.connection.brokers, settings.offset
@@ -207,6 +210,7 @@ class _Run:
                     # Workers that are spawned are our own children, and waited for.
                     loop.every(REAP_SECONDS, self._reap)
                 stopped = loop.run()
+        assert stopped is not None
         return self._finish(stopped, core, workers)
 
     # -- before

@@ -7,11 +7,14 @@ that `--help` answers at once. Tested by tests/cli.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import errno
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -36,6 +39,17 @@ class Program(click.Group):
         """Return the commands in our order: the main one first."""
         return list(self.commands)
 
+    # Any: as the base class has them.
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Take the arguments in; here options such as `--help` write."""
+        with _ended_by_lost_output():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _ended_by_lost_output():
+            return super().invoke(ctx)
+
     # Any: as the base class has it.
     def main(
         self,
@@ -55,7 +69,8 @@ class Program(click.Group):
             fail(error.format_message())
             code = Exit.USAGE
         except (click.Abort, KeyboardInterrupt):
-            # Asked to stop before it was done, by Ctrl-C or TERM: never 0.
+            # Asked to stop before it was done, by Ctrl-C or TERM, or as nobody reads what it
+            # writes: never 0.
             code = Exit.ABANDONED
         except KQWorkerError as error:
             if isinstance(error, BugError):
@@ -64,6 +79,23 @@ class Program(click.Group):
             fail(str(error))
             code = exit_of(error)
         sys.exit(int(code or 0))
+
+
+@contextlib.contextmanager
+def _ended_by_lost_output() -> Iterator[None]:
+    """End a command that cannot write its result, and say why unless its reader has left."""
+    try:
+        yield
+    except OSError as error:
+        from kqworker.runtime.printing import lost_by, print_nowhere
+
+        lost = lost_by(error)
+        if lost is None:
+            raise
+        if error.errno != errno.EPIPE:
+            fail(lost.reason)
+        print_nowhere(lost.fd)
+        raise click.Abort from error
 
 
 def _usage(error: click.UsageError) -> None:
@@ -97,10 +129,22 @@ def main() -> NoReturn:
     # As Ctrl-C, wherever nothing else is said: the kernel keeps a TERM that nobody handles
     # from the first process of a container, which would then be waited for and killed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The last function that runs: from there on Python would let a Ctrl-C kill it.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         program.main()
+    except SystemExit as end:
+        _keep(end.code)
+        raise
     finally:
         _let_go_of_lost_streams()
+
+
+def _keep(code: object) -> None:
+    """Have a Ctrl-C or TERM that comes now, while Python ends, leave at once with this code."""
+    assert isinstance(code, int)  # as `Program.main` exits
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(code))
 
 
 def _let_go_of_lost_streams() -> None:

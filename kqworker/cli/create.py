@@ -97,8 +97,9 @@ def init(directory: Path) -> Exit:
             # Exclusive: what appeared since we looked is not overwritten either.
             with (directory / file).open("x", encoding="utf-8") as out:
                 out.write(content.format(name=name))
-            click.echo(f"wrote {directory / file}")
     except OSError as error:
         raise ConfigError(f"cannot write {error.filename}: {error.strerror}") from None
+    for file in FILES:
+        click.echo(f"wrote {directory / file}")
     click.echo(f"try: cd {shlex.quote(str(directory))} && kqworker dev app:app")
     return Exit.CLEAN

@@ -128,7 +128,12 @@ def push(
     last = done.last
     where = f"[{last.partition}] at offset {last.offset}" if last and done.pushed == 1 else ""
     messages = "message" if done.pushed == 1 else "messages"
-    click.echo(f"pushed {done.pushed:,} {messages} to {topic}{where}")
+    text = f"pushed {done.pushed:,} {messages} to {topic}{where}"
+    try:
+        click.echo(text)
+    except OSError:
+        # It is done: after a code that is not 0 somebody would push it again.
+        say(text)
     return Exit.CLEAN
 
 

@@ -171,3 +171,41 @@ def test_so_does_a_queue_on_a_full_disk(here: Path, broker: DevBroker, kqworker:
     assert done.returncode == 0, done.stderr
     assert sorted((here / "handled").read_text().split()) == sorted(texts)
     assert not (here / "told").exists()
+
+
+COMMAND = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()"]
+WRITING = [["--help"], ["run", "--help"], ["config", "app:app"], ["handlers", "app:app"]]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("args", [*WRITING, ["check", "app:app"], ["init", "new"]])
+def test_a_command_that_cannot_write_its_result_says_so_in_one_line(
+    app: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], unbuffered: str
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+
+    assert on_full_disk([*COMMAND, *args], "stdout") == (
+        4,
+        "error: standard output cannot be written: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("args", WRITING)
+def test_a_command_of_which_nobody_reads_the_result_ends_quietly(
+    app: Path, args: list[str]
+) -> None:
+    with subprocess.Popen(
+        [*COMMAND, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        assert command.stdout is not None and command.stderr is not None
+        command.stdout.close()
+        assert command.stderr.read() == b""
+        assert command.wait(60) == 4
+
+
+def test_a_push_that_cannot_say_so_has_pushed(here: Path, broker: DevBroker) -> None:
+    code, said = on_full_disk([*COMMAND, "push", "test", "text"], "stdout")
+
+    # Whoever pushed again after a code that is not 0 would push it twice.
+    assert code == 0, said
+    assert "pushed 1 message to test" in said and "Traceback" not in said

@@ -53,6 +53,31 @@ def test_closed_standard_streams_change_no_exit_code_and_are_nobody_elses(closed
     assert subprocess.run(command, timeout=60).returncode == 2
 
 
+@pytest.mark.parametrize(
+    "late",
+    [
+        "atexit.register(signal.raise_signal, signal.SIGINT)",
+        # When Python has given its handlers up.
+        "type('Late', (), {'__del__': lambda _, end=signal.raise_signal: end(2)})",
+    ],
+)
+def test_ctrl_c_while_python_ends_changes_no_exit_code(late: str) -> None:
+    code = (
+        "import atexit, signal, sys\n"
+        "from kqworker.cli import main\n"
+        f"late = {late}\n"
+        "late = late() if isinstance(late, type) else None\n"
+        "sys.argv[1:] = ['rnu']\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 2
+
+
 def test_the_version_is_said(kqworker: Run) -> None:
     ended = kqworker("--version")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -131,6 +132,30 @@ def test_dev_runs_until_it_is_told_to_end(shop: Path, number: signal.Signals) ->
         assert dev.err.startswith(devbroker.LIMITS)
         assert "draining" in dev.err
         assert devbroker.running() is None
+
+
+def test_ctrl_c_while_a_run_closes_does_not_take_its_end_from_it(
+    shop: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    kqworker("push", "test", "a")
+    code = (
+        "import signal, sys\n"
+        "from kqworker.cli import main\n"
+        "from kqworker.kafka.source import KafkaSource\n"
+        "close = KafkaSource.close\n"
+        "def interrupted(*args):\n"
+        "    close(*args)\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "KafkaSource.close = interrupted\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-P", "-c", code, "run", "app:app", "-w", "1"]
+    done = subprocess.run(
+        [*command, "--until-caught-up"], capture_output=True, text=True, timeout=60
+    )
+
+    assert (done.returncode, "1 handled · 0 failed" in done.stderr) == (0, True), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_dev_says_that_it_does_not_use_the_brokers_that_are_set(
