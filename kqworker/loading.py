@@ -275,6 +275,10 @@ def _misused(error: Exception) -> ConfigError | None:
         unknown = re.search("unexpected keyword argument '(.*)'", text)
         hint = did_you_mean(unknown[1], inspect.signature(function).parameters) if unknown else ""
         text += hint or f": {written}"
+    elif isinstance(error, AttributeError) and isinstance(error.obj, App):
+        names = [name for name in dir(error.obj) if not name.startswith("_")]
+        hint = did_you_mean(str(error.name), names) or f": {SAID['App.handler()'][1]}"
+        text = f"an App has no {error.name!r}{hint}"
     elif not (isinstance(error, ValueError) and text.startswith("Retry(")):
         return None
     theirs = [

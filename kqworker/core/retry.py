@@ -7,6 +7,7 @@ Tested by tests/core/test_retry.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Final, Protocol
 
 # Attempts that nothing uses up.
@@ -35,7 +36,7 @@ class Retry:
             together do not come back together.
 
     Raises:
-        ValueError: A value is outside its bounds; the text names it.
+        ValueError: A value is no number or outside its bounds; the text names it.
 
     >>> [Retry(attempts=5, cap=3.0, jitter=False).delay(n, None) for n in (1, 2, 3, 4)]
     [1.0, 2.0, 3.0, 3.0]
@@ -50,8 +51,16 @@ class Retry:
     def __post_init__(self) -> None:
         for name, low in (("attempts", 1), ("first", 0), ("factor", 1), ("cap", 0)):
             value = getattr(self, name)
+            whole = name == "attempts"
+            # Whoever has numbers of numpy may give them.
+            number = isinstance(value, Integral if whole else Real)
+            if isinstance(value, bool) or not number:
+                kind = "whole number" if whole else "number"
+                raise ValueError(f"Retry({name}={value!r}): must be a {kind}")
             if not value >= low:
                 raise ValueError(f"Retry({name}={value!r}): must be at least {low}")
+        if not isinstance(self.jitter, bool):
+            raise ValueError(f"Retry(jitter={self.jitter!r}): must be True or False")
 
     def delay(self, attempt: int, random: Random | None) -> float:
         """Return the seconds to wait after failed attempt number `attempt` (from 1)."""

@@ -308,6 +308,7 @@ def test_what_an_app_refuses_is_shown_without_a_traceback(write: Write, tmp_path
             " (did you mean 'attempts'?)",
         ),
         ("@app.handler(topic='test', retry=Retry(attempts=0))", ""),
+        ("@app.handler(topic='test', retry=Retry(first='1s'))", ""),
     ],
 )
 def test_a_wrong_call_of_ours_is_told_in_a_line(
@@ -324,6 +325,25 @@ def test_a_wrong_call_of_ours_is_told_in_a_line(
     write("miscalled.py", text)
 
     assert refusal("miscalled:app", tmp_path) == f"DIR/miscalled.py:6: {said}{remedy}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ('@app.handle(topic="test")', " (did you mean 'handler'?)"),
+        ("@app.on_stop", " (did you mean 'on_worker_stop'?)"),
+        ('@app.task("test")', f": {HANDLER}"),
+    ],
+)
+def test_a_name_that_an_app_does_not_have_is_told_in_a_line(
+    write: Write, tmp_path: Path, wrong: str, remedy: str
+) -> None:
+    write("misnamed.py", APP.replace('@app.handler(topic="test")', wrong))
+
+    name = wrong.removeprefix("@app.").partition("(")[0]
+    assert refusal("misnamed:app", tmp_path) == (
+        f"DIR/misnamed.py:6: an App has no {name!r}{remedy}"
+    )
 
 
 def test_a_wrong_call_of_the_users_own_keeps_its_traceback(write: Write, tmp_path: Path) -> None:

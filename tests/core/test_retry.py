@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from datetime import timedelta
 from random import Random
 
 import pytest
@@ -74,6 +75,25 @@ def test_a_delay_too_large_for_a_float_is_the_cap() -> None:
 def test_a_value_outside_its_bounds_is_named(name: str, value: float, low: int) -> None:
     with pytest.raises(ValueError, match=rf"Retry\({name}={value}\): must be at least {low}"):
         Retry(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("attempts", "3", "a whole number"),
+        ("attempts", 1.5, "a whole number"),
+        ("attempts", True, "a whole number"),
+        ("first", "1s", "a number"),
+        ("factor", None, "a number"),
+        ("cap", timedelta(minutes=1), "a number"),
+        ("jitter", 0.5, "True or False"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(name: str, value: object, right: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        Retry(**{name: value})  # type: ignore[arg-type]
+
+    assert str(refused.value) == f"Retry({name}={value!r}): must be {right}"
 
 
 def test_the_lowest_values_are_allowed() -> None:
