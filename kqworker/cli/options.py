@@ -76,6 +76,7 @@ def flags(options: Mapping[str, object]) -> Layer:
         ConfigError: `-X` is not KEY=VALUE.
     """
     layer: dict[str, Given] = {}
+    mistakes: list[str] = []
     for name, value in options.items():
         if value is None or value == ():
             continue
@@ -83,11 +84,14 @@ def flags(options: Mapping[str, object]) -> Layer:
             for pair in value:
                 key, equals, text = str(pair).partition("=")
                 if not equals or not key.strip():
-                    raise ConfigError(
+                    mistakes.append(
                         f"-X {key.strip()!r}: expected key=value, such as -X security.protocol=ssl"
                     )
+                    continue
                 layer[KAFKA + key.strip()] = Given(text, f"-X {key.strip()}")
             continue
         shown = list(value) if isinstance(value, tuple) else value
         layer[name] = Given(shown, SETTINGS[name].option)
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
     return layer

@@ -165,10 +165,13 @@ def _without(others: frozenset[str], extra: Mapping[str, str]) -> dict[str, str]
 
 
 def _refuse_own(extra: Mapping[str, str]) -> None:
-    for name in extra:
-        reason = reserved(name)
-        if reason is not None:
-            raise ConfigError(f"Kafka property {name!r} cannot be set: {reason}")
+    refused = [
+        f"Kafka property {name!r} cannot be set: {reason}"
+        for name in extra
+        if (reason := reserved(name)) is not None
+    ]
+    if refused:
+        raise ConfigError("\n".join(refused))
 
 
 class _Unheard:

@@ -58,6 +58,11 @@ def test_a_property_without_a_value_is_refused(text: str) -> None:
         flags({"kafka": (text,)})
 
 
+def test_all_properties_without_a_value_are_told_at_once() -> None:
+    with pytest.raises(ConfigError, match="^-X 'a': .*\n-X 'b': "):
+        flags({"kafka": ("a", "c=d", "b")})
+
+
 def test_every_setting_is_an_option_of_run_with_its_help() -> None:
     help = CliRunner().invoke(program, ["run", "--help"], terminal_width=200).stdout
 

@@ -231,6 +231,16 @@ def test_what_is_kqworker_s_own_cannot_be_set(compose: Compose, name: str, inste
         compose({name: "1"})
 
 
+@EVERY
+def test_all_that_is_kqworker_s_own_is_told_at_once(compose: Compose) -> None:
+    with pytest.raises(ConfigError) as refused:
+        compose({"group.id": "g", "client.id": "c", "acks": "1"})
+
+    first, second = str(refused.value).splitlines()
+    assert first.startswith("Kafka property 'group.id' cannot be set: ")
+    assert second.startswith("Kafka property 'acks' cannot be set: ")
+
+
 def test_an_error_never_shows_a_secret() -> None:
     with pytest.raises(ConfigError) as raised:
         admin({"ssl.key.pem": "hidden", "security.protocol": "ssl"})
