@@ -334,7 +334,7 @@ class _Outlet:
             self._sink = None
             forks.ended(self)
         if not delivered:
-            _logger.error("pushes were not delivered within %g s", timeout)
+            _logger.error("pushes were not delivered within %.3g s", timeout)
         return delivered
 
     # Told by forks

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 import click
 
-from kqworker.cli.opening import open_app, or_try_dev, with_brokers
+from kqworker.cli.opening import Opened, open_app, or_try_dev, with_brokers
 from kqworker.cli.options import LOADING, app_argument, setting_options
 from kqworker.cli.terminal import coloured, paint
-from kqworker.errors import KQWorkerError
+from kqworker.errors import ConfigError, KQWorkerError
 from kqworker.exits import Exit
 from kqworker.lines import table
 
@@ -69,6 +69,7 @@ def check(app: str, config: str | None, **options: object) -> Exit:
     write = _Lines()
     with write.step("app"):
         opened = open_app(app, options, config)
+        refuse_client_of_import(opened)
         count = len(opened.app.handlers)
         write.found(f"{app}, {count} handler{'s' if count != 1 else ''}")
 
@@ -90,6 +91,24 @@ def check(app: str, config: str | None, **options: object) -> Exit:
             write.found(", ".join(f"{topic} ({n})" for topic, n in partitions.items()))
             write.doubted(preflight.doubts(kafka, plan, cluster))
     return Exit.CLEAN
+
+
+def refuse_client_of_import(opened: Opened) -> None:
+    """Refuse what a run would refuse as soon as it starts workers.
+
+    Raises:
+        ConfigError: The import has opened a Kafka client, and workers would be forked from it.
+    """
+    import multiprocessing
+
+    from kqworker.runtime import preload
+
+    settings = opened.resolved.settings
+    forked = "forkserver" in multiprocessing.get_all_start_methods()
+    if forked and settings.preload is not False and not settings.reload:
+        refusal = preload.refusal_after(opened.reference.partition(":")[0])
+        if refusal is not None:
+            raise ConfigError(refusal)
 
 
 class _Lines:

@@ -259,8 +259,12 @@ def _outcome(index: int, error: BaseException, final: bool) -> Outcome:
         return Outcome(index, Verdict.REJECT, failure)
     delay = None
     if isinstance(error, RetryLater):
-        failure = Failure(failure.type, failure.text)
         delay = _seconds(error)
+        text = failure.text
+        if delay is None:
+            kind = type(error.seconds).__name__
+            text += f" (RetryLater was given no number of seconds but {kind}: retry= says when)"
+        failure = Failure(failure.type, text)
     return Outcome(index, Verdict.RELEASE, failure, delay)
 
 

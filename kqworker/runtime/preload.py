@@ -131,13 +131,8 @@ def _carry_out(order: Order) -> None:
             importlib.import_module(order.module)
         except BaseException:  # whatever it is: each worker meets it again, and reports it
             pass
-        held = kafka_threads()
-        if held:
-            refusal = (
-                f"importing {order.module!r} opened a Kafka client ({held[0]} runs): it would not "
-                "work in the worker processes; open it in a function under @app.on_worker_start"
-            )
-        else:
+        refusal = refusal_after(order.module)
+        if refusal is None:
             _found = before.found()
         # Or each worker would write it once more.
         for stream in (sys.stdout, sys.stderr):
@@ -150,6 +145,17 @@ def _carry_out(order: Order) -> None:
 
 def _take_no_notice(_number: int, _frame: FrameType | None) -> None:
     pass
+
+
+def refusal_after(module: str) -> str | None:
+    """Return why no worker may be forked from this process, which has imported the module."""
+    held = kafka_threads()
+    if not held:
+        return None
+    return (
+        f"importing {module!r} opened a Kafka client ({held[0]} runs): it would not work in the "
+        "worker processes; open it in a function under @app.on_worker_start"
+    )
 
 
 def kafka_threads() -> list[str]:

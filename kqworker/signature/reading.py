@@ -113,7 +113,7 @@ def read_signature(function: Callable[..., object], forms: Forms = ANY_HANDLER) 
         raise TypeError(
             f"{error}; a decorator around it takes {_hidden(call)}, so this is what the function "
             "inside asks for: if the decorator gives it more than the message, let its wrapper "
-            "name what is left, def wrapper(message), and no *args"
+            "name what is left, def wrapper(message: dict), and no *args"
         ) from error
     return signature
 

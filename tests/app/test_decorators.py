@@ -215,7 +215,7 @@ def test_more_parameters_than_a_message_fills_are_refused_behind_args(
     text = str(caught.value)
     assert "test_decorators.py:" in text
     assert "a decorator around it takes *args" in text
-    assert "let its wrapper name what is left, def wrapper(message), and no *args" in text
+    assert "let its wrapper name what is left, def wrapper(message: dict), and no *args" in text
 
 
 def test_a_wrapper_that_cannot_be_called_with_what_the_function_inside_asks_for_is_refused() -> (

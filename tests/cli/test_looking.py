@@ -126,3 +126,16 @@ def test_without_brokers_the_way_to_give_them_is_told(app: Path, kqworker: Run) 
         "or App(brokers=…)\n"
         "       try: kqworker dev app:app (built-in broker)\n"
     )
+
+
+def test_check_finds_the_kafka_client_of_an_import_as_a_run_does(app: Path, kqworker: Run) -> None:
+    client = "from confluent_kafka import Producer\np = Producer({'bootstrap.servers': ''})\n"
+    (app / "app.py").write_text(client + SMALL)
+
+    ended = kqworker("check", "app:app", "-b", "127.0.0.1:1", "--startup-timeout", "0.1")
+    assert (ended.code, ended.out) == (2, "failed  app\n")
+    assert "error: importing 'app' opened a Kafka client (rdk:" in ended.err
+
+    # Then each worker imports the app, and has a client of its own.
+    ended = kqworker("check", "app:app", "--no-preload", "-b", "a:1", "--startup-timeout", "0.1")
+    assert rows(ended.out)["ok"] == ["settings", "group a, 1 member"]

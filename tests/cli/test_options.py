@@ -59,7 +59,7 @@ def test_a_property_without_a_value_is_refused(text: str) -> None:
 
 
 def test_all_properties_without_a_value_are_told_at_once() -> None:
-    with pytest.raises(ConfigError, match="^-X 'a': .*\n-X 'b': "):
+    with pytest.raises(ConfigError, match=r"^-X 'a': .*\n-X 'b': "):
         flags({"kafka": ("a", "c=d", "b")})
 
 

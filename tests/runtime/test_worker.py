@@ -102,6 +102,10 @@ def test_retry_later_asks_for_its_delay(bench: Bench) -> None:
 
     assert set(done.verdicts.values()) == {Verdict.RELEASE}
     assert [done.outcomes[i].delay for i in range(3)] == [2.5, 0.0, None]
+    told = [failure.text for i in range(3) if (failure := done.outcomes[i].failure)]
+    asked = "the handler asked for another attempt"
+    wrong = "RetryLater was given no number of seconds but float: retry= says when"
+    assert told == [asked, asked, f"{asked} ({wrong})"]
 
 
 @pytest.mark.parametrize("handler", [SYNC, ASYNC], ids=["sync", "async"])
