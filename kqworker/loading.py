@@ -143,17 +143,28 @@ def _split(reference: str, kind: str, app_dir: str | None) -> tuple[str, str]:
             f"{reference!r} is a file, not module:attribute; try: {_tries(name, names)}{more}"
         )
     if module_name and not attribute:
-        file = Path(app_dir or ".", *module_name.split("."))
-        files = file.with_name(f"{file.name}.py"), file / "__init__.py"
-        names = [name for file in files for name in definitions(file, kind)] or [kind]
+        outer, _, last = module_name.rpartition(".")
+        names = _defined(module_name, kind, app_dir)
+        if not names and last in _defined(outer, kind, app_dir):
+            # A dot where the colon belongs.
+            module_name, names = outer, [last]
         raise ConfigError(
             f"{reference!r} names no {kind}: expected module:attribute; "
-            f"try: {_tries(module_name, names)}"
+            f"try: {_tries(module_name, names or [kind])}"
         )
     dotted = f"{module_name}.{attribute}"
     if not all(part.isidentifier() for part in dotted.split(".")):
         raise ConfigError(f"{reference!r} is not module:attribute, such as app:{kind}")
     return module_name, attribute
+
+
+def _defined(module_name: str, kind: str, app_dir: str | None) -> list[str]:
+    """Return what the file of a module defines that could be meant."""
+    if not module_name:
+        return []
+    file = Path(app_dir or ".", *module_name.split("."))
+    files = file.with_name(f"{file.name}.py"), file / "__init__.py"
+    return [name for file in files for name in definitions(file, kind)]
 
 
 def _tries(module_name: str, names: list[str]) -> str:

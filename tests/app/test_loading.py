@@ -113,6 +113,7 @@ def test_what_is_not_a_reference_is_told_what_one_is(
     [
         ("jobs", "'jobs' names no app: expected module:attribute; try: jobs:orders or jobs:more"),
         ("shop", "'shop' names no app: expected module:attribute; try: shop:inner"),
+        ("jobs.more", "'jobs.more' names no app: expected module:attribute; try: jobs:more"),
         ("shop.jobs", "'shop.jobs' names no app: expected module:attribute; try: shop.jobs:app"),
         ("jobs.py", "'jobs.py' is a file, not module:attribute; try: jobs:orders or jobs:more"),
         (
