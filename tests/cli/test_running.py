@@ -204,9 +204,14 @@ def test_dev_runs_the_new_code_after_a_change(shop: Path, kqworker: Run) -> None
 
 
 def test_dev_waits_for_a_broken_app_to_be_mended(shop: Path, kqworker: Run) -> None:
+    up = "@app.on_worker_start\ndef start() -> None:\n    os.write(1, b'up\\n')\n"
+    (shop / "app.py").write_text(APP + up)
+
     with started("dev", "app:app", "-w", "2") as dev:
         dev.wait_for("ready in")
         assert dev.process.stdout is not None
+        # It is ready with one: the other would meet the mistake before the change is seen.
+        assert [dev.process.stdout.readline() for _ in range(2)] == [b"up\n"] * 2
 
         edited(shop / "app.py", APP + "def broken(:\n")
         dev.wait_for("SyntaxError: ")
