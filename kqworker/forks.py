@@ -86,6 +86,11 @@ def ended(owing: Owing) -> None:
     _owing.pop(owing, None)
 
 
+def owes() -> bool:
+    """Return whether anything is to end before this process does."""
+    return bool(_owing)
+
+
 def leave(connection: object) -> None:
     """Neither use nor close a connection from before a fork.
 

@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -143,8 +144,15 @@ def main() -> NoReturn:
 def _keep(code: object) -> None:
     """Have a Ctrl-C or TERM that comes now, while Python ends, leave at once with this code."""
     assert isinstance(code, int)  # as `Program.main` exits
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        forks = sys.modules.get("kqworker.forks")
+        if forks is not None and forks.owes():
+            raise KeyboardInterrupt  # which says first what is not delivered
+        os._exit(code)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(code))
+        signal.signal(number, leave)
 
 
 def _let_go_of_lost_streams() -> None:

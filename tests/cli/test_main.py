@@ -78,6 +78,26 @@ def test_ctrl_c_while_python_ends_changes_no_exit_code(late: str) -> None:
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_what_is_still_delivered_as_python_ends_is_told_when_it_is_cut_off(number: str) -> None:
+    code = (
+        "import signal, sys\n"
+        "from kqworker import cli, forks\n"
+        "class Owing:\n"
+        "    def begin_end(self, timeout): pass\n"
+        "    def end(self, timeout):\n"
+        f"        if timeout: signal.raise_signal(signal.{number})\n"
+        "        print('not delivered' if not timeout else 'it goes on', flush=True)\n"
+        "cli.program.main = lambda: sys.exit(forks.at_exit(Owing()) or 6)\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
+    )
+
+    assert (done.returncode, done.stdout) == (6, "not delivered\n"), done.stderr
+
+
 def test_the_version_is_said(kqworker: Run) -> None:
     ended = kqworker("--version")
 
