@@ -105,6 +105,20 @@ def _bytes(span: Span, count: int) -> int:
     return span.records.size * count // len(span.records.values)
 
 
+def _join(spans: deque[Span], span: Span) -> None:
+    """Put a span behind others; as one with the last, where it goes on in the same batch.
+
+    What is let in bit by bit is so taken, sent and finished in as few pieces as it was fetched.
+    """
+    if spans:
+        last = spans[-1]
+        goes_on = last.records is span.records and last.stop == span.start
+        if goes_on and last.attempt == span.attempt:
+            spans[-1] = last._replace(stop=span.stop)
+            return
+    spans.append(span)
+
+
 def _move(spans: deque[Span], taken: list[Span], count: int, size: int) -> tuple[int, int]:
     """Move up to `count` messages of about `size` bytes; return how much of both is left."""
     while spans and count > 0 and size > 0:
@@ -131,7 +145,7 @@ class Unordered:
         spans = self._turn.get(span.epoch)
         if spans is None:
             spans = self._turn[span.epoch] = deque()
-        spans.append(span)
+        _join(spans, span)
         self.ready += span.stop - span.start
 
     def take(self, count: int, size: int) -> Taken:
@@ -209,7 +223,7 @@ class Lanes:
             if not lane.spans:
                 self._wait(lane)
             self.ready += n
-        lane.spans.append(span)
+        _join(lane.spans, span)
         lane.count += n
 
     def _wait(self, lane: Lane) -> None:

@@ -406,3 +406,28 @@ def test_by_key_another_attempt_or_batch_is_another_segment() -> None:
         (1, [1]),
         (1, [2]),
     ]
+
+
+@pytest.mark.parametrize("ordering", [Ordering.UNORDERED, Ordering.PARTITION])
+def test_what_comes_bit_by_bit_of_one_batch_is_taken_as_one(ordering: Ordering) -> None:
+    queue, epoch, batch = queue_for(ordering), epoch_of(1, 0), records(*range(9))
+    other = records(9, 10)
+    for part, start, stop, attempt in (
+        (batch, 0, 2, 1),
+        (batch, 2, 5, 1),
+        (batch, 6, 7, 1),
+        (batch, 7, 8, 2),
+        (batch, 8, 9, 2),
+        (other, 0, 2, 2),
+    ):
+        queue.push(Span(epoch, part, start, stop, attempt))
+    assert queue.ready == 10
+
+    spans, _ = queue.take(10, ENOUGH)
+
+    assert [(s.records is batch, s.start, s.stop, s.attempt) for s in spans] == [
+        (True, 0, 5, 1),
+        (True, 6, 7, 1),
+        (True, 7, 9, 2),
+        (False, 0, 2, 2),
+    ]
