@@ -121,8 +121,7 @@ class Crew:
     def _dispatch_suspect(self, now: float) -> None:
         """Send the suspect whose turn it is, once nobody else has anything."""
         worker = next((w for w in self.pool if w.state is State.IDLE), None)
-        flying = min((w.since for w in self.pool if w.flights), default=None)
-        span = self._messages.suspects.next(now, flying, worker is not None)
+        span = self._messages.suspects.next(worker is not None)
         if span is not None and worker is not None:
             self._send(worker, self._messages.take_suspect(span), now)
 
@@ -351,6 +350,11 @@ class Crew:
     def flying(self) -> bool:
         """Whether any worker has a task."""
         return any(worker.flights for worker in self.pool)
+
+    @property
+    def flying_since(self) -> float | None:
+        """Since when a worker has had the task that it is on: the longest of them, if any."""
+        return min((worker.since for worker in self.pool if worker.flights), default=None)
 
     def close(self, now: float) -> None:
         """Start nobody any more; ask back what is not begun."""

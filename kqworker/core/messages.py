@@ -234,8 +234,6 @@ class Messages:
             self.flow.wait(epoch, span.records.size)
             queue = self._queues[epoch.handler]
             self._timers.put(now + delay, queue.hold(span) or span)
-            for other in self.suspects.behind(span):
-                queue.push(other)
 
     def settle_but(self, flight: Flight, running: int | None, now: float) -> None:
         """Take a task back but for the message that its worker is on.

@@ -111,6 +111,8 @@ class Supervisor:
                 # Another member may have been given some of them before this one was heard.
                 self._lost((p for p in event.partitions if self._epochs.of(event.member, p)), now)
             case e.WorkerReady():
+                if not self._crew.pool.count(State.IDLE, State.BUSY, State.RETIRING):
+                    self._hurry(now)  # only now anything begins
                 self._crew.ready(event)
             case e.BootFailed():
                 self._doomed(self._crew.boot_failed(event, now), now)
@@ -230,7 +232,12 @@ class Supervisor:
         self._messages.flow.share_out(self._epochs)
         if not running:
             self._messages.drain(begun)
-        elif self._limits.suspects:
+        else:
+            self._hurry(now)
+
+    def _hurry(self, now: float) -> None:
+        """Commit often for a while, where it counts how far messages have begun."""
+        if self._limits.suspects:
             self._hurry_until = now + HURRY_SECONDS
             self._next_commit = min(self._next_commit, now + self._interval(now))
 
@@ -325,16 +332,18 @@ class Supervisor:
     def _confirm(self, now: float) -> None:
         """Take the next steps with suspects, and have their commits confirmed."""
         suspects = self._messages.suspects
-        suspects.step(now)
+        flying, idle = self._crew.flying_since, bool(self._crew.pool.count(State.IDLE))
+        suspects.step(now, flying, idle)
         urgent = suspects.urgent(now)
         if urgent:
             self._commit(urgent)
             if suspects.nothing_to_ask(urgent):
-                suspects.step(now)
+                suspects.step(now, flying, idle)
 
     def _committed(self, event: e.Committed, now: float) -> None:
-        found = (self._epochs.get(partition) for partition in event.marks)
-        epochs = [epoch for epoch in found if epoch is not None]
+        # A late answer to a former epoch's commit is none to this one's.
+        found = ((self._epochs.get(partition), mark) for partition, mark in event.marks.items())
+        epochs = [epoch for epoch, mark in found if epoch is not None and epoch.asked == mark]
         self._out += self._epochs.answered(event)
         if self._messages.suspects.any:
             self._messages.suspects.answered(epochs, now, event.error is None)

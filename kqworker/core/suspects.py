@@ -24,7 +24,6 @@ Tested by tests/core/test_suspects.py, test_suspects_room.py and every run in te
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from kqworker.core.commands import Command, Note, Report
@@ -72,6 +71,7 @@ class Suspects:
         self._sent = False
         self._alone_since: float | None = None
         self._alone_by = 0.0
+        self._busy = self._up = False  # whether all else has work, and whether a worker is up
         self._turns = Turns()
 
     def begin(self, epoch: Epoch, now: float) -> None:
@@ -86,7 +86,7 @@ class Suspects:
         if start is None or former.clean or former.owner in (0, self.owner):
             return
         self._turns.more(now, first=self._chosen is None and not self._waiting)
-        ward.below = former.handed or start + UNKNOWN
+        ward.below = ward.begun_below = former.handed or start + UNKNOWN
         epoch.handed = ward.below
         self._out.append(Report(Note.SUSPECTED, partition=epoch.partition))
         for offset in former.begun:
@@ -127,76 +127,80 @@ class Suspects:
         return any(ward.waiting for ward in self._wards.values())
 
     @property
-    def _ready(self) -> bool:
-        return any(queue.ready for queue in self._queues)
+    def _is_wanted(self) -> bool:
+        """Whether a suspect could be chosen."""
+        return self._chosen is None and self._up and self._waiting
 
     def take_in(self, span: Span) -> None:
         """Let messages of an epoch with a ward wait there; they ascend from call to call."""
-        epoch, records, start, stop, attempt = span
-        ward = self._wards[epoch]
-        until = bisect_left(records.offsets, ward.below, start, stop)
-        room = IN_ALL - sum(other.taken for other in self._wards.values())
-        room = max(0, min(room, PER_PARTITION - ward.taken))
-        if until - start > room:
-            until = start + room
-            ward.below = records.offsets[until]
-        ward.taken += until - start
-        queue = self._queues[epoch.handler]
-        for i in range(start, until):
-            span = Span(epoch, records.slice(i, i + 1), 0, 1, attempt)
-            if queue.lane_of(epoch, records, i) is None:
-                ward.waiting.append(span)
-                ward.lanes.add(ward.lane(span))
-            else:
-                queue.push(span)  # behind one that has run, and waits for its next attempt
-        if until < stop:
-            ward.behind.append(Span(epoch, records, until, stop, attempt))
+        ward = self._wards[span.epoch]
+        # Each partition has its part: else one that is never reached could hide a killer.
+        among = sum(bool(other.begun_below) for other in self._wards.values()) or 1
+        ward.take_in(span, max(0, min(PER_PARTITION, max(1, IN_ALL // among)) - ward.taken))
 
     # -- step by step
 
-    def step(self, now: float) -> None:
-        """Open the wards that can be opened; choose who runs next."""
-        for ward in list(self._wards.values()):
+    def step(self, now: float, flying: float | None, idle: bool) -> None:
+        """Open the wards that can be opened; choose who runs next, and name it in time.
+
+        Args:
+            now: The time.
+            flying: Since when workers have something else, if any has.
+            idle: Whether a worker has nothing.
+        """
+        for ward in self._wards.values():
             if ward.until is not None and ward.epoch.stock.paused:
                 ward.until = now + FETCH_SECONDS  # it cannot be fetched
             elif ward.until is not None and now >= ward.until:
                 # What is fetched ahead was there before, though its turn has not come.
-                ward.below, ward.until = min(ward.below, ward.epoch.offsets.position or 0), None
-            self._open(ward)
-        if self._chosen is None and self._waiting and self._turns.of_suspects(now, self._ready):
+                position = ward.epoch.offsets.position or 0
+                ward.below, ward.begun_below = (
+                    min(ward.below, position),
+                    min(ward.begun_below, position),
+                )
+                ward.until = None
+        self._open()
+        self._busy = flying is not None or any(queue.ready for queue in self._queues)
+        self._up = idle or flying is not None
+        if self._is_wanted and self._turns.of_suspects(now, self._busy):
             self._choose()
+        if self._chosen is None or self._sent:
+            return
+        if flying is not None:
+            self._wait(flying, now)
+        elif idle:
+            # Not before: should this supervisor end meanwhile, what runs is what ended it.
+            self._alone_since = None
+            self._chosen.epoch.begun = (self._chosen.records.offsets[0],)
 
-    def _open(self, ward: Ward) -> None:
-        epoch = ward.epoch
-        if epoch.told is None:
-            return
-        queue = self._queues[epoch.handler]
-        for span in ward.let_by():
-            queue.push(span)
-        if ward.waiting or epoch.begun or epoch.told or self._is_chosen(epoch):
-            return
-        ahead = epoch.stock.first_ahead
-        if ahead is not None and ahead < ward.below:
-            return  # suspects are still to be let in
-        for span in ward.kept:
-            queue.push(span)
-        ward.kept.clear()
-        ward.lanes.clear()
-        if ward.below <= (epoch.offsets.position or 0):
-            del self._wards[epoch]
+    def _open(self) -> None:
+        for ward in list(self._wards.values()):
+            epoch = ward.epoch
+            if epoch.told is None:
+                continue
+            queue = self._queues[epoch.handler]
+            for span in ward.let_by():
+                queue.push(span)
+            if epoch.begun or epoch.told or self._is_chosen(epoch) or not ward.is_through(queue):
+                continue
+            ahead = epoch.stock.first_ahead
+            if ahead is not None and ahead < ward.below:
+                continue  # suspects are still to be let in
+            for span in ward.let_go():
+                queue.push(span)
+            if not ward.waiting and ward.below <= (epoch.offsets.position or 0):
+                del self._wards[epoch]
 
     def _choose(self) -> None:
         best: tuple[int, bool, int] | None = None
         for ward in self._wards.values():
             if ward.epoch.told is None or ward.again_at is not None:
                 continue
-            for place, span in ward.heads():
+            for place, span in ward.heads(self._queues[ward.epoch.handler]):
                 charged = span.records.offsets[0] in ward.epoch.former.begun
                 rank = span.attempt, charged, -place
                 if best is None or rank < best:
                     best, self._chosen = rank, span
-        if self._chosen is not None:
-            self._chosen.epoch.begun = (self._chosen.records.offsets[0],)
 
     def _is_chosen(self, epoch: Epoch) -> bool:
         return self._chosen is not None and self._chosen.epoch is epoch
@@ -252,21 +256,15 @@ class Suspects:
         epoch.begun = epoch.told = ()
         ward.acquit(self._chosen if self._is_chosen(epoch) else None)
 
-    def next(self, now: float, flying: float | None, idle: bool) -> Span | None:
+    def next(self, idle: bool) -> Span | None:
         """Return the suspect that may begin now, if any.
 
         Args:
-            now: The time.
-            flying: Since when workers have something else, if any has: then none may.
             idle: Whether a worker has nothing.
         """
         chosen = self._chosen
-        if chosen is None or self._sent:
+        if chosen is None or self._sent or not chosen.epoch.begun:
             return None
-        if flying is not None:
-            self._wait(self._wards[chosen.epoch], flying, now)
-            return None
-        self._alone_since = None
         confirmed = all(epoch.told in (None, epoch.begun) for epoch in self._wards)
         if not idle or not confirmed:
             return None
@@ -274,14 +272,19 @@ class Suspects:
         self._wards[chosen.epoch].waiting.remove(chosen)
         return chosen
 
-    def _wait(self, ward: Ward, flying: float, now: float) -> None:
+    def _wait(self, flying: float, now: float) -> None:
         """Let the chosen one wait for what runs, but not for ever."""
+        assert self._chosen is not None
         if self._alone_since is None:
             self._alone_since = now
-        before = flying < ward.since
+        before = flying < self._wards[self._chosen.epoch].since
         self._alone_by = self._alone_since + (BEFORE_SECONDS if before else ALONE_SECONDS)
         if now >= self._alone_by:
-            self._acquit(ward)
+            # The others would wait for the same.
+            for ward in self._wards.values():
+                if ward.waiting:
+                    self._acquit(ward)
+            self._open()
 
     def back(self, span: Span) -> None:
         """Take back a suspect that was not begun, where it may still begin."""
@@ -294,10 +297,6 @@ class Suspects:
         assert self._chosen is not None
         self._chosen.epoch.begun = ()
         self._chosen, self._sent = None, False
-
-    def behind(self, span: Span) -> list[Span]:
-        """Give up the suspects that must wait for this one, which waits for its next attempt."""
-        return self._wards[span.epoch].take_mates(span)
 
     def drop(self, epochs: Iterable[Epoch]) -> bool:
         """Forget what waits of these epochs; return whether one of them names a suspect."""
@@ -315,8 +314,8 @@ class Suspects:
     def deadline(self) -> float | None:
         """Return when `step` has something to do; None: never."""
         times = [] if self._alone_since is None else [self._alone_by]
-        if self._chosen is None and self._waiting and not self._turns.theirs:
-            times.append(self._turns.ends(self._ready))
+        if self._is_wanted and not self._turns.theirs:
+            times.append(self._turns.ends(self._busy))
         for ward in self._wards.values():
             if ward.again_at is not None:
                 times.append(ward.again_at)

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from kqworker.core.epochs import Epoch
-from kqworker.core.lanes import Span
+from kqworker.core.lanes import Queue, Span
 from kqworker.types import Ordering
 
 # What is fetched later than that was not there before; a pause does not count.
@@ -27,23 +27,29 @@ class Ward:
 
     Attributes:
         below: Those with lower offsets are suspects; 0: none that is still to come.
+        begun_below: Those with lower offsets may have begun, though not all have room as
+            suspects; others have not.
         until: What is fetched later is none; None once that time is over.
         since: When its partition was assigned.
         taken: Suspects that have come, those that have run included.
         lanes: The lanes of those: what comes behind them in one waits until all are through.
         waiting: The suspects, each alone in its span, by ascending offsets.
-        behind: What is not suspected, until the first commit is confirmed.
-        kept: The same, until all suspects are through: one of them has its lane.
+        behind: What had not begun, until the first commit is confirmed.
+        kept: What waits until all suspects are through: one of them has its lane, or it may
+            have begun.
+        full: Some of it may have begun.
         failures, again_at: Commits that failed in a row, and when the next is due.
     """
 
     __slots__ = (
         "_ordering",
         "again_at",
+        "begun_below",
         "behind",
         "below",
         "epoch",
         "failures",
+        "full",
         "kept",
         "lanes",
         "since",
@@ -55,7 +61,7 @@ class Ward:
     def __init__(self, epoch: Epoch, ordering: Ordering, now: float) -> None:
         self.epoch = epoch
         self._ordering = ordering
-        self.below = 0
+        self.below = self.begun_below = 0
         self.until: float | None = now + FETCH_SECONDS
         self.since = now
         self.taken = 0
@@ -63,6 +69,7 @@ class Ward:
         self.waiting: list[Span] = []
         self.behind: list[Span] = []
         self.kept: list[Span] = []
+        self.full = False
         self.failures = 0
         self.again_at: float | None = None
 
@@ -74,20 +81,64 @@ class Ward:
         key = None if self._ordering is Ordering.UNORDERED or keys is None else keys[at]
         return span.records.offsets[at] if key is None else key
 
-    def heads(self) -> Iterable[tuple[int, Span]]:
-        """Return the suspects that their order lets run now, each behind its place."""
+    def heads(self, queue: Queue) -> list[tuple[int, Span]]:
+        """Return the suspects that their order lets run now, each behind its place.
+
+        Args:
+            queue: Holds the lanes of suspects that have failed and will be tried again.
+        """
         placed = list(enumerate(self.waiting))
         lanes = {self.lane(span): (place, span) for place, span in reversed(placed)}
-        return lanes.values()
+        return [(place, span) for place, span in lanes.values() if not _is_held(span, queue)]
+
+    def is_through(self, queue: Queue) -> bool:
+        """Return whether no suspect can run now."""
+        return all(_is_held(span, queue) for span in self.waiting)
+
+    def take_in(self, span: Span, room: int) -> None:
+        """Let messages wait here; they ascend from call to call.
+
+        Args:
+            span: The messages.
+            room: How many of them may be suspects.
+        """
+        epoch, records, start, stop, attempt = span
+        until = bisect_left(records.offsets, self.below, start, stop)
+        if until - start > room:
+            until = start + room
+            self.below = records.offsets[until]
+        self.taken += until - start
+        for i in range(start, until):
+            span = Span(epoch, records.slice(i, i + 1), 0, 1, attempt)
+            self.waiting.append(span)
+            self.lanes.add(self.lane(span))
+        begun = bisect_left(records.offsets, self.begun_below, until, stop)
+        if until < begun:
+            self.full = True
+            span = Span(epoch, records, until, begun, attempt)
+            self.kept.append(span)
+            self.lanes.update(map(self.lane, self._parts(span)))
+        if begun < stop:
+            self.behind.append(Span(epoch, records, begun, stop, attempt))
 
     def let_by(self) -> list[Span]:
-        """Give up what need not wait for a suspect; keep what is behind one in its lane."""
+        """Give up what had not begun; keep what is behind a suspect in its lane."""
         found: list[Span] = []
         for span in self.behind:
             for part in self._parts(span):
                 (self.kept if self.lane(part) in self.lanes else found).append(part)
         self.behind.clear()
         return found
+
+    def let_go(self) -> list[Span]:
+        """Give up what is kept, now that all are through but for those that wait for a retry."""
+        lanes = {self.lane(span) for span in self.waiting}
+        if lanes == self.lanes and not self.full:
+            return []
+        self.lanes, self.full = lanes, False
+        self.behind[:0] = self.kept
+        self.kept.clear()
+        return self.let_by()
 
     def _parts(self, span: Span) -> Iterable[Span]:
         """Return what is of one lane at a time, as far as that makes a difference."""
@@ -101,20 +152,18 @@ class Ward:
         at = bisect_left([other.records.offsets[0] for other in self.waiting], offset)
         self.waiting.insert(at, span)
 
-    def take_mates(self, span: Span) -> list[Span]:
-        """Give up the suspects of the same lane."""
-        lane = self.lane(span)
-        mates = [other for other in self.waiting if self.lane(other) == lane]
-        self.waiting = [other for other in self.waiting if self.lane(other) != lane]
-        return mates
-
     def acquit(self, running: Span | None) -> None:
         """Suspect nobody any more, but for one that runs already."""
         self.behind[:0] = self.waiting + self.kept
         self.waiting.clear()
         self.kept.clear()
         self.lanes = set() if running is None else {self.lane(running)}
-        self.below, self.failures, self.again_at = 0, 0, None
+        self.below = self.begun_below = self.failures = 0
+        self.again_at, self.full = None, False
+
+
+def _is_held(span: Span, queue: Queue) -> bool:
+    return queue.lane_of(span.epoch, span.records, span.start) is not None
 
 
 class Turns:
@@ -141,20 +190,20 @@ class Turns:
             self._begun = False
         self._settled_at = now + SETTLE_SECONDS
 
-    def of_suspects(self, now: float, ready: bool) -> bool:
-        """Return whether it is the suspects' turn; call it while any waits.
+    def of_suspects(self, now: float, busy: bool) -> bool:
+        """Return whether it is the suspects' turn; call it while any waits, and a worker is up.
 
         Args:
             now: The time.
-            ready: Whether there is anything else to begin.
+            busy: Whether there is anything else to begin, or at work.
         """
         if not self._begun or (self.theirs and now >= self._ends):
             self._begun, self.theirs = True, False
             self._ends, self._settled_at = now + TURN_SECONDS, now + SETTLE_SECONDS
-        if not self.theirs and now >= self.ends(ready):
+        if not self.theirs and now >= self.ends(busy):
             self.theirs, self._ends = True, now + TURN_SECONDS
         return self.theirs
 
-    def ends(self, ready: bool) -> float:
+    def ends(self, busy: bool) -> float:
         """Return when the turn ends that it is now."""
-        return self._ends if ready or self.theirs else min(self._settled_at, self._ends)
+        return self._ends if busy or self.theirs else min(self._settled_at, self._ends)

@@ -133,9 +133,9 @@ def test_what_is_fetched_late_is_not_suspected() -> None:
 
 
 def test_of_a_partition_and_in_all_so_many_are_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suspects, "PER_PARTITION", 2)
-    monkeypatch.setattr(suspects, "IN_ALL", 3)
-    supervisor = Suspecting()
+    monkeypatch.setattr(suspects, "PER_PARTITION", 3)
+    monkeypatch.setattr(suspects, "IN_ALL", 4)
+    supervisor = Suspecting(workers=1)
     for partition in (TP, OTHER):
         supervisor.assign(partition, metadata=said(handed=5))
         supervisor.confirm()
@@ -143,9 +143,10 @@ def test_of_a_partition_and_in_all_so_many_are_suspected(monkeypatch: pytest.Mon
     assert supervisor.names() == (1,)
     supervisor.fetch(0, 1, 2, 3, 4, partition=OTHER)
     supervisor.confirm()
-    for _ in range(2):
+    for _ in range(4):
         supervisor.accept_alone()
-    assert supervisor.sent() == [[1], [0], [0]]
+    # Two of each, and what may have begun beside them comes behind all suspects of its partition.
+    assert supervisor.sent() == [[1], [1], [0], [0], [2], [2]]
 
 
 def test_the_order_of_a_partition_is_kept_among_suspects() -> None:
@@ -234,7 +235,7 @@ def test_a_suspect_that_fails_is_tried_again_as_any_other() -> None:
     assert supervisor.sent() == [[2], [3], [2]]
 
 
-def test_what_must_wait_for_a_suspect_that_fails_is_suspected_no_more() -> None:
+def test_what_must_wait_for_a_suspect_that_fails_is_suspected_all_the_same() -> None:
     supervisor = after_an_unclean_end(policy(ordering=Ordering.KEY), handed=4)
     supervisor.fetch(0, 1, 2, keys=[b"a", b"a", b"b"])
     supervisor.confirm()
@@ -244,9 +245,15 @@ def test_what_must_wait_for_a_suspect_that_fails_is_suspected_no_more() -> None:
     supervisor.fetch(3, 4, keys=[b"a", b"c"])  # of its lane, too, though it comes later
     supervisor.confirm()
     assert supervisor.sent() == [[2], [0], [4]]
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
     supervisor.tick(supervisor.now + 1.0)
-    supervisor.accept(supervisor.seen_task(), worker=2)
-    assert supervisor.sent()[3:] == [[0], [1]]
+    assert (supervisor.sent()[3:], supervisor.names()) == ([[0]], ())
+    supervisor.confirm_all()
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    assert (supervisor.sent()[3:], supervisor.names()) == ([[0]], (1,))
+    supervisor.confirm()
+    supervisor.accept_alone()
+    assert supervisor.sent()[3:] == [[0], [1], [3]]
 
 
 def test_a_suspect_that_was_not_begun_is_named_again() -> None:
@@ -303,7 +310,11 @@ def test_a_suspect_waits_for_what_runs_already() -> None:
     supervisor = at_work()
     supervisor.fetch(1, partition=OTHER)
     assert supervisor.sent() == [[0]]
+    # Should this supervisor end now, what runs has ended it, and nobody else is charged.
+    assert supervisor.names() == ()
     supervisor.accept(supervisor.seen_task())
+    assert (supervisor.sent(), supervisor.names()) == ([[0]], (2,))
+    supervisor.confirm()
     assert supervisor.sent() == [[0], [2]]
 
 
@@ -321,8 +332,9 @@ def test_a_suspect_waits_for_a_worker() -> None:
     supervisor.confirm()
     supervisor.fetch(2)
     supervisor.confirm()
-    assert supervisor.sent() == []
+    assert (supervisor.sent(), supervisor.names()) == ([], ())
     supervisor.boot(2)
+    supervisor.confirm()
     assert supervisor.sent() == [[2]]
 
 

@@ -128,10 +128,71 @@ def test_a_suspect_waits_for_what_began_in_the_turn_before_its_own() -> None:
     supervisor.confirm_all()
     supervisor.tick(wards.TURN_SECONDS + suspects.BEFORE_SECONDS + 1.0)
     supervisor.confirm_all()
-    assert (supervisor.sent(), supervisor.names()) == ([[3]], (2,))
+    assert (supervisor.sent(), supervisor.names()) == ([[3]], ())
     supervisor.tick(supervisor.now + suspects.ALONE_SECONDS)
     supervisor.confirm_all()
     assert supervisor.sent() == [[3], [0]]
+
+
+@pytest.mark.parametrize("ordering", list(Ordering))
+def test_what_may_have_begun_beside_the_suspects_does_not_go_before_them(
+    ordering: Ordering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "PER_PARTITION", 2)
+    supervisor = after_an_unclean_end(policy(ordering=ordering), handed=5)
+    supervisor.fetch(0, 1, 2, 3, 4, 5, keys=[b"a", b"b", b"c", b"d", b"e", b"c"])
+    assert list(chain(*supervisor.sent())) == ([5] if ordering is Ordering.UNORDERED else [])
+    for task in supervisor.tasks():
+        supervisor.accept(task, seconds=0.01)
+    settle(supervisor)
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    supervisor.confirm_all()
+    begun = list(chain(*supervisor.sent()))
+    assert begun[-2:] == ([0, 1] if ordering is Ordering.PARTITION else [1, 0])
+    supervisor.accept(supervisor.seen_task(), seconds=0.01)
+    supervisor.confirm_all()
+    assert set(chain(*supervisor.sent())) - set(begun) >= {2}
+
+
+def test_the_first_turn_begins_with_the_first_worker() -> None:
+    supervisor = Suspecting(workers=1)
+    supervisor.die(1)
+    supervisor.assign(TP, metadata=said(handed=3))
+    supervisor.confirm()
+    supervisor.fetch(0, 1, 2, 3)
+    supervisor.tick(2 * wards.TURN_SECONDS)
+    supervisor.boot(2)
+    supervisor.confirm_all()
+    assert (supervisor.sent(), supervisor.names()) == ([[3]], ())
+
+
+def test_a_message_of_an_ordered_partition_has_the_turn_of_any_other() -> None:
+    """Nothing else of it is ready meanwhile; yet there is more to come."""
+    supervisor = after_an_unclean_end(policy(ordering=Ordering.PARTITION))
+    supervisor.fetch(0, 1, 2)
+    supervisor.fetch(7, partition=OTHER)
+    supervisor.tick(wards.SETTLE_SECONDS + 1.0)
+    assert supervisor.sent() == [[7]]
+    supervisor.fetch(8, partition=OTHER)
+    supervisor.accept(supervisor.seen_task(), seconds=3.0)
+    supervisor.confirm_all()
+    assert supervisor.sent() == [[7], [8]]
+
+
+def test_whoever_waits_for_what_runs_for_ever_is_acquitted_with_all_that_wait_for_it() -> None:
+    supervisor = Suspecting()
+    supervisor.assign(TP, metadata=said(handed=1))
+    supervisor.assign(OTHER, metadata=said(handed=1))
+    supervisor.confirm_all()
+    supervisor.fetch(0, 9)
+    supervisor.fetch(0, partition=OTHER)
+    assert supervisor.sent() == [[9]]
+    for seconds in (wards.TURN_SECONDS, wards.TURN_SECONDS + suspects.ALONE_SECONDS):
+        supervisor.tick(seconds)
+        supervisor.confirm_all()
+    assert supervisor.sent() == [[9], [0]]
+    supervisor.accept(supervisor.seen_task(), worker=2, seconds=0.01)
+    assert supervisor.sent() == [[9], [0], [0]]
 
 
 def test_a_run_without_suspects_has_no_turns() -> None:

@@ -130,6 +130,8 @@ class Invariants(ShareChecks):
             settled = message is None or message.settled()
             must(known and settled, "(1) a map claims too much", mark, offset, message)
         found = decode(mark.metadata, mark.offset) if mark.metadata else None
+        if found is not None and found.begun and found.owner == self.oracle.owner:
+            self.check_named(partition)
         handed_on = found is None or found.partitions == view.partitions
         must(handed_on, "(9) how many partitions there were at first is forgotten", mark)
         above = any(offset > mark.offset for offset in view.finished | view.skip)

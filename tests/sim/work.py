@@ -211,6 +211,12 @@ class WorkChecks:
             if named and scenario.limits.messages >= len(scenario.arrivals):
                 self._check_order(named[0])  # nobody is beyond the share of a partition
 
+    def check_named(self, partition: TopicPartition) -> None:
+        """Whoever is named pays if the supervisor ends: so nobody else may be at work."""
+        flights = (f for flights in self.oracle.flights.values() for f in flights.values())
+        others = [x for f in flights for x in f.entries if x.state == "out" and not x.alone]
+        must(not others, "(13) named while others run", partition, others)
+
     def _check_order(self, first: Entry) -> None:
         """Of those not tried yet, who has more suspects of its partition below it comes first.
 

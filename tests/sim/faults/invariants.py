@@ -353,7 +353,8 @@ FAULTS = (
     ),
     Fault(
         "suspects-are-not-alone", 13, "suspects",
-        "if flying is not None:", "if False:",
+        "        if flying is not None:\n            self._wait(flying, now)\n        elif idle:",
+        "        if idle:",
         scene="ended with little room",
     ),
     Fault(
@@ -373,8 +374,8 @@ FAULTS = (
     ),
     Fault(
         "charged-for-who-comes-after-it", 13, "suspects",
-        "if ward.waiting or epoch.begun or epoch.told or self._is_chosen(epoch):",
-        "if ward.waiting or self._is_chosen(epoch):",
+        "if epoch.begun or epoch.told or self._is_chosen(epoch) or not ward.is_through(queue):",
+        "if self._is_chosen(epoch) or not ward.is_through(queue):",
         scene="ended with little room",
     ),
     Fault(
