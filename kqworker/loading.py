@@ -258,7 +258,7 @@ def _call(found: object, reference: str) -> object:
         return make()
     except ConfigError:
         raise
-    except Exception as error:  # what a user's function raises may be anything
+    except (Exception, SystemExit) as error:  # what a user's function raises may be anything
         raise _misused(error) or failed(f"the factory {reference!r} failed", error) from error
 
 
@@ -273,7 +273,7 @@ def _not_an_app(module: ModuleType, reference: str, found: object, factory: bool
     return f"{text}; if it is a function that returns one: --factory" if callable(found) else text
 
 
-def _misused(error: Exception) -> ConfigError | None:
+def _misused(error: BaseException) -> ConfigError | None:
     """Return an error in one line for a wrong call of ours; None for anything else."""
     text = str(error)
     if isinstance(error, TypeError):

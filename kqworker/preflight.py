@@ -212,7 +212,7 @@ def run_hooks(app: App) -> None:
                 refuse_untaken(result, "@on_start")
         except ConfigError:
             raise
-        except Exception as error:  # what a user's function raises may be anything
+        except (Exception, SystemExit) as error:  # what a user's function raises may be anything
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise ConfigError(
                     f"{locate(hook)}: @app.on_start: {error}: another program has the port, or "

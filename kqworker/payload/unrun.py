@@ -48,6 +48,7 @@ def refuse_untaken(result: object, who: str = "the handler") -> None:
             "know of it: raise it"
         )
     parts, seen = [result], 0
+    first: TypeError | None = None
     while parts and seen < _PARTS:
         part = parts.pop()
         seen += 1
@@ -55,7 +56,12 @@ def refuse_untaken(result: object, who: str = "the handler") -> None:
             inner: Iterable[object] = part.values() if isinstance(part, dict) else part  # type: ignore[assignment]
             parts.extend(islice(inner, _PARTS))
         else:
-            refuse_unrun(part, who)
+            try:
+                refuse_unrun(part, who)
+            except TypeError as error:
+                first = first or error  # the others are to be closed or cancelled, too
+    if first is not None:
+        raise first
 
 
 def refuse_unrun(result: object, who: str = "the handler") -> None:

@@ -201,6 +201,14 @@ def test_an_app_without_handlers_is_refused(write: Write, tmp_path: Path) -> Non
     )
 
 
+def test_a_factory_that_ends_the_process_has_failed(write: Write, tmp_path: Path) -> None:
+    write("leaves.py", "def make():\n    raise SystemExit(0)\n")
+
+    assert refusal("leaves:make", tmp_path, factory=True).startswith(
+        "the factory 'leaves:make' failed:\n"
+    )
+
+
 def test_a_factory_that_is_none_is_refused(write: Write, tmp_path: Path) -> None:
     write("factories.py", f"{APP}\ndef nothing(): ...\ndef fails(): raise OSError('no disk')\n")
 

@@ -191,6 +191,15 @@ def test_work_within_a_result_that_nobody_takes_is_a_failure(
     assert ran == []
 
 
+def test_each_future_of_a_list_is_cancelled_with_its_attempt() -> None:
+    futures = [concurrent.futures.Future[None](), concurrent.futures.Future[None]()]
+
+    with pytest.raises(TypeError, match="the handler returned a"):
+        made(coroutine).encode_result(futures)
+
+    assert [future.cancelled() for future in futures] == [True, True]
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), Reject("no"), RetryLater(1), SystemExit()])
 def test_an_error_that_is_returned_and_not_raised_is_a_failure(error: BaseException) -> None:
     name = type(error).__name__

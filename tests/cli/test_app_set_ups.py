@@ -260,10 +260,17 @@ def test_a_port_that_each_process_opens_is_told_with_the_place_for_it(
     assert "open it in a function under @app.on_start, which runs once" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("KeyError('no such model')", "KeyError: 'no such model'"),
+        ("SystemExit(0)", "SystemExit: 0"),  # which is no end that went well
+    ],
+)
 def test_a_start_hook_that_fails_ends_the_run_with_2(
-    here: Path, broker: DevBroker, kqworker: Run
+    here: Path, broker: DevBroker, kqworker: Run, raised: str, said: str
 ) -> None:
-    metrics(here, 0, "@app.on_start\ndef fail() -> None:\n    raise KeyError('no such model')")
+    metrics(here, 0, f"@app.on_start\ndef fail() -> None:\n    raise {raised}")
     create_topics(broker.address, ["test"])
 
     ended = kqworker("run", "app:app", "-w", "1")
@@ -271,5 +278,5 @@ def test_a_start_hook_that_fails_ends_the_run_with_2(
     assert ended.code == 2
     told = ended.err[ended.err.index("error:") :].splitlines()
     assert told[0] == "error: app.py:11: @app.on_start failed:"
-    assert told[-1].strip() == "KeyError: 'no such model'"
+    assert told[-1].strip() == said
     assert "preflight.py" not in ended.err
