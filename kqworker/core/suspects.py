@@ -154,10 +154,8 @@ class Suspects:
             elif ward.until is not None and now >= ward.until:
                 # What is fetched ahead was there before, though its turn has not come.
                 position = ward.epoch.offsets.position or 0
-                ward.below, ward.begun_below = (
-                    min(ward.below, position),
-                    min(ward.begun_below, position),
-                )
+                ward.below = min(ward.below, position)
+                ward.begun_below = min(ward.begun_below, position)
                 ward.until = None
         self._open()
         self._busy = flying is not None or any(queue.ready for queue in self._queues)

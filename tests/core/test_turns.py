@@ -187,12 +187,31 @@ def test_whoever_waits_for_what_runs_for_ever_is_acquitted_with_all_that_wait_fo
     supervisor.fetch(0, 9)
     supervisor.fetch(0, partition=OTHER)
     assert supervisor.sent() == [[9]]
-    for seconds in (wards.TURN_SECONDS, wards.TURN_SECONDS + suspects.ALONE_SECONDS):
-        supervisor.tick(seconds)
-        supervisor.confirm_all()
+    supervisor.tick(wards.TURN_SECONDS)
+    supervisor.confirm_all()
+    supervisor.tick(suspects.ALONE_SECONDS + wards.TURN_SECONDS / 2)
+    # One in which there is nothing has nobody to acquit.
+    supervisor.assign(TP._replace(partition=9), metadata=said(handed=1))
+    supervisor.confirm_all()
+    supervisor.tick(wards.TURN_SECONDS + suspects.ALONE_SECONDS)
+    supervisor.confirm_all()
     assert supervisor.sent() == [[9], [0]]
     supervisor.accept(supervisor.seen_task(), worker=2, seconds=0.01)
     assert supervisor.sent() == [[9], [0], [0]]
+
+
+def test_whoever_is_chosen_is_not_named_before_a_worker_can_have_it() -> None:
+    supervisor = Suspecting(workers=1)
+    supervisor.assign(TP, metadata=said(handed=1))
+    supervisor.confirm_all()
+    supervisor.fetch(0, 9)
+    supervisor.tick(wards.TURN_SECONDS)
+    supervisor.confirm_all()
+    supervisor.die(1, supervisor.seen_task())
+    supervisor.confirm_all()
+    assert (supervisor.sent(), supervisor.names()) == ([[9]], ())
+    supervisor.boot(2)
+    assert (supervisor.sent(), supervisor.names()) == ([[9]], (0,))
 
 
 def test_a_run_without_suspects_has_no_turns() -> None:
