@@ -52,15 +52,12 @@ ASKED_OF_IT = """
 
 # Of which each message reads a line of its own.
 FILE = """
-LENGTH = 10_000
-with open("lines", "w") as written:
-    for number in range(MESSAGES):
-        written.write(f"{number:0{LENGTH}}")
 lines = open("lines", "rb")
 """
-READ_OF_IT = """
-    lines.seek(int(text) * LENGTH)
-    if lines.read(LENGTH).decode() != text.zfill(LENGTH):
+LENGTH = 10_000
+READ_OF_IT = f"""
+    lines.seek(int(text) * {LENGTH})
+    if lines.read({LENGTH}).decode() != text.zfill({LENGTH}):
         raise ValueError("the line of another")
 """
 
@@ -132,9 +129,11 @@ def test_each_worker_gets_its_own_answers_of_a_subprocess_that_the_import_starts
 def test_each_worker_reads_a_file_that_the_import_opens_at_a_place_of_its_own(
     kqworker: Command, kafka: Cluster, topic: NewTopic
 ) -> None:
-    imported = FILE.replace("MESSAGES", str(MESSAGES))
+    # Not by the import, which each worker does: it would be cut off while another reads it.
+    lines = "".join(f"{number:0{LENGTH}}" for number in range(MESSAGES))
+    (kqworker.folder / "lines").write_text(lines)
 
-    said = handled(kqworker, kafka, topic(4), imported, READ_OF_IT)
+    said = handled(kqworker, kafka, topic(4), FILE, READ_OF_IT)
 
     assert f"(the open file {kqworker.folder / 'lines'})" in said
 
