@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from kqworker.core.completion import decode
 from tests.kafka import checker
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
@@ -86,8 +87,16 @@ def test_five_killed_supervisors_lose_nothing_and_repeat_what_was_not_committed(
 
 
 def committed(kafka: Cluster, supervise: Supervise, topic: str) -> int:
-    """How far the group has come, over all partitions."""
-    return sum(told.offset for told in kafka.committed(supervise.group, topic).values())
+    """How much the group has done, over all partitions, and what is above a watermark, too.
+
+    That waits for the suspects of the life before.
+    """
+    count = 0
+    for told in kafka.committed(supervise.group, topic).values():
+        found = decode(told.metadata, told.offset)
+        assert found is not None
+        count += told.offset + sum(stop - start for start, stop in found.done)
+    return count
 
 
 def fresh_start(kafka: Cluster, supervise: Supervise, topic: str) -> float:

@@ -237,7 +237,10 @@ FAULTS = (
         "if not self._closing:\n                self.pool.restarts += 1",
         "if True:\n                self.pool.restarts += 1",
     ),
-    Fault("started-during-a-stop", 8, "crew", "self._starts.clear()", "pass"),
+    Fault(
+        "started-during-a-stop", 8, "crew", "self._starts.clear()", "pass",
+        scene="one at work, none behind it",
+    ),
     # 9: a clean stop redelivers nothing
     Fault(
         "stops-before-the-last-commit-is-answered", 9, "supervisor",
