@@ -30,7 +30,7 @@ from kqworker.core.commands import Command, Note, Report
 from kqworker.core.epochs import Epoch
 from kqworker.core.lanes import Queue, Span
 from kqworker.core.policy import HandlerPolicy
-from kqworker.core.wards import FETCH_SECONDS, Turns, Ward
+from kqworker.core.wards import Turns, Ward
 
 # So many at most are suspected, of a partition and in all: each costs one commit. They come
 # as `flow` lets them in: the share of their partition may be less. What a
@@ -149,14 +149,7 @@ class Suspects:
             idle: Whether a worker has nothing.
         """
         for ward in self._wards.values():
-            if ward.until is not None and ward.epoch.stock.paused:
-                ward.until = now + FETCH_SECONDS  # it cannot be fetched
-            elif ward.until is not None and now >= ward.until:
-                # What is fetched ahead was there before, though its turn has not come.
-                position = ward.epoch.offsets.position or 0
-                ward.below = min(ward.below, position)
-                ward.begun_below = min(ward.begun_below, position)
-                ward.until = None
+            ward.look(now)
         self._open()
         self._busy = flying is not None or any(queue.ready for queue in self._queues)
         self._up = idle or flying is not None

@@ -3,7 +3,8 @@
 What decides who they are, and names them, is `suspects`.
 
 Pure: no Kafka, no clock, no process.
-Tested by tests/core/test_suspects.py, test_suspects_room.py and every run in tests/sim.
+Tested by tests/core/test_suspects.py, test_suspects_room.py, test_turns.py and every run in
+tests/sim.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Ward:
         behind: What had not begun, until the first commit is confirmed.
         kept: What waits until all suspects are through: one of them has its lane, or it may
             have begun.
-        full: Some of it may have begun.
+        unsure: Some of that may have begun.
         failures, again_at: Commits that failed in a row, and when the next is due.
     """
 
@@ -49,11 +50,11 @@ class Ward:
         "below",
         "epoch",
         "failures",
-        "full",
         "kept",
         "lanes",
         "since",
         "taken",
+        "unsure",
         "until",
         "waiting",
     )
@@ -69,7 +70,7 @@ class Ward:
         self.waiting: list[Span] = []
         self.behind: list[Span] = []
         self.kept: list[Span] = []
-        self.full = False
+        self.unsure = False
         self.failures = 0
         self.again_at: float | None = None
 
@@ -114,12 +115,23 @@ class Ward:
             self.lanes.add(self.lane(span))
         begun = bisect_left(records.offsets, self.begun_below, until, stop)
         if until < begun:
-            self.full = True
+            self.unsure = True
             span = Span(epoch, records, until, begun, attempt)
             self.kept.append(span)
             self.lanes.update(map(self.lane, self._parts(span)))
         if begun < stop:
             self.behind.append(Span(epoch, records, begun, stop, attempt))
+
+    def look(self, now: float) -> None:
+        """Take for none of them what comes from now on, once the time for that is over."""
+        if self.until is not None and self.epoch.stock.paused:
+            self.until = now + FETCH_SECONDS  # it cannot be fetched
+        elif self.until is not None and now >= self.until:
+            # What is fetched ahead was there before, though its turn has not come.
+            position = self.epoch.offsets.position or 0
+            self.below = min(self.below, position)
+            self.begun_below = min(self.begun_below, position)
+            self.until = None
 
     def let_by(self) -> list[Span]:
         """Give up what had not begun; keep what is behind a suspect in its lane."""
@@ -133,9 +145,9 @@ class Ward:
     def let_go(self) -> list[Span]:
         """Give up what is kept, now that all are through but for those that wait for a retry."""
         lanes = {self.lane(span) for span in self.waiting}
-        if lanes == self.lanes and not self.full:
+        if lanes == self.lanes and not self.unsure:
             return []
-        self.lanes, self.full = lanes, False
+        self.lanes, self.unsure = lanes, False
         self.behind[:0] = self.kept
         self.kept.clear()
         return self.let_by()
@@ -159,7 +171,7 @@ class Ward:
         self.kept.clear()
         self.lanes = set() if running is None else {self.lane(running)}
         self.below = self.begun_below = self.failures = 0
-        self.again_at, self.full = None, False
+        self.again_at, self.unsure = None, False
 
 
 def _is_held(span: Span, queue: Queue) -> bool:

@@ -20,6 +20,12 @@ from tests.cli.conftest import Run
 HEAVY = {"confluent_kafka", "rich", "yaml", "msgspec", "psutil", "cloudpickle", "multiprocessing"}
 
 
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a Python of its own, which has the command's arguments."""
+    command = [sys.executable, "-P", "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
@@ -27,12 +33,7 @@ def test_help_loads_nothing_heavy() -> None:
         "try:\n    main()\n"
         f"except SystemExit:\n    sys.exit(repr({HEAVY!r} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, "run", "--help"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = python(code, "run", "--help")
 
     assert done.stderr == "set()\n"
     assert "--workers" in done.stdout
@@ -70,9 +71,7 @@ def test_ctrl_c_while_python_ends_changes_no_exit_code(late: str) -> None:
         "sys.argv[1:] = ['rnu']\n"
         "main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
-    )
+    done = python(code)
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 2
@@ -91,9 +90,7 @@ def test_what_is_still_delivered_as_python_ends_is_told_when_it_is_cut_off(numbe
         "cli.program.main = lambda: sys.exit(forks.at_exit(Owing()) or 6)\n"
         "cli.main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
-    )
+    done = python(code)
 
     assert (done.returncode, done.stdout) == (6, "not delivered\n"), done.stderr
 

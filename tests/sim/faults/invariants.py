@@ -397,8 +397,8 @@ FAULTS = (
         scene="ended with little room",
     ),
     Fault(
-        "no-suspect-whom-a-pause-keeps-back", 13, "suspects",
-        "if ward.until is not None and ward.epoch.stock.paused:", "if False:",
+        "no-suspect-whom-a-pause-keeps-back", 13, "wards",
+        "if self.until is not None and self.epoch.stock.paused:", "if False:",
         scene="ended with little room",
     ),
     Fault(
