@@ -61,6 +61,15 @@ class Trial:
         return f"{self.fault.breaks!s:10} {self.fault.name}: {what}; {self.text}"
 
 
+def places(fault: Fault) -> list[str]:
+    """Return the modules of the core in which a fault's text stands, once for each time."""
+    found = []
+    for path in sorted((ROOT / "kqworker" / "core").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found += [module] * path.read_text().count(fault.old)
+    return found
+
+
 class _Changed(importlib.machinery.SourceFileLoader):
     """Compiles a module from its text with a fault in it."""
 
@@ -68,8 +77,6 @@ class _Changed(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         text = Path(self.path).read_text()
-        if text.count(self.fault.old) != 1:
-            raise SystemExit(BROKEN)
         return compile(text.replace(self.fault.old, self.fault.new), self.path, "exec")
 
 
@@ -78,11 +85,15 @@ class Planter(MetaPathFinder):
 
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
+        found = places(fault)
+        if len(found) != 1:
+            raise SystemExit(BROKEN)
+        self._module = found[0]
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != f"kqworker.core.{self._fault.module}":
+        if fullname != self._module:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path)
         assert spec is not None and spec.origin is not None
