@@ -110,12 +110,9 @@ def _carry_out(order: Order) -> None:
     global server, refusal, _found
     # A stop that is broadcast, by a service manager or a terminal that closes, is the
     # supervisor's to act on: without the forkserver all workers would end in the middle of
-    # their messages.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    # Its children are given this one, too. Not SIG_IGN: programs that the import starts
-    # would inherit that.
-    signal.signal(signal.SIGINT, _take_no_notice)
+    # their messages. Not SIG_IGN: programs that the import starts would inherit that.
+    for number in BROADCAST:
+        signal.signal(number, _take_no_notice)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BROADCAST)
     tied = die_with_parent()
     if os.getppid() != order.supervisor:

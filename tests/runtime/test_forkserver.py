@@ -237,6 +237,24 @@ def test_ctrl_c_does_not_cut_off_the_import_in_the_forkserver(tmp_path: Path) ->
     assert (tmp_path / "set()").exists()
 
 
+@pytest.mark.parametrize("preload", [True, False])
+def test_a_program_that_an_import_starts_can_be_ended(tmp_path: Path, preload: bool) -> None:
+    import_ = """
+import signal, subprocess
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    program = subprocess.Popen(["sleep", "60"])
+    program.send_signal(number)
+    (HERE / f"ended {program.wait(20)}").touch()
+"""
+    with Bench(spec=spec(tmp_path, f"ends_{preload}", import_, preload)) as bench:
+        bench.start()
+
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    assert sorted(path.name for path in tmp_path.glob("ended *")) == sorted(
+        f"ended {-number}" for number in numbers
+    )
+
+
 def test_a_forkserver_that_somebody_else_has_started_serves_as_well() -> None:
     from multiprocessing import forkserver
 
