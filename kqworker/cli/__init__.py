@@ -13,6 +13,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from types import FrameType
@@ -130,29 +131,50 @@ def main() -> NoReturn:
     # As Ctrl-C, wherever nothing else is said: the kernel keeps a TERM that nobody handles
     # from the first process of a container, which would then be waited for and killed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # The last function that runs: from there on Python would let a Ctrl-C kill it.
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    # The first that is registered is the last that runs.
+    ending = _Ending()
+    atexit.register(ending.last)
     try:
         program.main()
     except SystemExit as end:
-        _keep(end.code)
+        assert isinstance(end.code, int)  # as `Program.main` exits
+        ending.keep(end.code)
         raise
     finally:
         _let_go_of_lost_streams()
 
 
-def _keep(code: object) -> None:
-    """Have a Ctrl-C or TERM that comes now, while Python ends, leave at once with this code."""
-    assert isinstance(code, int)  # as `Program.main` exits
+class _Ending:
+    """The time in which Python ends, with the code that the command has come to."""
 
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        forks = sys.modules.get("kqworker.forks")
-        if forks is not None and forks.owes():
-            raise KeyboardInterrupt  # which says first what is not delivered
-        os._exit(code)
+    def __init__(self) -> None:
+        self._code: int | None = None
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
+    def keep(self, code: int) -> None:
+        """Have a Ctrl-C or TERM that comes from now on leave at once with this code."""
+        self._code = code
+
+        def leave(_number: int, _frame: FrameType | None) -> None:
+            forks = sys.modules.get("kqworker.forks")
+            if forks is not None and forks.owes():
+                raise KeyboardInterrupt  # which says first what is not delivered
+            os._exit(code)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, leave)
+
+    def last(self) -> None:
+        """Do what is left after all other functions that run at the exit."""
+        # From here on Python would let a Ctrl-C kill it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self._code is None or not any(thread.daemon for thread in threading.enumerate()):
+            return
+        # A thread that was given up may be in librdkafka, and would come back into a Python
+        # that is gone: the process would end by SIGSEGV.
+        if (logging := sys.modules.get("logging")) is not None:
+            logging.shutdown()
+        _let_go_of_lost_streams()
+        os._exit(self._code)
 
 
 def _let_go_of_lost_streams() -> None:
@@ -162,7 +184,7 @@ def _let_go_of_lost_streams() -> None:
             stream.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
-            if not isinstance(error, BrokenPipeError):
+            if fd == 1 and not isinstance(error, BrokenPipeError):
                 fail(f"standard output cannot be written: {error.strerror}")
 
 

@@ -77,6 +77,32 @@ def test_ctrl_c_while_python_ends_changes_no_exit_code(late: str) -> None:
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.parametrize("given_up", [True, False])
+def test_a_thread_that_was_given_up_does_not_come_back_into_a_python_that_is_gone(
+    given_up: bool,
+) -> None:
+    # Python waits for one that is no daemon, before it ends anything.
+    code = (
+        "import atexit, sys, threading\n"
+        "from kqworker import cli\n"
+        "class Late:\n"
+        "    def __del__(self, write=print): write('python has ended')\n"
+        "late = Late()\n"
+        "go_on = threading.Event()\n"
+        f"threading.Thread(target=go_on.wait, args=(20,), daemon={given_up}).start()\n"
+        f"if not {given_up}: go_on.set()\n"
+        "def end():\n"
+        "    atexit.register(print, 'last words')\n"
+        "    sys.exit(6)\n"
+        "cli.program.main = end\n"
+        "cli.main()\n"
+    )
+    done = python(code)
+
+    said = "last words\n" if given_up else "last words\npython has ended\n"
+    assert (done.returncode, done.stdout) == (6, said), done.stderr
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_what_is_still_delivered_as_python_ends_is_told_when_it_is_cut_off(number: str) -> None:
     code = (
