@@ -102,17 +102,15 @@ class Crew:
         if messages.suspects.active:
             self._dispatch_suspect(now)
             return
-        while True:
-            idle = self.pool.count(State.IDLE)
-            waiting = [h for h in range(len(spent)) if messages.ready(h)]
-            worker = self._free(now) if waiting else None
+        while waiting := [h for h in range(len(spent)) if messages.ready(h)]:
+            worker = self._free(now)
             if worker is None:
                 return
             # A handler that had nothing to do has saved nothing up meanwhile.
             handler = min(waiting, key=lambda h: max(spent[h], self._served))
             ready, pace = messages.ready(handler), messages.paces[handler]
             # An even share, so that no worker idles while another has a full frame.
-            share = -(-ready // max(1, idle))
+            share = -(-ready // max(1, self.pool.count(State.IDLE)))
             flight = messages.take(handler, min(pace.count, share))
             self._served = max(spent[handler], self._served)
             spent[handler] = self._served + pace.seconds_of(len(flight.task))

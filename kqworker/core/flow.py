@@ -46,6 +46,8 @@ class Flow:
     Attributes:
         held: All messages in memory; `held_bytes` their keys and values.
         paused: Partitions of which nothing more goes on, at the last look, though there is.
+        wanting: With messages ahead and nothing against them but the room, in turn: without
+            one `let_in` has nothing to do.
     """
 
     def __init__(self, messages: int, size: int, ahead: int) -> None:
@@ -60,8 +62,7 @@ class Flow:
         self.paused = 0
         self._working = self._working_bytes = 0
         self._ahead_bytes = 0
-        # With messages ahead and nothing against them but the room: in turn.
-        self._wanting: OrderedDict[Epoch, None] = OrderedDict()
+        self.wanting: OrderedDict[Epoch, None] = OrderedDict()
         self._touched: dict[Epoch, None] = {}  # these may have room within their share
         self._freed = False  # there may be more room than when `let_in` was called last
         self._large: Epoch | None = None  # has a message at work that is more than its share
@@ -92,6 +93,25 @@ class Flow:
             self._want(epoch)
 
     # -- what comes and goes
+
+    def pass_by(self, epoch: Epoch, records: Records) -> bool:
+        """Let all that was fetched go to work, if it has the room; return whether it may.
+
+        As `put` and `let_in` would: this is for where nothing else waits for room.
+        """
+        stock, count = epoch.stock, len(records.values)
+        if (
+            self.wanting
+            or stock.ahead
+            or self._working + count > self._messages
+            or self._working_bytes + records.size > self._size
+            or stock.working + count > stock.messages
+            or stock.working_bytes + records.size > stock.size
+            or stock.shut
+        ):
+            return False
+        self.admit(epoch, records)
+        return True
 
     def put(self, epoch: Epoch, records: Records) -> None:
         """Take in what was fetched: it goes to work by `let_in`."""
@@ -145,7 +165,7 @@ class Flow:
     def drain(self, epoch: Epoch) -> None:
         """Let nothing more of a partition go to work."""
         epoch.stock.forget_ahead()
-        self._wanting.pop(epoch, None)
+        self.wanting.pop(epoch, None)
         self._freed = True
 
     def forget(self, epoch: Epoch) -> None:
@@ -168,22 +188,22 @@ class Flow:
         self._freed = True
         if self._large is epoch and not epoch.stock.working:
             self._small_again()
-        if epoch in self._wanting:
+        if epoch in self.wanting:
             self._touched[epoch] = None
         elif epoch.stock.ahead:
             self._want(epoch)
 
     def _small_again(self) -> None:
         """Let another have its turn with a message that is more than its share."""
-        if self._large is not None and self._large in self._wanting:
-            self._wanting.move_to_end(self._large)
+        if self._large is not None and self._large in self.wanting:
+            self.wanting.move_to_end(self._large)
         self._large = None
-        self._touched.update(self._wanting)
+        self._touched.update(self.wanting)
 
     def _want(self, epoch: Epoch) -> None:
         stock = epoch.stock
         if stock.ahead and not stock.shut and not epoch.draining:
-            self._wanting[epoch] = None
+            self.wanting[epoch] = None
             self._touched[epoch] = None
 
     # -- who may go to work
@@ -196,23 +216,23 @@ class Flow:
         self._freed = False
         touched, self._touched = self._touched, {}
         for epoch in touched:
-            if epoch in self._wanting:
+            if epoch in self.wanting:
                 stock = epoch.stock
                 count = stock.messages - stock.working
                 self._take(found, epoch, count, stock.size - stock.working_bytes)
         # Who has less may have what is left, in turn: the first of them waits for no other.
-        while self._wanting and self._working < self._messages:
+        while self.wanting and self._working < self._messages:
             room = self._size - self._working_bytes
-            epoch = next(iter(self._wanting))
+            epoch = next(iter(self.wanting))
             before = self._working
             count = min(self._messages - self._working, epoch.stock.messages)
             self._take(found, epoch, count, room)
-            if epoch in self._wanting:
+            if epoch in self.wanting:
                 if self._working == before:
                     break
-                self._wanting.move_to_end(epoch)
+                self.wanting.move_to_end(epoch)
         for epoch in touched:
-            if self._large is None and epoch in self._wanting and not epoch.stock.working:
+            if self._large is None and epoch in self.wanting and not epoch.stock.working:
                 # More than there is room for at all: beside the others, one at a time.
                 self._take(found, epoch, 1, 0, 1)
                 self._large = epoch if epoch.stock.working else None
@@ -228,14 +248,14 @@ class Flow:
     ) -> None:
         stock = epoch.stock
         if stock.shut:
-            del self._wanting[epoch]
+            del self.wanting[epoch]
             return
         pieces, taken, weight = stock.take(count, size, least)
         self._ahead_bytes -= weight + OVERHEAD_BYTES * taken
         self._working += taken
         self._working_bytes += weight
         if not stock.ahead:
-            del self._wanting[epoch]
+            del self.wanting[epoch]
         if stock.paused and self._may_resume(stock):
             stock.paused = False
             self._resumed.append(epoch.partition)

@@ -74,9 +74,14 @@ class Messages:
                 first, records = records.slice(0, known), records.slice(known, len(records))
                 self.flow.admit(epoch, first)
                 self._push_tried(epoch, first)
-            if len(records):
+            if not len(records):
+                continue
+            if self.flow.pass_by(epoch, records):
+                self._take_in(Span(epoch, records, 0, len(records), 1))
+            else:
                 self.flow.put(epoch, records)
-        self.let_in()
+        if self.flow.wanting:
+            self.let_in()
 
     def let_in(self) -> None:
         """Queue what may go to work now, or let it wait with what is suspected."""

@@ -195,11 +195,13 @@ class Supervisor:
         running = self._ending.phase is Phase.RUNNING
         self._messages.due(now)
         self._crew.due(now)
-        self._give_back(now, wait=running or self._ending.phase is Phase.DRAINING)
+        if self._drains:
+            self._give_back(now, wait=running or self._ending.phase is Phase.DRAINING)
         if running:
             flow = self._messages.flow
             self._out += flow.look(self._epochs, now)
-            self._messages.let_in()
+            if flow.wanting:
+                self._messages.let_in()
             if self._messages.suspects.any:
                 self._confirm(now)
             self._crew.dispatch(now)

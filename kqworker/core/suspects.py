@@ -120,7 +120,7 @@ class Suspects:
         """Whether nothing but a suspect may begin."""
         if self._chosen is not None:
             return True
-        return any(epoch.begun or epoch.told for epoch in self._wards)
+        return bool(self._wards) and any(epoch.begun or epoch.told for epoch in self._wards)
 
     @property
     def _waiting(self) -> bool:
@@ -304,6 +304,8 @@ class Suspects:
 
     def deadline(self) -> float | None:
         """Return when `step` has something to do; None: never."""
+        if self._alone_since is None and not self._wards:
+            return None  # as nearly always
         times = [] if self._alone_since is None else [self._alone_by]
         if self._is_wanted and not self._turns.theirs:
             times.append(self._turns.ends(self._busy))

@@ -295,8 +295,13 @@ class Loop:
 
     def _turn(self) -> None:
         now = self._clock.now()
-        due = min((chore.due for chore in self._chores), default=now + 1.0)
         deadline = self._core.deadline()
+        if deadline is not None and deadline <= now:
+            self._feed((Tick(),))
+            if self._stopped is not None:
+                return
+            deadline = self._core.deadline()
+        due = min((chore.due for chore in self._chores), default=now + 1.0)
         if deadline is not None:
             due = min(due, deadline)
         wait = max(0.0, due - now)
@@ -313,9 +318,6 @@ class Loop:
             if port in ready:
                 self._feed(port.events())
         now = self._clock.now()
-        deadline = self._core.deadline()
-        if deadline is not None and deadline <= now:
-            self._feed((Tick(),))
         for chore in self._chores:
             if chore.due <= now:
                 chore.due = now + chore.seconds
