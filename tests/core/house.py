@@ -25,7 +25,9 @@ class House:
         size: int = PLENTY,
         ahead: int = PLENTY,
         handlers: tuple[int, ...] = (0, 0),
+        passes_by: bool = True,
     ) -> None:
+        self._passes_by = passes_by
         self.flow = Flow(messages, size, ahead)
         self.epochs = Epochs()
         self.of = [self.own(n, handler) for n, handler in enumerate(handlers)]
@@ -42,10 +44,11 @@ class House:
         first = self.next[which]
         self.next[which] += count
         fetched = range(first, first + count)
-        self.flow.put(
-            self.of[which],
-            records(*fetched, partition=partition(which), values=[b"x" * size] * count),
-        )
+        batch = records(*fetched, partition=partition(which), values=[b"x" * size] * count)
+        if self._passes_by and self.flow.pass_by(self.of[which], batch):
+            self.working[which] += [(offset, size) for offset in fetched]
+        else:
+            self.flow.put(self.of[which], batch)
         self.let_in()
 
     def let_in(self) -> None:

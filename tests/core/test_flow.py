@@ -195,33 +195,43 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.house = House(8, 80, 600, handlers=(0, 0, 1))
+        self.house, self.other = (
+            House(8, 80, 600, handlers=(0, 0, 1), passes_by=passes_by) for passes_by in (True, False)
+        )
 
     @rule(which=st.integers(0, 2), count=st.integers(1, 6), size=st.sampled_from((0, 5, 10, 70)))
     def fetch(self, which: int, count: int, size: int) -> None:
-        self.house.fetch(which, count, size)
-        self.house.decide()
+        for house in (self.house, self.other):
+            house.fetch(which, count, size)
+            house.decide()
 
     @precondition(lambda self: any(self.house.at_work))
     @rule(data=st.data(), waits=st.booleans())
     def an_end(self, data: st.DataObject, waits: bool) -> None:
         which = data.draw(st.sampled_from([n for n, held in enumerate(self.house.at_work) if held]))
-        if waits:
-            self.house.wait(which)
-        else:
-            self.house.finish(which)
-        self.house.decide()
+        for house in (self.house, self.other):
+            if waits:
+                house.wait(which)
+            else:
+                house.finish(which)
+            house.decide()
 
     @precondition(lambda self: any(self.house.waiting))
     @rule(data=st.data())
     def another_attempt(self, data: st.DataObject) -> None:
         which = data.draw(st.sampled_from([n for n, held in enumerate(self.house.waiting) if held]))
-        self.house.go_on(which)
+        for house in (self.house, self.other):
+            house.go_on(which)
 
     @rule()
     def time(self) -> None:
-        self.house.look()
-        self.house.decide()
+        for house in (self.house, self.other):
+            house.look()
+            house.decide()
+
+    @invariant()
+    def what_passes_by_is_what_would_have_been_let_in(self) -> None:
+        assert self.house.working == self.other.working
 
     @invariant()
     def it_is_counted_right(self) -> None:
