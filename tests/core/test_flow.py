@@ -196,7 +196,7 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.house, self.other = (
-            House(8, 80, 600, handlers=(0, 0, 1), passes_by=passes_by) for passes_by in (True, False)
+            House(8, 80, 600, handlers=(0, 0, 1), passes_by=way) for way in (True, False)
         )
 
     @rule(which=st.integers(0, 2), count=st.integers(1, 6), size=st.sampled_from((0, 5, 10, 70)))
