@@ -109,20 +109,30 @@ class Observe:
 
 
 @dataclass(frozen=True, slots=True)
+class OnMessage:
+    """A worker is on message `index` of a task."""
+
+    task: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnNone:
+    """A worker is on no message."""
+
+
+@dataclass(frozen=True, slots=True)
 class KillWorker:
     """End a worker's process tree.
 
     Attributes:
         worker: Whom.
-        task: Only if it is still on this task (and index): when its slot has moved on,
-            it lives and nothing is answered. 0 is only if it is on no message. None kills it
+        only: Only while this holds: otherwise it lives and nothing is answered. None kills it
             whatever it does.
-        index: See `task`.
     """
 
     worker: int
-    task: int | None = None
-    index: int = 0
+    only: OnMessage | OnNone | None = None
 
 
 @dataclass(frozen=True, slots=True)

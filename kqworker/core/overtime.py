@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kqworker.core.commands import KillWorker
+from kqworker.core.commands import KillWorker, OnMessage, OnNone
 from kqworker.core.events import Running
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.pool import Worker
@@ -60,7 +60,7 @@ def judge(
         if worker.quiet_at is None:
             worker.quiet_at = now
         due = max(worker.since + min(limits.values()), worker.quiet_at + QUIET_SECONDS)
-        again, kill = QUIET_SECONDS, KillWorker(worker.id, 0)
+        again, kill = QUIET_SECONDS, KillWorker(worker.id, OnNone())
     else:
         worker.quiet_at = None
         limit = limits.get(running.task)
@@ -68,7 +68,8 @@ def judge(
             look_later(worker, policies, now)
             return None
         due = running.started + limit
-        again, kill = limit, KillWorker(worker.id, running.task, running.index)
+        on = OnMessage(running.task, running.index)
+        again, kill = limit, KillWorker(worker.id, on)
     if now < due:
         worker.check_at = due
         return None

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 
+from kqworker.core.commands import OnMessage, OnNone
 from kqworker.core.events import (
     BootFailed,
     Cause,
@@ -172,22 +173,17 @@ class Child:
             self._recalled if heeds else 0,
         )
 
-    def still_on(self, task: int, index: int) -> bool:
-        """Return whether it is on this message, begun when the last `observe` said.
-
-        Args:
-            task: The task's id; 0 asks whether it is on no message.
-            index: The message.
-        """
+    def still(self, on: OnMessage | OnNone) -> bool:
+        """Return whether it is on this message, begun when the last `observe` said, or on none."""
         position = self._position()
-        if position is None or position.between:
-            return task == 0
-        if (position.task, position.index) != (task, index):
+        if position is None or position.between or isinstance(on, OnNone):
+            return isinstance(on, OnNone) and (position is None or position.between)
+        if (position.task, position.index) != (on.task, on.index):
             return False
         seen = self._observed
         # An observation between the worker's two stores took one message's time for the
         # other's.
-        if seen is not None and (seen.task, seen.index) == (task, index):
+        if seen is not None and (seen.task, seen.index) == (on.task, on.index):
             return seen.started == position.started
         return True
 

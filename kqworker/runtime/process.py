@@ -117,7 +117,7 @@ class ProcessWorkers:
             case c.Recall():
                 child.recall()
             case c.KillWorker():
-                self._kill(child, command.task, command.index)
+                self._kill(child, command.only)
             case c.StopWorker():
                 self._stop(child)
             case _:
@@ -196,16 +196,16 @@ class ProcessWorkers:
                 self._read(child, to_the_end=True)
         self._tell(observed)
 
-    def _kill(self, child: Child, task: int | None, index: int) -> None:
+    def _kill(self, child: Child, only: c.OnMessage | c.OnNone | None) -> None:
         handle = child.handle
         if handle is None:
             self._call_off(child, Cause.KILLED)
             return
-        if task is not None:
-            if not child.still_on(task, index) or not handle.stop():
+        if only is not None:
+            if not child.still(only) or not handle.stop():
                 return
             # Stopped, it can no longer move on between our look and our deed.
-            if not child.still_on(task, index):
+            if not child.still(only):
                 handle.go_on()
                 return
         child.killed = True

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kqworker.core.commands import OnMessage, OnNone
 from kqworker.core.events import Cause, Event, Finished, Observed, Running, WorkerDied
 from kqworker.types import Ordering, Verdict
 from tests.contract.simulated import SimulatedWorkers
@@ -148,12 +149,12 @@ def test_a_kill_hits_the_message_that_it_names(bench: Bench) -> None:
     task = bench.send(worker, ["ok", "hang"])
     bench.until_on(worker, task, 1)
 
-    bench.kill(worker, task.id, 0)
-    bench.kill(worker, task.id + 1, 1)
-    bench.kill(worker, 0)  # who is on no message
+    bench.kill(worker, OnMessage(task.id, 0))
+    bench.kill(worker, OnMessage(task.id + 1, 1))
+    bench.kill(worker, OnNone())  # who is on no message
     assert bench.until_on(worker, task, 1)
     assert not bench.all(WorkerDied)
-    bench.kill(worker, task.id, 1)
+    bench.kill(worker, OnMessage(task.id, 1))
 
     died = bench.died(worker)
     assert (died.cause, died.task, died.index) == (Cause.KILLED, task.id, 1)

@@ -42,7 +42,7 @@ def test_a_message_over_its_limit_is_killed_where_it_is() -> None:
     supervisor.tick(10.0)
     task = supervisor.seen_task()
 
-    assert observed(supervisor, task, 0, started=0.0) == [c.KillWorker(1, task.id, 0)]
+    assert observed(supervisor, task, 0, started=0.0) == [c.KillWorker(1, c.OnMessage(task.id, 0))]
     # It may have moved on just before: nothing is answered then, and it is read again.
     assert supervisor.tick(19.9) == []
     assert supervisor.tick(20.0) == [c.Observe((1,))]
@@ -69,11 +69,11 @@ def test_a_worker_that_stays_on_no_message_is_killed_there() -> None:
     assert on_none(supervisor) == []
     assert those(supervisor.tick(14.9), c.Observe) == []
     assert those(supervisor.tick(15.0), c.Observe) == [c.Observe((1,))]
-    assert on_none(supervisor) == [c.KillWorker(1, 0)]
+    assert on_none(supervisor) == [c.KillWorker(1, c.OnNone())]
     # It may have moved on just before, as one on a message may.
     assert those(supervisor.tick(19.9), c.Observe) == []
     assert those(supervisor.tick(20.0), c.Observe) == [c.Observe((1,))]
-    assert on_none(supervisor) == [c.KillWorker(1, 0)]
+    assert on_none(supervisor) == [c.KillWorker(1, c.OnNone())]
 
 
 def test_a_worker_has_its_limit_and_a_while_on_no_message() -> None:
@@ -88,7 +88,7 @@ def test_a_worker_has_its_limit_and_a_while_on_no_message() -> None:
         supervisor.at(now)
         assert those(on_none(supervisor), c.KillWorker) == []
     assert those(supervisor.tick(10.0), c.Observe) == [c.Observe((1,))]
-    assert on_none(supervisor) == [c.KillWorker(1, 0)]
+    assert on_none(supervisor) == [c.KillWorker(1, c.OnNone())]
 
 
 def test_whoever_tells_anything_gets_on() -> None:
@@ -105,7 +105,7 @@ def test_whoever_tells_anything_gets_on() -> None:
         supervisor.at(now)
         assert those(on_none(supervisor), c.KillWorker) == []
     supervisor.at(20.0)
-    assert those(on_none(supervisor), c.KillWorker) == [c.KillWorker(1, 0)]
+    assert those(on_none(supervisor), c.KillWorker) == [c.KillWorker(1, c.OnNone())]
 
 
 def test_whoever_is_seen_on_a_message_gets_on() -> None:
@@ -145,7 +145,9 @@ def test_a_second_task_is_looked_at_by_its_own_limit_when_it_is_the_first() -> N
     supervisor.at(0.1).accept(first, seconds=0.1)
     assert those(supervisor.tick(1.0), c.Observe) == []
     assert those(supervisor.tick(1.1), c.Observe) == [c.Observe((1,))]
-    assert observed(supervisor, second, 0, started=0.1) == [c.KillWorker(1, second.id, 0)]
+    assert observed(supervisor, second, 0, started=0.1) == [
+        c.KillWorker(1, c.OnMessage(second.id, 0))
+    ]
 
 
 def test_a_worker_killed_on_no_message_has_cost_none_an_attempt_and_is_no_crash() -> None:

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from kqworker.core.commands import KillWorker, Observe, Recall, Send, StartWorker, StopWorker
+from kqworker.core.commands import (
+    KillWorker,
+    Observe,
+    OnMessage,
+    OnNone,
+    Recall,
+    Send,
+    StartWorker,
+    StopWorker,
+)
 from kqworker.core.events import (
     BootFailed,
     Cause,
@@ -204,8 +213,8 @@ class Bench:
     def recall(self, worker: int) -> None:
         self.workers.execute(Recall(worker))
 
-    def kill(self, worker: int, task: int | None = None, index: int = 0) -> None:
-        self.workers.execute(KillWorker(worker, task, index))
+    def kill(self, worker: int, only: OnMessage | OnNone | None = None) -> None:
+        self.workers.execute(KillWorker(worker, only))
 
     def stop(self, worker: int) -> WorkerDied:
         """Stop a worker and wait for its end."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from kqworker import wire
+from kqworker.core.commands import OnMessage, OnNone
 from kqworker.core.events import BootFailed, Cause, Finished, Running, WorkerDied, WorkerReady
 from kqworker.runtime.child import Child
 from kqworker.runtime.slot import BETWEEN, HEEDED_SECONDS, INDEX_BITS, POSITION, STARTED, WorkerSlot
@@ -131,19 +132,19 @@ def test_between_messages_there_is_nothing_to_observe(stand: Stand) -> None:
 
 def test_it_is_still_on_a_message_only_as_it_was_observed(stand: Stand) -> None:
     stand.on(1, 2, started=10.0)
-    assert stand.child.still_on(1, 2)
-    assert not stand.child.still_on(1, 1)
-    assert not stand.child.still_on(2, 2)
+    assert stand.child.still(OnMessage(1, 2))
+    assert not stand.child.still(OnMessage(1, 1))
+    assert not stand.child.still(OnMessage(2, 2))
 
     # An observation in the middle of a move: the neighbour's time with this index.
     stand.child.observe(float)
     stand.on(1, 2, started=11.0)
-    assert not stand.child.still_on(1, 2)
+    assert not stand.child.still(OnMessage(1, 2))
 
     stand.on(1, 3, started=12.0)
-    assert stand.child.still_on(1, 3)
+    assert stand.child.still(OnMessage(1, 3))
     stand.on(1, 3, between=True)
-    assert not stand.child.still_on(1, 3)
+    assert not stand.child.still(OnMessage(1, 3))
 
 
 def test_a_recall_covers_all_that_was_sent(stand: Stand) -> None:
@@ -172,12 +173,12 @@ def test_a_recall_is_certain_when_the_worker_must_have_seen_it(
 
 
 def test_it_is_on_no_message_when_idle_between_two_or_done_with_the_last(stand: Stand) -> None:
-    assert stand.child.still_on(0, 0)
+    assert stand.child.still(OnNone())
     stand.on(1, 2)
-    assert not stand.child.still_on(0, 0)
+    assert not stand.child.still(OnNone())
     stand.on(1, 2, between=True)
-    assert stand.child.still_on(0, 0)
-    assert not stand.child.still_on(1, 2)
+    assert stand.child.still(OnNone())
+    assert not stand.child.still(OnMessage(1, 2))
     stand.on(1, 1)
     stand.child.said([wire.Answer(1, (FAILED,))])
-    assert stand.child.still_on(0, 0)
+    assert stand.child.still(OnNone())

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kqworker.core.commands import OnMessage
 from kqworker.core.events import Cause, WorkerDied
 from tests.runtime.bench import Bench, fate, segment, wait_for_end, wait_for_file
 
@@ -30,7 +31,7 @@ def test_a_hang_in_c_with_the_gil_held_is_killed_for_its_message_alone(method: s
         bench.until_on(worker, task, 1)
 
         before = time.monotonic()
-        bench.kill(worker, task.id, 1)
+        bench.kill(worker, OnMessage(task.id, 1))
         died = bench.died(worker)
 
         assert time.monotonic() - before < 2.0
@@ -58,7 +59,7 @@ def test_a_worker_is_killed_with_its_tree_where_there_are_no_pidfds(
         worker = bench.start()
         task = bench.send(worker, [f"start {tmp_path / 'pid'}", "hang"])
         bench.until_on(worker, task, 1)
-        bench.kill(worker, task.id, 1)
+        bench.kill(worker, OnMessage(task.id, 1))
 
         died = bench.died(worker)
         assert (died.cause, died.task, died.index) == (Cause.KILLED, task.id, 1)
@@ -71,12 +72,12 @@ def test_a_worker_that_has_moved_on_lives(bench: Bench, tmp_path: Path) -> None:
     task = bench.send(worker, ["ok", f"until {tmp_path / 'go'}", "ok"])
     bench.until_on(worker, task, 1)
 
-    bench.kill(worker, task.id, 0)
-    bench.kill(worker, task.id + 1, 1)
+    bench.kill(worker, OnMessage(task.id, 0))
+    bench.kill(worker, OnMessage(task.id + 1, 1))
     (tmp_path / "go").touch()
 
     assert bench.done(task).accepted == [0, 1, 2]
-    bench.kill(worker, task.id, 2)
+    bench.kill(worker, OnMessage(task.id, 2))
     assert bench.done(bench.send(worker, ["ok"])).accepted == [0]
     assert not bench.all(WorkerDied)
 
@@ -98,7 +99,7 @@ def test_a_worker_that_moves_on_between_look_and_deed_lives(
         return stop(handle)
 
     monkeypatch.setattr(Handle, "stop", late_stop)
-    bench.kill(worker, task.id, 0)
+    bench.kill(worker, OnMessage(task.id, 0))
 
     assert bench.done(task).accepted == [0, 1]
     monkeypatch.undo()
@@ -122,7 +123,7 @@ def test_a_kill_takes_all_descendants_with_it(bench: Bench, tmp_path: Path) -> N
     bench.until_on(worker, task, 4)
     pids = [int(wait_for_file(tmp_path / verb)) for verb in verbs]
 
-    bench.kill(worker, task.id, 4)
+    bench.kill(worker, OnMessage(task.id, 4))
 
     assert bench.died(worker).cause is Cause.KILLED
     for pid in pids:
@@ -178,7 +179,7 @@ def test_a_worker_that_has_changed_its_user_is_told_of_once_and_ends_nothing(
         patch.setattr(psutil.Process, "send_signal", _denied)
         patch.setattr(os, "killpg", _refused)
 
-        bench.kill(worker, task.id, 0)
+        bench.kill(worker, OnMessage(task.id, 0))
         bench.kill(worker)
         assert bench.done(bench.send(other, ["ok"])).accepted == [0]
         (tmp_path / "go").touch()

@@ -18,6 +18,7 @@ import pytest
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core import overtime
+from kqworker.core.commands import OnNone
 from kqworker.core.limits import Limits
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
@@ -79,7 +80,7 @@ def test_who_is_stopped_on_no_message_is_killed_for_none() -> None:
         task = bench.send(worker, ["ok", "ok"])
         assert bench.observe(worker) is None
 
-        bench.kill(worker, 0)
+        bench.kill(worker, OnNone())
         died = bench.died(worker)
         assert (died.cause, died.task) == (e.Cause.KILLED, None)
         assert fate(task, bench.said) == Fate(unbegun=[0, 1])
@@ -90,7 +91,7 @@ def test_who_is_on_a_message_is_not_killed_for_none(tmp_path: Path) -> None:
         worker = bench.start()
         task = bench.send(worker, ["ok", f"until {tmp_path / 'go'}", "ok"])
         bench.until_on(worker, task, 1)
-        bench.kill(worker, 0)
+        bench.kill(worker, OnNone())
         (tmp_path / "go").touch()
         assert bench.done(task).accepted == [0, 1, 2]
         assert not bench.all(e.WorkerDied)

@@ -245,7 +245,7 @@ class WorkChecks:
 
     def _on_killworker(self, command: c.KillWorker, now: float) -> None:
         status = self.oracle.status
-        if command.task is None:
+        if command.only is None:
             must(status.get(command.worker) not in (None, "killed"), "killed twice", command)
             status[command.worker] = "killed"
             self.oracle.killed[command.worker] = now
@@ -254,13 +254,13 @@ class WorkChecks:
             return
         worker = self.life.workers[command.worker]
         must(command.worker in status, "killed who is dead", command)
-        if command.task == 0:
+        if isinstance(command.only, c.OnNone):
             # It may have got on since it was looked at.
             quiet = not QUIET_SECONDS > now - worker.told_at > UNSEEN
             must(quiet and self._limits(command.worker), "(11) killed though it gets on", command)
             return
         if worker.running is not None and worker.observed() == e.Running(
-            command.task, command.index, worker.started
+            command.only.task, command.only.index, worker.started
         ):
             limit = worker.running.policy.time_limit
             must(limit is not None, "killed without a limit", command)

@@ -136,10 +136,10 @@ class Worker:
         self._recalled_at = self.life.now
 
     def kill(self, command: c.KillWorker) -> None:
-        on = (0, 0)
+        on: c.OnMessage | c.OnNone = c.OnNone()
         if self.task is not None and self.running is not None:
-            on = (self.task.id, self.index)
-        if command.task is not None and on != (command.task, command.index):
+            on = c.OnMessage(self.task.id, self.index)
+        if command.only not in (None, on):
             return  # it has moved on just before
         life = self.life
         seconds = life.random.uniform(0.0, 0.05)
@@ -147,11 +147,11 @@ class Worker:
             # It hangs in the kernel.
             seconds = life.random.uniform(4.0, 30.0)
             life.oracle.undead.add(self.number)
-        elif command.task is None:
+        elif command.only is None:
             # Nobody stops it first: it may get something done before it is hit.
             life.later(seconds, self.die, e.Cause.KILLED, 0.0, False)
             return
-        self.die(e.Cause.KILLED, seconds, charged=bool(command.task))
+        self.die(e.Cause.KILLED, seconds, charged=isinstance(command.only, c.OnMessage))
 
     def stop(self) -> None:
         life = self.life

@@ -133,7 +133,7 @@ FAULTS = (
     ),
     Fault(
         "killed-whatever-it-does", "KillWorker",
-        "KillWorker(worker.id, running.task, running.index)", "KillWorker(worker.id)",
+        "KillWorker(worker.id, on)", "KillWorker(worker.id)",
     ),
     Fault(
         "killed-too-early", "KillWorker",
