@@ -132,11 +132,9 @@ class Settling:
             if pending.waits == 0:
                 self._delivered_all(pending)
         elif event.retriable or pending.dead is not None:
-            if event.too_large and self._cut(ticket, event.failure):
+            if event.too_large and self._made_smaller(ticket, event.failure):
                 self._out.append(Produce(ticket.number, ticket.output))
                 return
-            if event.too_large:
-                ticket.output = shortened(ticket.output)
             if not pending.stalled:
                 pending.stalled = True
                 self._flow.wait(epoch, pending.records.size, undelivered=True)
@@ -152,11 +150,15 @@ class Settling:
             epoch.attempts[pending.records.offsets[0]] = pending.attempt
             self.dispose(epoch, pending.records, pending.attempt, event.failure)
 
-    def _cut(self, ticket: Ticket, failure: Failure) -> bool:
-        """Cut a dead letter that its topic never takes; return whether it was cut."""
+    def _made_smaller(self, ticket: Ticket, failure: Failure) -> bool:
+        """Shorten or cut a dead letter that its topic never takes; return whether that was done."""
         pending, letter = ticket.pending, ticket.output
-        truncates = self._policies[pending.epoch.handler].dead_letter_overflow == "truncate"
-        if pending.dead is None or not truncates or shortened(letter) != letter:
+        if pending.dead is None:
+            return False
+        ticket.output = shortened(letter)
+        if ticket.output != letter:
+            return True
+        if self._policies[pending.epoch.handler].dead_letter_overflow != "truncate":
             return False
         cut = truncated(letter)
         if cut is None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from kqworker.kafka.properties import MESSAGE_MAX_BYTES
 from kqworker.kafka.reasons import Ear
 from kqworker.types import Output
 
@@ -75,11 +76,18 @@ class Producing:
             if error.code() == KafkaError._FATAL:
                 self.broken = error
                 return False
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                error = KafkaError(error.code(), self._too_large(job.output))
             job.answered(error, None)
         except (ValueError, OverflowError) as raised:
             # A NUL in the topic's name, a partition beyond 32 bits.
             job.answered(KafkaError(KafkaError._INVALID_ARG, str(raised)), None)
         return True
+
+    def _too_large(self, output: Output) -> str:
+        size = len(output.value or b"") + len(output.key or b"")
+        most = self._properties.get("message.max.bytes", MESSAGE_MAX_BYTES)
+        return f"its {size:,} bytes are too many: set message.max.bytes above them (now {most})"
 
     def serve(self, *, flush: bool) -> None:
         """Have answers given, and wait for some; flushing, not for batches to fill."""

@@ -16,8 +16,7 @@ def test_a_dead_letter_that_never_fits_is_cut_until_it_does_and_that_is_told_onc
     supervisor = running(policy(retry=Retry(attempts=1), dead_letter="letters"))
     supervisor.fetch(0)
     first = the(supervisor.fail(supervisor.seen_task()), c.Produce)
-    cut(supervisor, first)
-    produced = the(supervisor.tick(1.0), c.Produce)
+    produced = the(cut(supervisor, first), c.Produce)
     told, values = [], []
     for _ in range(4):
         commands = cut(supervisor, produced)
@@ -34,8 +33,7 @@ def test_a_dead_letter_without_a_value_that_does_not_fit_waits() -> None:
     supervisor = running(policy(retry=Retry(attempts=1), dead_letter="letters"))
     supervisor.fetch(0, values=[b""])
     first = the(supervisor.fail(supervisor.seen_task()), c.Produce)
-    cut(supervisor, first)
-    again = the(supervisor.tick(1.0), c.Produce)
+    again = the(cut(supervisor, first), c.Produce)
     assert those(cut(supervisor, again), c.Produce) == []
     assert supervisor.core.snapshot().stalled == 1
 
@@ -45,7 +43,6 @@ def test_where_it_is_to_stall_a_dead_letter_is_not_cut() -> None:
     supervisor = running(stalling)
     supervisor.fetch(0)
     first = the(supervisor.fail(supervisor.seen_task()), c.Produce)
-    cut(supervisor, first)
-    again = the(supervisor.tick(1.0), c.Produce)
+    again = the(cut(supervisor, first), c.Produce)
     assert those(cut(supervisor, again), c.Produce) == []
     assert the(supervisor.tick(5.0), c.Produce).output == again.output

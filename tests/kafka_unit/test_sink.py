@@ -241,6 +241,20 @@ def test_what_no_attempt_can_help_is_answered_as_final(sink: KafkaSink, output: 
     assert not raised.value.retriable
 
 
+def test_what_is_larger_than_librdkafka_takes_is_told_with_the_setting(
+    broker: DevBroker,
+) -> None:
+    sink = KafkaSink(producer_properties(broker.address, extra={"message.max.bytes": "2000"}))
+    sink.produce(Produce(1, Output("out", bytes(3000), b"key")))
+    (event,) = deliveries(sink, 1)
+
+    assert isinstance(event, Delivered) and event.failure is not None and event.too_large
+    assert event.failure.text == (
+        "its 3,003 bytes are too many: set message.max.bytes above them (now 2000)"
+    )
+    assert sink.close(TIMEOUT)
+
+
 @pytest.mark.parametrize(
     ("code", "key", "said"),
     [

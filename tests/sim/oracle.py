@@ -367,7 +367,7 @@ def coverage(mark: c.Mark) -> tuple[set[int], Mapping[int, int]]:
 
 
 def may_be_cut(letter: Output, entry: Entry) -> bool:
-    """Whether a dead letter that is too large is cut at once."""
-    names = {name for name, _ in letter.headers}
-    overflow = entry.message.policy.dead_letter_overflow
-    return bool(letter.value) and "kqworker-error-text" not in names and overflow == "truncate"
+    """Whether a dead letter that is too large is made smaller at once."""
+    if any(name == "kqworker-error-text" for name, _ in letter.headers):
+        return True  # it goes without that first
+    return bool(letter.value) and entry.message.policy.dead_letter_overflow == "truncate"
