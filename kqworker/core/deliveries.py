@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from kqworker.core.commands import Produce
+from kqworker.core.disposition import Accept, GiveUp
 from kqworker.core.epochs import Epoch
 from kqworker.types import Failure, Output, Records
 
@@ -26,22 +27,23 @@ class Pending:
 
     Attributes:
         records: The message alone.
-        dead: Its dead letter is under way, because of this failure; None for outputs.
+        then: What becomes of it when all are in the log; it is given up where its dead letter is
+            under way.
         waits: Records not yet in the log.
         stalled: One of them was not taken, and is to be tried again.
     """
 
-    __slots__ = ("attempt", "dead", "epoch", "records", "stalled", "waits")
+    __slots__ = ("attempt", "epoch", "records", "stalled", "then", "waits")
 
     def __init__(
-        self, epoch: Epoch, records: Records, attempt: int, waits: int, dead: Failure | None
+        self, epoch: Epoch, records: Records, attempt: int, waits: int, then: Accept | GiveUp
     ) -> None:
         self.epoch = epoch
         self.records = records
         self.attempt = attempt
         self.waits = waits
         self.stalled = False
-        self.dead = dead
+        self.then = then
 
 
 class Ticket:

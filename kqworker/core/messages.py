@@ -11,8 +11,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from kqworker.core.batching import FRAME_BYTES, Pace
-from kqworker.core.commands import Command, Note
+from kqworker.core.commands import Command
 from kqworker.core.deliveries import Ticket
+from kqworker.core.disposition import Accept, HandBack
 from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.events import Fetched
 from kqworker.core.flight import Flight
@@ -26,6 +27,7 @@ from kqworker.core.timers import Timers
 from kqworker.types import Failure, Ordering, Outcome, Records, Segment, Task, Verdict
 
 Timer = Span | Lane | Ticket
+ACCEPT, HAND_BACK = Accept(), HandBack()
 
 
 class Messages:
@@ -43,7 +45,6 @@ class Messages:
         self, policies: Sequence[HandlerPolicy], flow: Flow, random: Random, owner: int = 0
     ) -> None:
         self._policies = policies
-        self._random = random
         self._queues = [queue_for(policy.ordering) for policy in policies]
         self._timers: Timers[Timer] = Timers()
         self._task = 0
@@ -53,7 +54,6 @@ class Messages:
         self.out: list[Command] = []
         self.suspects = Suspects(policies, owner, self._queues, self.out)
         self.settling = Settling(policies, flow, self._timers.put, self.out, random)
-        self.retried = 0
 
     # -- from Kafka
 
@@ -112,8 +112,8 @@ class Messages:
                 text = f"had {had} attempts before a restart"
                 if offset in epoch.former.begun:
                     text = f"had {had} attempts; at the last its supervisor ended"
-                failure = Failure("AttemptsUsed", text)
-                self.settling.dispose(epoch, records.slice(i, i + 1), had, failure)
+                outcome = Outcome(0, Verdict.REJECT, Failure("AttemptsUsed", text))
+                self.settling.settle(epoch, records.slice(i, i + 1), had, outcome)
         if start < len(records):
             self._take_in(Span(epoch, records, start, len(records), 1))
 
@@ -217,7 +217,7 @@ class Messages:
             self._settle_each(flight, now, waiting)
         else:
             for epoch, segment in flight.parts:
-                self.settling.accept(epoch, segment.records, segment.attempt)
+                self.settling.carry_out(ACCEPT, epoch, segment.records, segment.attempt)
         queue = self._queues[flight.task.handler]
         for lane in flight.lanes:
             if lane not in waiting:
@@ -228,15 +228,14 @@ class Messages:
         outcome = flight.outcomes.get(0)
         self.suspects.done()
         if outcome is None and 0 not in flight.unbegun:
-            self.settling.accept(epoch, segment.records, segment.attempt)
+            self.settling.carry_out(ACCEPT, epoch, segment.records, segment.attempt)
         elif not epoch.live:
             return
         elif outcome is None:
-            epoch.busy -= 1
+            self.settling.carry_out(HAND_BACK, epoch, segment.records, segment.attempt)
             self.suspects.back(Span(epoch, segment.records, 0, 1, segment.attempt))
-        elif (again := self._follow(epoch, segment, 0, outcome)) is not None:
+        elif (again := self._settle_one(epoch, segment, 0, outcome)) is not None:
             span, delay = again
-            self.flow.wait(epoch, span.records.size)
             queue = self._queues[epoch.handler]
             self._timers.put(now + delay, queue.hold(span) or span)
 
@@ -275,6 +274,7 @@ class Messages:
         for epoch, segment in flight.parts:
             records = segment.records
             accepted: list[int] = []
+            handed_back: list[int] = []
             for i in range(len(records)):
                 if base + i == running or base + i in settled:
                     continue
@@ -284,7 +284,7 @@ class Messages:
                 elif not epoch.live:
                     continue
                 elif outcome is None:
-                    epoch.busy -= 1
+                    handed_back.append(i)
                     if epoch.draining:
                         continue
                     if back and back[-1].records is records and back[-1].stop == i and whole:
@@ -292,11 +292,10 @@ class Messages:
                     else:
                         back.append(Span(epoch, records, i, i + 1, segment.attempt))
                 else:
-                    again = self._follow(epoch, segment, i, outcome)
+                    again = self._settle_one(epoch, segment, i, outcome)
                     if again is None:
                         continue
                     span, due = again[0], now + again[1]
-                    self.flow.wait(epoch, span.records.size)
                     lane = queue.lane_of(epoch, records, i)
                     if lane is None:
                         self._timers.put(due, span)
@@ -305,35 +304,24 @@ class Messages:
                         waiting.add(lane)
                         back.append(span)
                         self._timers.put(due, lane)
-            if accepted:
-                self.settling.accept(epoch, records.pick(accepted), segment.attempt)
+            for disposition, indices in ((ACCEPT, accepted), (HAND_BACK, handed_back)):
+                if indices:
+                    picked = records.pick(indices)
+                    self.settling.carry_out(disposition, epoch, picked, segment.attempt)
             base += len(records)
         queue.give_back(back)
 
-    def _follow(
+    def _settle_one(
         self, epoch: Epoch, segment: Segment, i: int, outcome: Outcome
     ) -> tuple[Span, float] | None:
-        """Do what an outcome asks for; return the next attempt and its delay, if any."""
-        policy = self._policies[epoch.handler]
-        records, had = segment.records, segment.attempt
-        if outcome.verdict is Verdict.ACCEPT:
-            self.settling.deliver(epoch, records.slice(i, i + 1), had, outcome.outputs)
-            return None
-        failure = outcome.failure or Failure("Unknown", "the worker gave no reason")
-        epoch.attempts[records.offsets[i]] = had
-        if outcome.verdict is Verdict.REJECT or had >= policy.retry.attempts:
-            self.settling.dispose(epoch, records.slice(i, i + 1), had, failure)
-            return None
-        epoch.busy -= 1
-        if epoch.draining:
-            return None
-        delay = outcome.delay
-        if delay is None:
-            delay = policy.retry.delay(had, self._random)
-        self.retried += 1
-        self.settling.report(Note.RETRYING, epoch, records, i, had, failure, delay)
+        """Settle a message by its outcome; return its next attempt and the delay, if any."""
         # Alone, so that its batch is not kept in memory over the delay.
-        return Span(epoch, records.slice(i, i + 1), 0, 1, had + 1), delay
+        records = segment.records.slice(i, i + 1)
+        delay = self.settling.settle(epoch, records, segment.attempt, outcome)
+        if delay is None:
+            return None
+        self.flow.wait(epoch, records.size)
+        return Span(epoch, records, 0, 1, segment.attempt + 1), delay
 
     def margin(self, handler: int, workers: int, seconds: float) -> int:
         """Return how many messages of a partition may well begin within so many seconds."""

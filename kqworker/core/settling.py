@@ -1,7 +1,7 @@
-"""How a message comes to its end: handled, dropped, or in the dead-letter topic.
+"""Carries out what becomes of a message: it is done, waits for its records, or goes back.
 
-Who has led to records is finished only when all of them are in the log. Knows nothing of
-workers, nor of which message runs when: `messages` decides what is tried again.
+Who has led to records is finished only when all of them are in the log. What becomes of a
+message is decided by `disposition`; when it runs again, by `messages`.
 
 Pure: no Kafka, no clock, no process. Tested by tests/core/test_messages.py,
 test_lost_messages.py and every run in tests/sim.
@@ -10,17 +10,28 @@ test_lost_messages.py and every run in tests/sim.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import assert_never
 
 from kqworker.core.circles import Circles
-from kqworker.core.commands import Command, Note, Produce, Report
-from kqworker.core.deadletter import comes_round, dead_letter, shortened, truncated
+from kqworker.core.commands import Command, Note, Report
+from kqworker.core.commands import Produce as ProduceRecord
+from kqworker.core.deadletter import shortened, truncated
 from kqworker.core.deliveries import Deliveries, Pending, Ticket
+from kqworker.core.disposition import (
+    Accept,
+    Disposition,
+    GiveUp,
+    HandBack,
+    Produce,
+    RetryAt,
+    decide,
+)
 from kqworker.core.epochs import Epoch
 from kqworker.core.events import Delivered
 from kqworker.core.flow import Flow
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Random
-from kqworker.types import Failure, Output, Records
+from kqworker.types import Failure, Outcome, Records, Verdict
 
 
 class Settling:
@@ -31,11 +42,12 @@ class Settling:
         flow: The bounds of what is held.
         later: Has `again` called with a record at a time.
         out: Where commands go.
-        random: Decides which of what is produced begin to count.
+        random: For the jitter of retries, and what is to be counted.
 
     Attributes:
         handled: Messages that were accepted.
         failed: Messages that were dead-lettered or dropped.
+        retried: Attempts that were followed by another.
     """
 
     def __init__(
@@ -50,62 +62,85 @@ class Settling:
         self._flow = flow
         self._later = later
         self._out = out
+        self._random = random
         self._deliveries = Deliveries()
         self._circles = Circles(random)
-        self.handled = self.failed = 0
+        self.handled = self.failed = self.retried = 0
 
-    def accept(self, epoch: Epoch, records: Records, attempt: int) -> None:
-        """Finish messages that were handled and have led to no record."""
-        if epoch.live:
-            self._finish(epoch, records, attempt > 1)
-            self.handled += len(records.values)
+    def settle(
+        self, epoch: Epoch, records: Records, attempt: int, outcome: Outcome
+    ) -> float | None:
+        """Decide what becomes of a message, and carry it out.
+
+        Args:
+            epoch: Whose it is; it lives.
+            records: The message alone.
+            attempt: How many attempts it has had.
+            outcome: Of the last of them.
+
+        Returns:
+            The seconds until its next attempt, if it has one.
+        """
+        policy = self._policies[epoch.handler]
+        disposition = decide(policy, records, attempt, outcome, self._circles, self._random)
+        return self.carry_out(disposition, epoch, records, attempt)
+
+    def carry_out(
+        self, disposition: Disposition, epoch: Epoch, records: Records, attempt: int
+    ) -> float | None:
+        """Do with messages what was decided.
+
+        Args:
+            disposition: What becomes of each.
+            epoch: Whose they are.
+            records: The message alone; more only to be accepted or handed back.
+            attempt: How many attempts each has had, with this one.
+
+        Returns:
+            The seconds until the next attempt, if there is one.
+        """
+        if not epoch.live:
+            return None  # the messages are somebody else's
+        match disposition:
+            case Accept():
+                self._finish(epoch, records, attempt > 1)
+                self.handled += len(records.values)
+            case GiveUp(failure, note, circles):
+                self._tell_circles(circles, epoch, records, attempt)
+                self.failed += 1
+                self.report(note, epoch, records, 0, attempt, failure)
+                self._finish(epoch, records)
+            case Produce(outputs, then, circles):
+                self._tell_circles(circles, epoch, records, attempt)
+                if isinstance(then, GiveUp):
+                    epoch.attempts[records.offsets[0]] = attempt
+                pending = Pending(epoch, records, attempt, len(outputs), then)
+                self._out += self._deliveries.open(pending, outputs)
+            case RetryAt(delay, failure):
+                epoch.attempts[records.offsets[0]] = attempt
+                epoch.busy -= 1
+                if epoch.draining:
+                    return None
+                self.retried += 1
+                self.report(Note.RETRYING, epoch, records, 0, attempt, failure, delay)
+                return delay
+            case HandBack():
+                epoch.busy -= len(records.values)
+            case _:
+                assert_never(disposition)
+        return None
+
+    def _tell_circles(
+        self, circles: tuple[Failure, ...], epoch: Epoch, records: Records, attempt: int
+    ) -> None:
+        for circle in circles:
+            self.report(Note.CIRCLE, epoch, records, 0, attempt, circle)
 
     def _finish(self, epoch: Epoch, records: Records, tried: bool = True) -> None:
         count = len(records.values)
         epoch.busy -= count
         epoch.finish(records, tried)
         self._flow.finish(epoch, count, records.size)
-
-    def deliver(
-        self, epoch: Epoch, records: Records, attempt: int, outputs: Sequence[Output]
-    ) -> None:
-        """Produce what a message has led to; it is handled when all of that is in the log.
-
-        It has failed for good if one of its records may come round for ever.
-        """
-        name = self._policies[epoch.handler].name
-        outputs, told, over = self._circles.count(name, records, outputs)
-        if told is not None:
-            self.report(Note.CIRCLE, epoch, records, 0, attempt, told)
-        if over is not None:
-            epoch.attempts[records.offsets[0]] = attempt
-            self.dispose(epoch, records, attempt, over)
-            return
-        pending = Pending(epoch, records, attempt, len(outputs), None)
-        self._out += self._deliveries.open(pending, outputs)
-
-    def dispose(self, epoch: Epoch, records: Records, had: int, failure: Failure) -> None:
-        """Dead-letter a message that is out of attempts, or say that it is accepted so."""
-        policy = self._policies[epoch.handler]
-        if policy.dead_letter is None:
-            self.report(Note.GAVE_UP, epoch, records, 0, had, failure)
-            self._give_up(epoch, records)
-            return
-        way = f"{policy.name} ({epoch.partition.topic}) to {policy.dead_letter}"
-        circle, over = comes_round(records, 0, way)
-        if circle is not None:
-            note = Note.BROKE_CIRCLE if over else Note.CIRCLE
-            self.report(note, epoch, records, 0, had, circle)
-        if over:
-            self._give_up(epoch, records)
-            return
-        letter = dead_letter(policy.dead_letter, records, 0, had, policy.name, failure)
-        pending = Pending(epoch, records, had, 1, failure)
-        self._out += self._deliveries.open(pending, (letter,))
-
-    def _give_up(self, epoch: Epoch, records: Records) -> None:
-        self.failed += 1
-        self._finish(epoch, records)
 
     @property
     def delivering(self) -> bool:
@@ -130,10 +165,11 @@ class Settling:
             self._deliveries.close(ticket)
             pending.waits -= 1
             if pending.waits == 0:
-                self._delivered_all(pending)
-        elif event.retriable or pending.dead is not None:
+                self._stalls_no_more(pending)
+                self.carry_out(pending.then, epoch, pending.records, pending.attempt)
+        elif event.retriable or isinstance(pending.then, GiveUp):
             if event.too_large and self._made_smaller(ticket, event.failure):
-                self._out.append(Produce(ticket.number, ticket.output))
+                self._out.append(ProduceRecord(ticket.number, ticket.output))
                 return
             if not pending.stalled:
                 pending.stalled = True
@@ -147,13 +183,13 @@ class Settling:
             self._deliveries.close(ticket)
             pending.waits = 0
             self._stalls_no_more(pending)
-            epoch.attempts[pending.records.offsets[0]] = pending.attempt
-            self.dispose(epoch, pending.records, pending.attempt, event.failure)
+            refused = Outcome(0, Verdict.REJECT, event.failure)
+            self.settle(epoch, pending.records, pending.attempt, refused)
 
     def _made_smaller(self, ticket: Ticket, failure: Failure) -> bool:
         """Shorten or cut a dead letter that its topic never takes; return whether that was done."""
         pending, letter = ticket.pending, ticket.output
-        if pending.dead is None:
+        if not isinstance(pending.then, GiveUp):
             return False
         ticket.output = shortened(letter)
         if ticket.output != letter:
@@ -172,7 +208,7 @@ class Settling:
     def again(self, ticket: Ticket) -> None:
         """Produce a record once more that was not delivered, if its message still waits."""
         if ticket.pending.waits:
-            self._out.append(Produce(ticket.number, ticket.output))
+            self._out.append(ProduceRecord(ticket.number, ticket.output))
         else:
             self._deliveries.close(ticket)
 
@@ -189,18 +225,6 @@ class Settling:
     def _stalls_no_more(self, pending: Pending) -> None:
         if pending.stalled:
             self._flow.go_on(pending.epoch, pending.records.size, undelivered=True)
-
-    def _delivered_all(self, pending: Pending) -> None:
-        epoch = pending.epoch
-        self._stalls_no_more(pending)
-        if pending.dead is None:
-            self.handled += 1
-        else:
-            self.failed += 1
-            self.report(
-                Note.DEAD_LETTERED, epoch, pending.records, 0, pending.attempt, pending.dead
-            )
-        self._finish(epoch, pending.records)
 
     def report(
         self,

@@ -155,7 +155,7 @@ class Supervisor:
         return Snapshot(
             handled=messages.settling.handled,
             failed=messages.settling.failed,
-            retried=messages.retried,
+            retried=messages.settling.retried,
             in_flight=sum(worker.open for worker in pool),
             held=messages.flow.held,
             held_bytes=messages.flow.held_bytes,

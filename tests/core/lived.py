@@ -92,7 +92,7 @@ class Life:
     @property
     def counts(self) -> tuple[int, int, int]:
         settling = self.messages.settling
-        return settling.handled, settling.failed, self.messages.retried
+        return settling.handled, settling.failed, settling.retried
 
     def nothing_is_held(self) -> bool:
         flow = self.messages.flow

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kqworker.core.commands import Produce
 from kqworker.core.completion import Completion
 from kqworker.core.deliveries import Deliveries, Pending, Ticket
+from kqworker.core.disposition import Accept
 from kqworker.core.epochs import Epoch
 from kqworker.core.events import Start
 from kqworker.types import Output
@@ -15,7 +16,7 @@ FIRST, SECOND = Output("out", b"1"), Output("out", b"2")
 
 def pending(waits: int = 1) -> Pending:
     epoch = Epoch(1, 0, TP, 0, Start(0), Completion())
-    return Pending(epoch, records(0), 1, waits, None)
+    return Pending(epoch, records(0), 1, waits, Accept())
 
 
 def ticket_of(deliveries: Deliveries, number: int) -> Ticket:

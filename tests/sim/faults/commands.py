@@ -67,8 +67,8 @@ FAULTS = (
     ),
     Fault(
         "letter-tells-wrong-attempts", "Produce",
-        "records, 0, had, policy.name, failure)\n        pending",
-        "records, 0, had + 1, policy.name, failure)\n        pending",
+        "records, 0, attempt, policy.name, failure)",
+        "records, 0, attempt + 1, policy.name, failure)",
     ),
     Fault(
         "cut-without-a-mark", "Produce",
@@ -181,7 +181,8 @@ FAULTS = (
     ),
     Fault(
         "gives-up-in-silence", "Report",
-        "self.report(Note.GAVE_UP, epoch, records, 0, had, failure)", "pass",
+        "self.report(note, epoch, records, 0, attempt, failure)",
+        "note is Note.GAVE_UP or self.report(note, epoch, records, 0, attempt, failure)",
     ),
     Fault(
         "drops-the-map-in-silence", "Report",

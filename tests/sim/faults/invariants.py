@@ -135,7 +135,7 @@ FAULTS = (
     # 6: everything ends handled, dead-lettered or given up, after its attempts
     Fault(
         "one-attempt-too-many", 6,
-        "or had >= policy.retry.attempts:", "or had > policy.retry.attempts:",
+        "or attempt >= policy.retry.attempts:", "or attempt > policy.retry.attempts:",
     ),
     Fault(
         "first-dead-letter-taken-for-the-last", 6,
@@ -151,7 +151,7 @@ FAULTS = (
     ),
     Fault(
         "one-attempt-too-few", 6,
-        "or had >= policy.retry.attempts:", "or had >= policy.retry.attempts - 1:",
+        "or attempt >= policy.retry.attempts:", "or attempt >= policy.retry.attempts - 1:",
     ),
     Fault(
         "charged-for-the-forkserver", 6,
@@ -169,7 +169,7 @@ FAULTS = (
     ),
     Fault(
         "rejected-is-tried-again", 6,
-        "if outcome.verdict is Verdict.REJECT or had", "if had",
+        "if outcome.verdict is Verdict.REJECT or attempt", "if attempt",
     ),
     Fault(
         "lane-waits-for-ever", 6,
