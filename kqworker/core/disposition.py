@@ -45,7 +45,7 @@ class GiveUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Produce:
+class Deliver:
     """It waits until its records are in the log, and is then done.
 
     Attributes:
@@ -77,7 +77,7 @@ class HandBack:
     """It was not begun, and goes back as if it had never been handed over."""
 
 
-Disposition = Accept | GiveUp | Produce | RetryAt | HandBack
+Disposition = Accept | GiveUp | Deliver | RetryAt | HandBack
 
 
 def decide(
@@ -87,7 +87,7 @@ def decide(
     outcome: Outcome,
     circles: Circles,
     random: Random,
-) -> GiveUp | Produce | RetryAt:
+) -> GiveUp | Deliver | RetryAt:
     """Return what becomes of a message.
 
     Args:
@@ -103,7 +103,7 @@ def decide(
         outputs, told, over = circles.count(policy.name, records, outcome.outputs)
         found = () if told is None else (told,)
         if over is None:
-            return Produce(tuple(outputs), Accept(), found)
+            return Deliver(tuple(outputs), Accept(), found)
         return _give_up(policy, records, attempt, over, found)
     failure = outcome.failure or UNTOLD
     if outcome.verdict is Verdict.REJECT or attempt >= policy.retry.attempts:
@@ -120,7 +120,7 @@ def _give_up(
     attempt: int,
     failure: Failure,
     circles: tuple[Failure, ...] = (),
-) -> GiveUp | Produce:
+) -> GiveUp | Deliver:
     if policy.dead_letter is None:
         return GiveUp(failure, Note.GAVE_UP, circles)
     way = f"{policy.name} ({records.partition.topic}) to {policy.dead_letter}"
@@ -130,4 +130,4 @@ def _give_up(
             return GiveUp(circle, Note.BROKE_CIRCLE, circles)
         circles += (circle,)
     letter = dead_letter(policy.dead_letter, records, 0, attempt, policy.name, failure)
-    return Produce((letter,), GiveUp(failure, Note.DEAD_LETTERED), circles)
+    return Deliver((letter,), GiveUp(failure, Note.DEAD_LETTERED), circles)

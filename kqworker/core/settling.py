@@ -13,16 +13,15 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from kqworker.core.circles import Circles
-from kqworker.core.commands import Command, Note, Report
-from kqworker.core.commands import Produce as ProduceRecord
+from kqworker.core.commands import Command, Note, Produce, Report
 from kqworker.core.deadletter import shortened, truncated
 from kqworker.core.deliveries import Deliveries, Pending, Ticket
 from kqworker.core.disposition import (
     Accept,
+    Deliver,
     Disposition,
     GiveUp,
     HandBack,
-    Produce,
     RetryAt,
     decide,
 )
@@ -110,7 +109,7 @@ class Settling:
                 self.failed += 1
                 self.report(note, epoch, records, 0, attempt, failure)
                 self._finish(epoch, records)
-            case Produce(outputs, then, circles):
+            case Deliver(outputs, then, circles):
                 self._tell_circles(circles, epoch, records, attempt)
                 if isinstance(then, GiveUp):
                     epoch.attempts[records.offsets[0]] = attempt
@@ -169,7 +168,7 @@ class Settling:
                 self.carry_out(pending.then, epoch, pending.records, pending.attempt)
         elif event.retriable or isinstance(pending.then, GiveUp):
             if event.too_large and self._made_smaller(ticket, event.failure):
-                self._out.append(ProduceRecord(ticket.number, ticket.output))
+                self._out.append(Produce(ticket.number, ticket.output))
                 return
             if not pending.stalled:
                 pending.stalled = True
@@ -208,7 +207,7 @@ class Settling:
     def again(self, ticket: Ticket) -> None:
         """Produce a record once more that was not delivered, if its message still waits."""
         if ticket.pending.waits:
-            self._out.append(ProduceRecord(ticket.number, ticket.output))
+            self._out.append(Produce(ticket.number, ticket.output))
         else:
             self._deliveries.close(ticket)
 

@@ -10,7 +10,7 @@ import pytest
 from kqworker.core.circles import MOST, RESULTS, Circles
 from kqworker.core.commands import Note
 from kqworker.core.deadletter import ROUNDS, TOLD_ROUNDS, dead_letter
-from kqworker.core.disposition import UNTOLD, Accept, Disposition, GiveUp, Produce, RetryAt, decide
+from kqworker.core.disposition import UNTOLD, Accept, Deliver, Disposition, GiveUp, RetryAt, decide
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.types import Failure, Headers, Outcome, Output, Records, Verdict
@@ -38,7 +38,7 @@ def letter_of(message: Records, attempt: int = 3, failure: Failure = BOOM) -> Ou
 
 def test_what_a_handler_produces_is_waited_for() -> None:
     outcome = Outcome(0, Verdict.ACCEPT, outputs=(PUSHED, RESULT))
-    assert decided(outcome) == Produce((PUSHED, RESULT), Accept())
+    assert decided(outcome) == Deliver((PUSHED, RESULT), Accept())
 
 
 @pytest.mark.parametrize(("attempt", "delay"), [(1, 1.0), (2, 2.0)])
@@ -62,7 +62,7 @@ def test_a_failure_without_a_reason_says_so() -> None:
 @pytest.mark.parametrize(("outcome", "attempt"), [(RELEASED, 3), (RELEASED, 9), (REJECTED, 1)])
 def test_what_has_failed_for_good_is_told_or_kept(outcome: Outcome, attempt: int) -> None:
     assert decided(outcome, attempt) == GiveUp(BOOM, Note.GAVE_UP)
-    assert decided(outcome, attempt, KEEPS) == Produce(
+    assert decided(outcome, attempt, KEEPS) == Deliver(
         (letter_of(ONE, attempt),), GiveUp(BOOM, Note.DEAD_LETTERED)
     )
 
@@ -77,7 +77,7 @@ def dead_so_often(rounds: int) -> Records:
 
 def test_a_dead_letter_that_comes_round_is_told_and_at_last_given_up() -> None:
     told = decided(REJECTED, 1, KEEPS, dead_so_often(TOLD_ROUNDS))
-    assert isinstance(told, Produce) and [circle.type for circle in told.circles] == ["Circle"]
+    assert isinstance(told, Deliver) and [circle.type for circle in told.circles] == ["Circle"]
 
     over = decided(REJECTED, 1, KEEPS, dead_so_often(ROUNDS))
     assert isinstance(over, GiveUp)
@@ -93,4 +93,4 @@ def test_one_result_too_many_in_a_row_fails_for_good() -> None:
     assert dropped.failure.type == "Circle" and len(dropped.circles) == 1
     kept = decided(outcome, 2, KEEPS, message)
     letter = letter_of(message, 2, dropped.failure)
-    assert kept == Produce((letter,), GiveUp(dropped.failure, Note.DEAD_LETTERED), dropped.circles)
+    assert kept == Deliver((letter,), GiveUp(dropped.failure, Note.DEAD_LETTERED), dropped.circles)
