@@ -29,6 +29,11 @@ class Span(NamedTuple):
     stop: int
     attempt: int
 
+    @property
+    def first(self) -> int:
+        """Its lowest offset."""
+        return self.records.offsets[self.start]
+
 
 class Lane:
     """Messages that must run one after the other.
@@ -163,9 +168,17 @@ class Unordered:
         return taken, []
 
     def give_back(self, spans: Sequence[Span]) -> None:
-        """Put taken messages back in front of their partitions, in their order."""
+        """Put taken messages back among those of their partitions, the oldest first.
+
+        Nearly always they are the oldest; but tasks come back in any order.
+        """
         for span in spans[::-1]:
-            self._turn.setdefault(span.epoch, deque()).appendleft(span)
+            waiting = self._turn.setdefault(span.epoch, deque())
+            older: list[Span] = []
+            while waiting and waiting[0].first < span.first:
+                older.append(waiting.popleft())
+            waiting.appendleft(span)
+            waiting.extendleft(older[::-1])
             self.ready += span.stop - span.start
 
     def hold(self, span: Span) -> Lane | None:

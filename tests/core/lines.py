@@ -70,8 +70,10 @@ class Line:
         return set()
 
     def give_back(self, back: Sequence[Entry]) -> None:
-        for entry in reversed(back):
-            self.waiting.setdefault(entry.epoch, []).insert(0, entry)
+        for entry in back:
+            line = self.waiting.setdefault(entry.epoch, [])
+            line.append(entry)
+            line.sort(key=lambda one: one.offset)
 
     def release(self, name: Name) -> None:
         raise AssertionError("there are no lanes")

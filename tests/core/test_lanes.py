@@ -350,6 +350,18 @@ def test_the_same_key_of_another_partition_is_another_lane() -> None:
     assert offsets(queue.take(1, ENOUGH)[0]) == [1]
 
 
+def test_the_oldest_runs_first_in_whatever_order_tasks_come_back() -> None:
+    queue, epoch = Unordered(), epoch_of(1)
+    queue.push(span(epoch, records(*range(9))))
+    first, second, third = (queue.take(2, ENOUGH)[0] for _ in range(3))
+
+    for spans in (second, first, third):
+        queue.give_back(spans)
+
+    assert queue.ready == 9
+    assert offsets(queue.take(9, ENOUGH)[0]) == list(range(9))
+
+
 # -- what is dropped
 
 
