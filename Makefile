@@ -1,5 +1,5 @@
 # make demo          a CPU-heavy job on the built-in broker
-# make test          everything on one Python; unit, simulator and process tests on the others found
+# make test          everything on one Python; on the others found what depends on the version
 # make check         format, lint, types, import contracts, unit tests, 500 simulator seeds: about a minute
 # make coverage      branches of the core and the codec that no test takes: there must be none
 # make bench         the figures of README
@@ -14,9 +14,12 @@
 
 # The versions `make test` looks for beside the one of .venv.
 VERSIONS = 3.11 3.12 3.13
-# What needs neither Apache Kafka nor Go runs on every version, and one file a core: most
-# tests wait for processes, and those of a file share what is dear to make.
+# What needs neither Apache Kafka nor Go runs one file a core: most tests wait for processes,
+# and those of a file share what is dear to make.
 WITHOUT_KAFKA = -n auto --dist loadfile -m 'not kafka and not interop'
+# The core, its simulator and the docs are the same on every version: they run on one.
+BY_VERSION = tests/app tests/cli tests/contract tests/kafka_unit tests/kq tests/runtime \
+    tests/settings tests/wire tests/test_leaks.py
 PACKAGING = setup.cfg pyproject.toml tools/find-python
 # The oldest that setup.cfg allows, for which requirements/ is resolved and `make test-oldest` runs.
 OLDEST = 3.11
@@ -46,7 +49,7 @@ test-others: .venv/.installed-for-tests
 	done
 
 test-%: .venv-%/.installed-for-tests
-	KQWORKER_SIM_SEEDS=500 .venv-$*/bin/python -m pytest $(WITHOUT_KAFKA) --ignore=tests/e2e
+	.venv-$*/bin/python -m pytest $(WITHOUT_KAFKA) $(BY_VERSION)
 
 # Never up to date: what was the newest yesterday need not be so today.
 test-latest: .venv-latest/.python
