@@ -12,8 +12,9 @@ import contextlib
 import functools
 import inspect
 import types
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator
-from itertools import islice
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, ValuesView
+from itertools import chain, islice
 
 # What nearly all results are; asked first, so that they cost nothing.
 _RESULTS = frozenset({bool, int, float, str, bytes, dict, list, tuple})
@@ -24,8 +25,17 @@ _FUNCTIONS = (
     functools.partial,
 )
 
-_CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
-_PLAIN = _RESULTS - _CONTAINERS
+_CONTAINERS = (list, tuple, set, frozenset, dict, deque, ValuesView)
+_PLAIN = _RESULTS.difference(_CONTAINERS)
+# As futures, but without what tells one: by their names, since they are not imported for that.
+_LIKE_FUTURES = frozenset(
+    {
+        "multiprocessing.pool.ApplyResult",
+        "multiprocessing.pool.IMapIterator",
+        "greenlet.greenlet",  # gevent's and eventlet's, too
+        "dask.delayed.Delayed",
+    }
+)
 # So many parts of a result that nobody takes are looked at: most have one kind of them.
 _PARTS = 1000
 
@@ -42,26 +52,32 @@ def refuse_untaken(result: object, who: str = "the handler") -> None:
     """
     if type(result) in _PLAIN:
         return
-    if isinstance(result, BaseException):
-        raise TypeError(
-            f"{who} returned {_with_article(_name(result))} and did not raise it, so nobody would "
-            "know of it: raise it"
-        )
     parts, seen = [result], 0
     first: TypeError | None = None
     while parts and seen < _PARTS:
         part = parts.pop()
         seen += 1
-        if type(part) in _CONTAINERS:
-            inner: Iterable[object] = part.values() if isinstance(part, dict) else part  # type: ignore[assignment]
+        if isinstance(part, _CONTAINERS):
+            inner: Iterable[object] = part
+            if isinstance(part, dict):
+                inner = chain(part.values(), part)
             parts.extend(islice(inner, _PARTS))
         else:
             try:
+                _refuse_returned(part, who)
                 refuse_unrun(part, who)
             except TypeError as error:
                 first = first or error  # the others are to be closed or cancelled, too
     if first is not None:
         raise first
+
+
+def _refuse_returned(result: object, who: str) -> None:
+    if isinstance(result, BaseException):
+        raise TypeError(
+            f"{who} returned {_with_article(_name(result))} and did not raise it, so nobody would "
+            "know of it: raise it"
+        )
 
 
 def refuse_unrun(result: object, who: str = "the handler") -> None:
@@ -102,6 +118,8 @@ def refuse_unrun(result: object, who: str = "the handler") -> None:
             what, remedy = "context manager", "use it in the handler, by with"
         case contextlib.AbstractAsyncContextManager() if type(result).__module__ == "contextlib":
             what, remedy = "context manager", "use it in the handler, by async with"
+        case _ if any(_full_name(kind) in _LIKE_FUTURES for kind in type(result).__mro__):
+            what, remedy = _name(result), "wait for it in the handler, and return its result"
         case _:
             return
     raise TypeError(f"{who} returned {_with_article(what)}, whose work nobody has run: {remedy}")
@@ -112,6 +130,8 @@ def _with_article(what: str) -> str:
 
 
 def _name(result: object) -> str:
-    kind = type(result)
-    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return f"{module}{kind.__qualname__}"
+    return _full_name(type(result)).removeprefix("builtins.")
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

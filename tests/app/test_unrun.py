@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import concurrent.futures
 import contextlib
 import functools
 import inspect
 import itertools
+import multiprocessing.pool
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -191,6 +193,47 @@ def test_work_within_a_result_that_nobody_takes_is_a_failure(
     assert ran == []
 
 
+class Saved(NamedTuple):
+    key: str
+    later: object
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda: Saved("a", coroutine("a")),
+        lambda: collections.OrderedDict(a=coroutine("a")),
+        lambda: collections.deque([coroutine("a")]),
+        lambda: {"a": coroutine("a")}.values(),
+        lambda: {coroutine("a"): "a"},
+    ],
+)
+def test_so_it_is_within_whatever_holds_it(result: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match="the handler returned a coroutine"):
+        made(coroutine).encode_result(result())
+
+
+@pytest.mark.parametrize("submit", ["apply_async", "map_async", "imap", "imap_unordered"])
+def test_what_a_pool_has_been_given_must_be_waited_for(submit: str) -> None:
+    with multiprocessing.pool.ThreadPool(1) as pool:
+        work = ([],) if submit == "apply_async" else ([[]],)
+        result = getattr(pool, submit)(len, *work)
+
+        with pytest.raises(TypeError, match=r"returned a multiprocessing.*: wait for it in"):
+            made(coroutine).encode_result(result)
+        with pytest.raises(TypeError, match=r"returned a multiprocessing.*: wait for it in"):
+            made(coroutine, output="out").encode_result(result)
+
+
+@pytest.mark.parametrize("module", ["greenlet", "dask.delayed"])
+def test_so_must_what_other_libraries_run_later(module: str) -> None:
+    base = type("greenlet" if module == "greenlet" else "Delayed", (), {"__module__": module})
+    result = type("Later", (base,), {})()
+
+    with pytest.raises(TypeError, match="Later, whose work nobody has run: wait for it in"):
+        made(coroutine).encode_result(result)
+
+
 def test_each_future_of_a_list_is_cancelled_with_its_attempt() -> None:
     futures = [concurrent.futures.Future[None](), concurrent.futures.Future[None]()]
 
@@ -208,6 +251,19 @@ def test_an_error_that_is_returned_and_not_raised_is_a_failure(error: BaseExcept
         made(coroutine).encode_result(error)
     with pytest.raises(TypeError, match=name):
         made(coroutine, output="out").encode_result(error)
+
+
+def test_so_is_one_among_the_results_of_many_calls() -> None:
+    async def fail() -> None:
+        raise ValueError("no")
+
+    async def handle() -> object:
+        return await asyncio.gather(fail(), asyncio.sleep(0), return_exceptions=True)
+
+    with pytest.raises(TypeError, match="returned a ValueError and did not raise it"):
+        made(coroutine).encode_result(asyncio.run(handle()))
+    with pytest.raises(TypeError, match="returned a ValueError and did not raise it"):
+        made(coroutine).encode_result((None, ValueError("as Go does")))
 
 
 def test_a_result_that_nobody_takes_may_be_whatever_has_run() -> None:
