@@ -23,7 +23,7 @@ from kqworker.kafka import destinations, devbroker
 from kqworker.kafka.admin import READ_COMMITTED, Admin, Cluster
 from kqworker.kafka.behind import left_to_read
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
-from kqworker.loading import failed
+from kqworker.loading import failed, refuse_green_threads
 from kqworker.payload import refuse_untaken
 from kqworker.settings import Settings
 from kqworker.types import TopicPartition
@@ -210,6 +210,7 @@ def run_hooks(app: App) -> None:
             result = hook()
             if inspect.iscoroutine(result):
                 refuse_untaken(result, "@on_start")
+            refuse_green_threads(f"by @app.on_start ({locate(hook)})")
         except ConfigError:
             raise
         except (Exception, SystemExit) as error:  # what a user's function raises may be anything

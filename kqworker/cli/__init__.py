@@ -32,6 +32,7 @@ from kqworker.cli.running import dev, run
 from kqworker.cli.terminal import fail
 from kqworker.errors import BugError, KQWorkerError
 from kqworker.exits import Exit, exit_of
+from kqworker.runtime.broadcasts import end_forks
 
 
 class Program(click.Group):
@@ -131,6 +132,7 @@ def main() -> NoReturn:
     # As Ctrl-C, wherever nothing else is said: the kernel keeps a TERM that nobody handles
     # from the first process of a container, which would then be waited for and killed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_forks()
     # The first that is registered is the last that runs.
     ending = _Ending()
     atexit.register(ending.last)
@@ -181,7 +183,8 @@ def _let_go_of_lost_streams() -> None:
     """Drop what could not be written: Python would try again, and exit with 120 for that."""
     for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
-            stream.flush()
+            if stream is not None and not stream.closed:  # an app may have closed it
+                stream.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
             if fd == 1 and not isinstance(error, BrokenPipeError):

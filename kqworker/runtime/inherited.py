@@ -1,9 +1,9 @@
 """What the import of an app has left in a process that a fork does not copy, or copies as one.
 
-Decides what of it is told: threads, which are in no child; pools of OpenMP, whose threads a
-child waits for; connections, pipes, files that are read, event loops and devices, which all
-children would use at once. And gives a worker random numbers of its own. Knows nothing of what
-is done about it. Tested by tests/runtime/test_inherited.py.
+Decides what of it is told: threads and timers, which are in no child; pools of OpenMP, whose
+threads a child waits for; connections, pipes, files that are read, event loops and devices,
+which all children would use at once. And gives a worker random numbers of its own. Knows
+nothing of what is done about it. Tested by tests/runtime/test_inherited.py.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Before:
         self._threads = set(_tasks(proc))
         self._python = set(sys._current_frames())
         self._open = set(_open(proc).items())
+        self._timers = set(_timers())
 
     def found(self) -> list[str]:
         """Return what has come since, in words; empty where workers can be forked."""
@@ -63,6 +64,7 @@ class Before:
             *(f"the event loop of descriptor {fd} ({_LOOPS[to]})" for fd, to in new.items()
               if to in _LOOPS),
             *(f"the device {to}" for to in new.values() if _DEVICE.match(to)),
+            *(f"a timer ({name})" for name in _timers() if name not in self._timers),
             *_pools(self._proc),
         ]  # fmt: skip
         return list(dict.fromkeys(found))
@@ -189,6 +191,13 @@ def _files(proc: Path, opened: dict[int, str]) -> Iterator[str]:
                 mapped = {int(line.split(maxsplit=5)[4]) for line in lines}
             if status.st_ino not in mapped:
                 yield f"the open file {to}"
+
+
+def _timers() -> Iterator[str]:
+    """Yield those that are running: a child that is forked has none."""
+    for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"):
+        if signal.getitimer(getattr(signal, name))[0] > 0:
+            yield f"signal.{name}"
 
 
 # -- OpenMP

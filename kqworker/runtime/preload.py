@@ -20,16 +20,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
-from types import FrameType
 
+from kqworker.runtime import broadcasts
 from kqworker.runtime.inherited import Before
 from kqworker.runtime.orphans import die_with_parent
 from kqworker.runtime.spec import WorkerSpec
 
 VARIABLE = "KQWORKER_FORKSERVER"
-
-# What a terminal or a service manager sends to all processes of a run at once.
-BROADCAST = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # So much is told of what an import has left, which any pipe takes at once.
 TOLD = 20
@@ -71,7 +68,7 @@ def holding_signals() -> Iterator[None]:
     """
     # Running before: its own start would unblock them.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, BROADCAST)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, broadcasts.BROADCAST)
     try:
         yield
     finally:
@@ -108,12 +105,9 @@ def told(fd: int) -> tuple[str, list[str]]:
 
 def _carry_out(order: Order) -> None:
     global server, refusal, _found
-    # A stop that is broadcast, by a service manager or a terminal that closes, is the
-    # supervisor's to act on: without the forkserver all workers would end in the middle of
-    # their messages. Not SIG_IGN: programs that the import starts would inherit that.
-    for number in BROADCAST:
-        signal.signal(number, _take_no_notice)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, BROADCAST)
+    # A stop is the supervisor's to act on: without the forkserver all workers would end in the
+    # middle of their messages.
+    broadcasts.take_no_notice()
     tied = die_with_parent()
     if os.getppid() != order.supervisor:
         os._exit(1)
@@ -135,13 +129,11 @@ def _carry_out(order: Order) -> None:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
+    # The workers are its forks, and have no handlers of their own yet.
+    broadcasts.spare_forks()
     # Collections in the workers would touch, and so copy, what they share.
     gc.collect()
     gc.freeze()
-
-
-def _take_no_notice(_number: int, _frame: FrameType | None) -> None:
-    pass
 
 
 def refusal_after(module: str) -> str | None:

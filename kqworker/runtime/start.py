@@ -30,10 +30,13 @@ from multiprocessing import forkserver, reduction
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import psutil
+
 from kqworker import logs
 from kqworker.errors import ConfigError
 from kqworker.loading import importing
 from kqworker.runtime import preload
+from kqworker.runtime.reap import Handle
 from kqworker.runtime.spec import WorkerSpec
 
 _logger = logs.logger("kqworker.run")
@@ -91,10 +94,35 @@ def _end_forkserver() -> None:
     pid = server._forkserver_pid
     if pid is not None:
         # Threads that the app has left would keep it from ending by itself.
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        handle = Handle(pid)
+        handle.kill_tree()
+        handle.close()
         with contextlib.suppress(ChildProcessError):
             server._stop()
+
+
+def _end_what_an_import_started() -> None:
+    """End the processes that an app's import has started in the forkserver.
+
+    Nobody else would: they hold the terminal, or the pipe that somebody reads to its end.
+    """
+    server: Any = forkserver._forkserver  # Any: as above
+    if server._forkserver_pid is None:
+        return
+    others = {child.pid for child in multiprocessing.active_children()}
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(server._forkserver_pid)
+        if process.ppid() != os.getpid():
+            return  # this process was forked, and the forkserver is its parent's
+        for child in process.children():
+            if child.pid not in others:
+                handle = Handle(child.pid)
+                handle.kill_tree()
+                handle.close()
+
+
+# Registered before any run's, it comes after theirs, in which workers end.
+atexit.register(_end_what_an_import_started)
 
 
 class Descriptor:

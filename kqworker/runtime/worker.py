@@ -14,19 +14,17 @@ import faulthandler
 import inspect
 import multiprocessing
 import os
-import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import replace
-from types import FrameType
 
 from kqworker import logs
 from kqworker.app import App, in_run
 from kqworker.context import collecting
 from kqworker.errors import ConfigError
 from kqworker.loading import port_in_use
-from kqworker.runtime import preload
+from kqworker.runtime import broadcasts, preload
 from kqworker.runtime.channel import SupervisorGone, WorkerChannel
 from kqworker.runtime.contexts import for_messages
 from kqworker.runtime.coroutines import Coroutines
@@ -91,19 +89,11 @@ def _cut_loose() -> None:
     In a session of its own, what the worker starts can be found and ended with it.
     """
     os.setsid()
-    for number in preload.BROADCAST:
-        # Not SIG_IGN: programs that a handler starts would inherit that.
-        signal.signal(number, _take_no_notice)
-    # A process that was spawned began with them blocked.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, preload.BROADCAST)
+    broadcasts.take_no_notice()
     if not faulthandler.is_enabled():
         # A crash in C says on stderr where it was.
         with contextlib.suppress(Exception):  # stderr may be closed, or no file
             faulthandler.enable()
-
-
-def _take_no_notice(_number: int, _frame: FrameType | None) -> None:
-    pass
 
 
 def _tie() -> None:
@@ -125,11 +115,6 @@ def _not_the_worker(channel: WorkerChannel, slot: WorkerSlot) -> None:
     channel.close()
     slot.close()
     collecting(False)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is _take_no_notice:
-            signal.signal(number, signal.SIG_DFL)
-    if signal.getsignal(signal.SIGINT) is _take_no_notice:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _boot(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kqworker.kafka.devbroker import DevBroker, create_topics
@@ -154,6 +155,24 @@ def test_so_is_a_program_that_gevent_has_patched(here: Path, green: None) -> Non
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_start_hook_that_patches_the_supervisor_is_refused(
+    shop: Path, green: None, broker: DevBroker, kqworker: Run
+) -> None:
+    create_topics(broker.address, ["test"])
+    (shop / "app.py").write_text(
+        f"{APP}\n@app.on_start\ndef patch() -> None:\n"
+        "    from gevent import monkey\n    monkey.patch_all()\n"
+    )
+
+    ended = kqworker("run", "app:app", "-w", "1")
+
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1] == (
+        "error: gevent has patched Python (_thread.start_new_thread) by @app.on_start (app.py:9), "
+        f"and kqworker's supervisor would hang: call {REMEDY}".rstrip()
+    )
+
+
 def test_a_worker_may_be_patched_as_it_starts(
     shop: Path, green: None, broker: DevBroker, kqworker: Run
 ) -> None:
@@ -280,3 +299,45 @@ def test_a_start_hook_that_fails_ends_the_run_with_2(
     assert told[0] == "error: app.py:11: @app.on_start failed:"
     assert told[-1].strip() == said
     assert "preflight.py" not in ended.err
+
+
+# -- what an import starts, and what it ends
+
+STARTING = """
+import atexit, subprocess
+child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL, STREAMS)
+atexit.register(child.wait)
+atexit.register(child.kill)
+with open("started", "a") as file:
+    file.write(f"{child.pid}\\n")
+"""
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_an_import_starts_ends_with_the_run(
+    shop: Path, broker: DevBroker, kqworker: Run, told: bool
+) -> None:
+    streams = "stdout=subprocess.PIPE" if told else "stdout=subprocess.DEVNULL"
+    (shop / "app.py").write_text(STARTING.replace("STREAMS", streams) + APP)
+    kqworker("push", "test", stdin="a\nb\n")
+
+    ended = kqworker("run", "app:app", "-w", "2", "--until-caught-up")
+
+    assert ended.code == 0, ended.err
+    assert ("has left what forked workers would hang on or share" in ended.err) is told
+    started = [int(pid) for pid in (shop / "started").read_text().split()]
+    assert len(started) >= 2  # the supervisor's, and the forkserver's or the workers'
+    left = [process for process in psutil.process_iter() if process.pid in started]
+    assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_an_app_may_close_the_standard_streams(
+    shop: Path, broker: DevBroker, kqworker: Run
+) -> None:
+    (shop / "app.py").write_text(f"import sys\nsys.stdout.close()\n{APP}")
+    kqworker("push", "test", stdin="a\nb\n")
+
+    ended = kqworker("run", "app:app", "-w", "1", "--until-caught-up")
+
+    assert ended.code == 0, ended.err
+    assert ended.err.splitlines()[-1].find("2 handled · 0 failed") > 0

@@ -113,6 +113,16 @@ def test_a_device_is_told(tmp_path: Path) -> None:
     assert before.found() == [f"the device /dev/{name}" for name in names]
 
 
+def test_a_timer_is_told() -> None:
+    before = Before()
+    signal.setitimer(signal.ITIMER_PROF, 600)
+    try:
+        assert before.found() == ["a timer (signal.ITIMER_PROF)"]
+        assert Before().found() == []
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
 def test_a_connection_is_told_with_its_peer(family: socket.AddressFamily, tmp_path: Path) -> None:
     address: object = str(tmp_path / "s")
