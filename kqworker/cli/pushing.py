@@ -200,6 +200,12 @@ def _input(payload: str | None, files: tuple[str, ...]) -> Input:
         )
     if payload is not None and files:
         raise click.UsageError("give PAYLOAD or --file, not both", context)
+    if payload == "-":
+        raise click.UsageError(
+            "- is no payload: leave it out to push the lines of standard input, or give --file - "
+            "where they are JSON",
+            context,
+        )
     if payload is not None:
         return Argument(payload)
     if files:

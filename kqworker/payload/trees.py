@@ -9,6 +9,8 @@ Tested by tests/app/test_constructors.py and test_pydantic.py.
 from __future__ import annotations
 
 import dataclasses
+import enum
+import inspect
 import types
 import typing
 from collections.abc import Iterator
@@ -95,6 +97,12 @@ def unfit(part: object) -> str | None:
                 f"has its own {name}, which would not be called: check in __post_init__, make it "
                 "a dataclass of pydantic, or take a dict and build it in the handler"
             )
+    call = inspect.getattr_static(type(part), "__call__", None)
+    if isinstance(call, types.FunctionType) and not issubclass(part, enum.Enum):
+        return (
+            f"is made by {type(part).__qualname__}.__call__, which would not be called: make it a "
+            "dataclass of pydantic, or take a dict and build it in the handler"
+        )
     skipped = [f.name for f in dataclasses.fields(part) if not f.init] if fields else []
     skipped += [a.name for a in attributes or () if not a.init or a.converter is not None]
     if skipped:
@@ -115,7 +123,7 @@ def _is_written(cls: type, name: str) -> bool:
         code.co_qualname.startswith("__create_fn__.")  # dataclasses
         or code.co_filename.startswith("<attrs generated")
         or Path(code.co_filename).parent.name == "attr"
-        or code.co_name == "<lambda>"  # namedtuple
+        or (name == "__new__" and code.co_name == "<lambda>")  # namedtuple
         or code.co_filename == typing.__file__  # Generic, Protocol
     )
     return not made

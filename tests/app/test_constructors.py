@@ -66,6 +66,24 @@ class NotTaken:
     admin: bool = field(init=False, default=False)
 
 
+class Registry(type):
+    def __call__(cls, *args: object, **kwargs: object) -> Any:
+        raise ValueError("not registered")
+
+
+@dataclass
+class Registered(metaclass=Registry):
+    id: int
+
+
+@dataclass
+class Replaced:
+    id: int
+
+
+Replaced.__init__ = lambda self, id: None  # type: ignore[method-assign]
+
+
 class Pair(NamedTuple):
     low: int
     high: int
@@ -110,6 +128,8 @@ OwnId = NewType("OwnId", Own)
         (OwnNew, "OwnNew has its own __new__, which"),
         (OwnSetattr, "OwnSetattr has its own __setattr__, which"),
         (OwnPair, "OwnPair has its own __new__, which"),
+        (Registered, "Registered is made by Registry.__call__, which would not be called"),
+        (Replaced, "Replaced has its own __init__, which"),
         (NotTaken, "NotTaken has the field admin, which its constructor does not take"),
         (list[Own], "to list[Own]: Own has its own __init__"),
         (Own | None, "Own has its own __init__"),

@@ -177,6 +177,7 @@ def test_of_a_file_with_a_mistake_nothing_is_pushed(
     ("args", "error"),
     [
         (["test", "x", "--file", "y"], "error: give PAYLOAD or --file, not both\n"),
+        (["test", "-"], "error: - is no payload: leave it out to push the lines of standard input"),
         (["test", "--file", "y"], "error: cannot read y: No such file or directory\n"),
         (["test", "--file", "."], "error: cannot read .: it is a directory\n"),
         (["test", "--file", "a", "--file", "b"], "error: give --file once, not 2 times: "),
