@@ -30,7 +30,9 @@ def refuse_not_finite(value: object, data: bytes, enc_hook: Any = None) -> None:
         return
     import msgspec
 
-    built = msgspec.to_builtins(value, builtin_types=(Decimal,), enc_hook=enc_hook)
+    # What is JSON already, Raw, is as its author wants it.
+    own = (Decimal, msgspec.Raw)
+    built = msgspec.to_builtins(value, builtin_types=own, enc_hook=enc_hook)
     for place, number in _not_finite(built, "$"):
         raise ValueError(
             f"cannot encode {type(value).__qualname__} as JSON: {place} is {number}, and JSON has "

@@ -39,6 +39,7 @@ class Level(enum.Enum):
 @pytest.mark.parametrize(
     ("value", "place"),
     [
+        ([msgspec.Raw(b"null"), math.inf], "$[1] is inf"),
         (math.nan, "$ is nan"),
         (-math.inf, "$ is -inf"),
         ({"rates": [1.0, None, math.inf]}, "$.rates[2] is inf"),
@@ -75,6 +76,7 @@ def test_a_number_that_is_not_finite_is_refused_and_its_field_named(
         {"inf": ["NaN", b"nan"]},
         Reading(1.5),
         [1e308, -0.0, Decimal("1e999"), 10**30],
+        [msgspec.Raw(b'{"info": null}'), 1.5],
     ],
 )
 def test_texts_and_numbers_that_only_look_so_are_taken(value: object) -> None:
