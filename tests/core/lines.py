@@ -70,7 +70,7 @@ class Line:
         return set()
 
     def give_back(self, back: Sequence[Entry]) -> None:
-        for entry in back:
+        for entry in reversed(back):
             line = self.waiting.setdefault(entry.epoch, [])
             line.append(entry)
             line.sort(key=lambda one: one.offset)
