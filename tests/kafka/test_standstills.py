@@ -100,7 +100,10 @@ def test_a_standstill_in_a_stop_leaves_nothing_undone(
 ) -> None:
     name = topic()
     (key,) = produce(kafka, name, [b"sleep 1.5"])
-    supervisor = supervise(kafka, name, "--shutdown-timeout", "3").begun(1)
+    # Both together are as long as a session, if no heartbeat comes between them: then the
+    # partition is lost, which is the group's doing.
+    patient = ("-X", "session.timeout.ms=30000")
+    supervisor = supervise(kafka, name, "--shutdown-timeout", "3", *patient).begun(1)
     with frozen(supervisor, FREEZE):
         supervisor.terminate()
     with frozen(supervisor, FREEZE):
