@@ -33,26 +33,29 @@ class Crew:
 
     Args:
         policies: The handlers, in the app's order.
+        messages: Where work comes from and goes back to.
+        out: Where commands go.
         size: Workers wanted, at least 1.
         boot_seconds: Seconds that a worker may take to start.
         reloads: Whether a worker that cannot boot waits for the next `replace`.
-        messages: Where work comes from and goes back to.
     """
 
     def __init__(
         self,
         policies: Sequence[HandlerPolicy],
+        messages: Messages,
+        out: list[c.Command],
+        *,
         size: int,
         boot_seconds: float,
         reloads: bool,
-        messages: Messages,
     ) -> None:
         self._policies = policies
         self._boot_seconds = boot_seconds
         self._reloads = reloads
         self._broken = 0  # workers that wait for the next change
         self._messages = messages
-        self._out = messages.out
+        self._out = out
         self._starts: list[float] = []
         # Each handler's part of the workers' time so far, and the part of whom it is turn.
         self._spent = [0.0] * len(policies)
@@ -165,9 +168,7 @@ class Crew:
         worker.quiet_at = None
         if worker.check_at is not None:
             overtime.look_later(worker, self._policies, now)
-        for outcome in event.outcomes:
-            flight.outcomes[outcome.index] = outcome
-        flight.unbegun.update(event.unbegun)
+        flight.told(event.outcomes, event.unbegun)
         if not event.complete:
             return
         begun = len(flight.task) - len(flight.unbegun)
@@ -222,7 +223,7 @@ class Crew:
                 continue
             on = running.index if number == running.task else None
             behind = range(0 if on is None else on + 1, len(flight.task))
-            flight.unbegun.update(i for i in behind if i not in flight.outcomes)
+            flight.begin_none_of(behind)
             self._messages.settle_but(flight, on, now)
         if worker.open <= 1:
             worker.late_at = None
@@ -273,7 +274,15 @@ class Crew:
             return None
         limited = event.cause is e.Cause.KILLED and worker.state is not State.CONDEMNED
         late = worker.state is State.CONDEMNED and not worker.ready and not worker.expected
-        dead = deaths.settle(worker, event, limited, self._messages, self._closing, now)
+        dead = deaths.Death(
+            worker,
+            event,
+            limited=limited,
+            closing=self._closing,
+            messages=self._messages,
+            out=self._out,
+        )
+        dead.settle(now)
         self.cut_off = self.cut_off or dead.cut_off
         if dead.progress:
             self.pool.progressed()

@@ -7,18 +7,24 @@ Tested by tests/core/test_crew.py, test_time_limits.py and every run in tests/si
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from kqworker.core import events as e
-from kqworker.core.commands import Note, Report
+from kqworker.core.commands import Command, Note, Report
 from kqworker.core.flight import Flight
 from kqworker.core.messages import Messages
 from kqworker.core.pool import Place, State, Worker
-from kqworker.types import Failure
+from kqworker.types import Failure, Outcome, Verdict
 
 
-class Dead(NamedTuple):
-    """What came of a death.
+class Death:
+    """The death of a worker, and what came of it.
+
+    Args:
+        worker: Who has died; its state is still that before.
+        event: What is known of it.
+        limited: It was killed for a message's time limit.
+        closing: The run ends, so that what it was on is not tried again.
+        messages: Where its tasks go back to.
+        out: Where reports go.
 
     Attributes:
         on_none: The worker was on no message.
@@ -28,35 +34,56 @@ class Dead(NamedTuple):
             the end.
     """
 
-    on_none: bool
-    progress: bool = False
-    cut_off: bool = False
-    killer: Place | None = None
+    def __init__(
+        self,
+        worker: Worker,
+        event: e.WorkerDied,
+        *,
+        limited: bool,
+        closing: bool,
+        messages: Messages,
+        out: list[Command],
+    ) -> None:
+        self._event = event
+        self._charge = _charge(worker, event, limited)
+        self._closing = closing
+        self._messages = messages
+        self._out = out
+        self._flights = tuple(worker.flights)
+        self.on_none = all(flight.task.id != event.task for flight in self._flights)
+        self.progress = self.cut_off = False
+        self.killer: Place | None = None
 
+    def settle(self, now: float) -> None:
+        """Take back all that the worker had."""
+        for flight in self._flights:
+            self._settle(flight, now)
 
-def settle(
-    worker: Worker,
-    event: e.WorkerDied,
-    limited: bool,
-    messages: Messages,
-    closing: bool,
-    now: float,
-) -> Dead:
-    """Take back all that a dead worker had.
-
-    Args:
-        worker: Whose death it is; its state is still that before.
-        event: What is known of it.
-        limited: It was killed for a message's time limit.
-        messages: Where its tasks go back to.
-        closing: The run ends, so that what it was on is not tried again.
-        now: The time.
-    """
-    charge = _charge(worker, event, limited)
-    dead = Dead(all(flight.task.id != event.task for flight in worker.flights))
-    for flight in worker.flights:
-        dead = _settle(flight, event, charge, messages, closing, now, dead)
-    return dead
+    def _settle(self, flight: Flight, now: float) -> None:
+        event, count = self._event, len(flight.task)
+        index = event.index if event.task == flight.task.id else 0
+        if index or flight.outcomes:
+            self.progress = True  # the messages before the one that it died on
+        # What it told of a message was complete, whatever ended it afterwards.
+        told, charged = index in flight.outcomes, False
+        # It may have come to a message that was taken from it: it has not begun that.
+        mine = event.task == flight.task.id and index not in flight.settled
+        if mine and index < count and not told:
+            note = Note.TIME_LIMIT if event.cause is e.Cause.KILLED else Note.WORKER_DIED
+            if self._charge is not None:
+                charged = True
+                flight.told((Outcome(index, Verdict.RELEASE, self._charge),), ())
+                if self._messages.keeps(flight.task.handler):
+                    epoch, segment, i = flight.locate(index)
+                    self.killer = epoch.partition, segment.records.offsets[i]
+            elif self._closing:
+                note = Note.ABANDONED
+                self.cut_off = True
+            name = self._messages.name(flight.task.handler)
+            self._out.append(report(note, flight, index, event, name))
+        begun = index + 1 if charged or told else index
+        flight.begin_none_of(range(begun, count))
+        self._messages.settle(flight, now)
 
 
 def _charge(worker: Worker, event: e.WorkerDied, limited: bool) -> Failure | None:
@@ -66,41 +93,6 @@ def _charge(worker: Worker, event: e.WorkerDied, limited: bool) -> Failure | Non
     if limited:
         return Failure("TimeLimitExceeded", "it ran longer than its time limit")
     return Failure("WorkerCrashed", f"the worker died on it: {event.text}")
-
-
-def _settle(
-    flight: Flight,
-    event: e.WorkerDied,
-    charge: Failure | None,
-    messages: Messages,
-    closing: bool,
-    now: float,
-    dead: Dead,
-) -> Dead:
-    count = len(flight.task)
-    index = event.index if event.task == flight.task.id else 0
-    if index or flight.outcomes:
-        dead = dead._replace(progress=True)  # the messages before the one that it died on
-    # What it told of a message was complete, whatever ended it afterwards.
-    told = index in flight.outcomes
-    crashed = None
-    # It may have come to a message that was taken from it: it has not begun that.
-    mine = event.task == flight.task.id and index not in flight.settled
-    if mine and index < count and not told:
-        note = Note.TIME_LIMIT if event.cause is e.Cause.KILLED else Note.WORKER_DIED
-        if charge is not None:
-            crashed = index, charge
-            if messages.keeps(flight.task.handler):
-                epoch, segment, i = flight.locate(index)
-                dead = dead._replace(killer=(epoch.partition, segment.records.offsets[i]))
-        elif closing:
-            note = Note.ABANDONED
-            dead = dead._replace(cut_off=True)
-        messages.out.append(report(note, flight, index, event, messages.name(flight.task.handler)))
-    begun = index + 1 if crashed is not None or told else index
-    flight.unbegun.update(i for i in range(begun, count) if i not in flight.outcomes)
-    messages.settle(flight, now, crashed)
-    return dead
 
 
 def report(note: Note, flight: Flight, index: int, event: e.WorkerDied, handler: str) -> Report:

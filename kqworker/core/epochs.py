@@ -9,7 +9,7 @@ Tested by tests/core/test_epochs.py and by every run in tests/sim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kqworker.core.commands import Mark, Note, Report
@@ -159,17 +159,94 @@ class Epoch:
         ours, theirs = (decode(m.metadata, m.offset) or Completion() for m in (mark, known))
         return (ours.done, ours.attempts) != (theirs.done, theirs.attempts)
 
+    # -- what becomes of its messages
+
+    def hold(self, count: int) -> None:
+        """Count messages that a worker is given, or that wait for their records."""
+        self.busy += count
+
+    def hand_over(self, offsets: Sequence[int]) -> None:
+        """Count messages that a worker is given, and that may begin from now on."""
+        self.busy += len(offsets)
+        if self.owner:
+            self.handed = max(self.handed, offsets[-1] + 1)
+
+    def take_back(self, count: int) -> None:
+        """Count messages that come back from a worker, to be tried again or for the first time."""
+        self.busy -= count
+
+    def attempted(self, offset: int, attempts: int) -> None:
+        """Note how many attempts a message has had in vain."""
+        self.attempts[offset] = attempts
+
     def finish(self, records: Records, tried: bool) -> None:
-        """Count messages as done for good.
+        """Count messages as done for good, which were held.
 
         Args:
             records: Just them.
             tried: Any of them may have had attempts before.
         """
+        self.busy -= len(records.values)
         self.offsets.finish(records.offsets)
         if tried:
             for offset in records.offsets:
                 self.attempts.pop(offset, None)
+
+    # -- its end, and what cannot be read
+
+    def drain(self) -> None:
+        """Begin nothing new any more: the partition is to be given back."""
+        self.draining = True
+
+    def halt(self) -> None:
+        """Note that what follows its position cannot be read at present."""
+        self.unreadable = True
+
+    def read_on(self) -> None:
+        """Note that something behind its position was read."""
+        self.unreadable = False
+
+    # -- what its commits say beside the map
+
+    def claim(self, owner: int) -> None:
+        """Say from now on who its owner is."""
+        self.owner = owner
+
+    def inherit(self) -> None:
+        """Say what the former owner has said: nothing of this epoch will begin."""
+        former = self.former
+        self.owner, self.clean = former.owner, former.clean
+        self.begun, self.handed = former.begun, former.handed
+
+    def suspect_below(self, offset: int) -> None:
+        """Say that what is open below this offset may have begun."""
+        self.handed = offset
+
+    def may_begin(self, margin: int) -> None:
+        """Say that so many messages more may begin before the next commit."""
+        self.margin = margin
+
+    def charge(self, offset: int) -> int:
+        """Charge a message that a former owner died on; return its attempts."""
+        had = self.attempts[offset] = self.attempts.get(offset, 0) + 1
+        self.tried = max(self.tried, offset)
+        return had
+
+    def name(self, *offsets: int) -> None:
+        """Say that just these begin, each alone; none where there is none any more."""
+        self.begun = offsets
+
+    def confirmed(self) -> None:
+        """Take for confirmed what is said of what begins."""
+        self.told = self.begun
+
+    def name_nobody(self) -> None:
+        """Say nothing of what begins any more, and wait for no confirmation of that."""
+        self.begun = self.told = ()
+
+    def end_in_order(self) -> None:
+        """Say that nothing of it is with a worker."""
+        self.clean, self.begun = True, ()
 
 
 class Epochs:

@@ -5,6 +5,8 @@ Pure. Tested through tests/core/test_messages.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kqworker.core.epochs import Epoch
 from kqworker.core.lanes import Lane
 from kqworker.types import Outcome, Segment, Task
@@ -15,14 +17,35 @@ class Flight:
 
     __slots__ = ("alone", "lanes", "outcomes", "parts", "settled", "task", "unbegun")
 
-    def __init__(self, task: Task, parts: list[tuple[Epoch, Segment]], lanes: list[Lane]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        parts: list[tuple[Epoch, Segment]],
+        lanes: list[Lane],
+        alone: bool = False,
+    ) -> None:
         self.task = task
         self.parts = parts
         self.lanes = lanes
-        self.alone = False  # a suspect, which has no lane
+        self.alone = alone  # a suspect, which has no lane
         self.outcomes: dict[int, Outcome] = {}
         self.unbegun: set[int] = set()  # handed back so far: told before the slot moves on
         self.settled: set[int] = set()  # before the worker was done with the task
+
+    def told(self, outcomes: Iterable[Outcome], unbegun: Iterable[int]) -> None:
+        """Take what its worker has told: outcomes, and what it hands back."""
+        for outcome in outcomes:
+            self.outcomes[outcome.index] = outcome
+        self.unbegun.update(unbegun)
+
+    def begin_none_of(self, indices: Iterable[int]) -> None:
+        """Take for handed back what its worker will not begin, but for what it has told of."""
+        self.unbegun.update(i for i in indices if i not in self.outcomes)
+
+    def settle_but(self, running: int | None, lane: Lane | None) -> None:
+        """Count all as settled but the message that its worker is on, and keep its lane alone."""
+        self.settled.update(i for i in range(len(self.task)) if i != running)
+        self.lanes = [one for one in self.lanes if one is lane]
 
     @property
     def open(self) -> int:

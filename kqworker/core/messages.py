@@ -1,7 +1,7 @@
 """The life of a message: fetched, waiting, handed over, and then tried again or settled.
 
 Pure: no Kafka, no clock, no process. Knows nothing of workers: it hands out flights and
-takes them back. Commands gather in `out`, in the order in which they are to be done.
+takes them back.
 Tested by tests/core/test_messages.py, test_lost_messages.py and every run in tests/sim.
 """
 
@@ -35,35 +35,42 @@ class Messages:
 
     Args:
         policies: The handlers, in the app's order.
+        epochs: What is owned.
         flow: The bounds of what is held.
         random: For the jitter of retries, and what is to be counted.
+        out: Where commands go, in the order in which they are to be done.
         owner: The supervisor's number, below 2**64; 0: nobody is suspected of having ended
             a former one.
     """
 
     def __init__(
-        self, policies: Sequence[HandlerPolicy], flow: Flow, random: Random, owner: int = 0
+        self,
+        policies: Sequence[HandlerPolicy],
+        epochs: Epochs,
+        flow: Flow,
+        random: Random,
+        out: list[Command],
+        owner: int = 0,
     ) -> None:
         self._policies = policies
         self._queues = [queue_for(policy.ordering) for policy in policies]
         self._timers: Timers[Timer] = Timers()
         self._task = 0
-        self.epochs = Epochs()
-        self.flow = flow
+        self._epochs = epochs
+        self._flow = flow
         self.paces = [Pace() for _ in policies]
-        self.out: list[Command] = []
-        self.suspects = Suspects(policies, owner, self._queues, self.out)
-        self.settling = Settling(policies, flow, self._timers.put, self.out, random)
+        self.suspects = Suspects(policies, owner, self._queues, out)
+        self.settling = Settling(policies, flow, self._timers.put, out, random)
 
     # -- from Kafka
 
     def fetched(self, event: Fetched) -> None:
         """Take in messages; what is not owned, or was finished before, is passed over."""
         for records in event.records:
-            epoch = self.epochs.of(event.member, records.partition)
+            epoch = self._epochs.of(event.member, records.partition)
             if epoch is None or epoch.draining:
                 continue
-            epoch.unreadable = False
+            epoch.read_on()
             kept = epoch.offsets.admit(records.offsets)
             if kept is not None:
                 if not kept:
@@ -72,20 +79,20 @@ class Messages:
             if records.offsets[0] <= epoch.tried:
                 known = bisect_right(records.offsets, epoch.tried)
                 first, records = records.slice(0, known), records.slice(known, len(records))
-                self.flow.admit(epoch, first)
+                self._flow.admit(epoch, first)
                 self._push_tried(epoch, first)
             if not len(records):
                 continue
-            if self.flow.pass_by(epoch, records):
+            if self._flow.pass_by(epoch, records):
                 self._take_in(Span(epoch, records, 0, len(records), 1))
             else:
-                self.flow.put(epoch, records)
-        if self.flow.wanting:
+                self._flow.put(epoch, records)
+        if self._flow.wanting:
             self.let_in()
 
     def let_in(self) -> None:
         """Queue what may go to work now, or let it wait with what is suspected."""
-        for epoch, records, start, stop in self.flow.let_in():
+        for epoch, records, start, stop in self._flow.let_in():
             self._take_in(Span(epoch, records, start, stop, 1))
 
     def _take_in(self, span: Span) -> None:
@@ -108,7 +115,7 @@ class Messages:
             if had < policy.retry.attempts:
                 self._take_in(Span(epoch, records, i, i + 1, had + 1))
             else:
-                epoch.busy += 1
+                epoch.hold(1)
                 text = f"had {had} attempts before a restart"
                 if offset in epoch.former.begun:
                     text = f"had {had} attempts; at the last its supervisor ended"
@@ -121,8 +128,8 @@ class Messages:
         """Begin nothing more of these epochs; return whether a commit names a suspect of them."""
         epochs = list(epochs)
         for epoch in epochs:
-            epoch.draining = True
-            self.flow.drain(epoch)
+            epoch.drain()
+            self._flow.drain(epoch)
         for queue in self._queues:
             queue.drop(epochs)
         return self.suspects.drop(epochs)
@@ -134,10 +141,10 @@ class Messages:
             queue.drop(epochs)
         self.suspects.drop(epochs)
         for epoch in epochs:
-            self.flow.forget(epoch)
+            self._flow.forget(epoch)
         if epochs:
             self._forget_timers()
-            self.flow.share_out(self.epochs)
+            self._flow.share_out(self._epochs)
 
     def _forget_timers(self) -> None:
         """Let go of what waits for epochs that are over, records included."""
@@ -172,9 +179,7 @@ class Messages:
         """Take a suspect as a task of its own."""
         handler = span.epoch.handler
         part = span.epoch, Segment(span.records, span.attempt)
-        flight = self._flight(handler, self._policies[handler].ordering, [part], [])
-        flight.alone = True
-        return flight
+        return self._flight(handler, self._policies[handler].ordering, [part], [], alone=True)
 
     def _flight(
         self,
@@ -182,38 +187,27 @@ class Messages:
         ordering: Ordering,
         parts: list[tuple[Epoch, Segment]],
         lanes: list[Lane],
+        alone: bool = False,
     ) -> Flight:
         for epoch, segment in parts:
-            offsets = segment.records.offsets
-            epoch.busy += len(offsets)
-            if epoch.owner:
-                epoch.handed = max(epoch.handed, offsets[-1] + 1)
+            epoch.hand_over(segment.records.offsets)
         self._task += 1
         task = Task(self._task, handler, ordering, tuple(segment for _, segment in parts))
-        return Flight(task, parts, lanes)
+        return Flight(task, parts, lanes, alone)
 
-    def settle(
-        self,
-        flight: Flight,
-        now: float,
-        crashed: tuple[int, Failure] | None = None,
-    ) -> None:
+    def settle(self, flight: Flight, now: float) -> None:
         """Take a task back: each message has an outcome, is unbegun, or was accepted.
 
         Args:
             flight: The task, with what its worker told; what it handed back goes back
                 without suspicion.
             now: The time.
-            crashed: The message that its worker died on, which costs it an attempt.
         """
-        outcomes = flight.outcomes
-        if crashed is not None:
-            outcomes[crashed[0]] = Outcome(crashed[0], Verdict.RELEASE, crashed[1])
         if flight.alone:
             self._settle_alone(flight, now)
             return
         waiting: set[Lane] = set()
-        if outcomes or flight.unbegun or flight.settled:
+        if flight.outcomes or flight.unbegun or flight.settled:
             self._settle_each(flight, now, waiting)
         else:
             for epoch, segment in flight.parts:
@@ -251,7 +245,6 @@ class Messages:
         """
         waiting: set[Lane] = set()
         self._settle_each(flight, now, waiting, running)
-        flight.settled.update(i for i in range(len(flight.task)) if i != running)
         queue = self._queues[flight.task.handler]
         held = None
         if running is not None:
@@ -260,7 +253,7 @@ class Messages:
         for lane in flight.lanes:
             if lane is not held and lane not in waiting:
                 queue.release(lane)
-        flight.lanes = [lane for lane in flight.lanes if lane is held]
+        flight.settle_but(running, held)
 
     def _settle_each(
         self, flight: Flight, now: float, waiting: set[Lane], running: int | None = None
@@ -320,7 +313,7 @@ class Messages:
         delay = self.settling.settle(epoch, records, segment.attempt, outcome)
         if delay is None:
             return None
-        self.flow.wait(epoch, records.size)
+        self._flow.wait(epoch, records.size)
         return Span(epoch, records, 0, 1, segment.attempt + 1), delay
 
     def margin(self, handler: int, workers: int, seconds: float) -> int:
@@ -344,10 +337,10 @@ class Messages:
             elif isinstance(timer, Lane):
                 if timer.spans:
                     # Its first message is the one that has waited.
-                    self.flow.go_on(timer.epoch, timer.spans[0].records.size)
+                    self._flow.go_on(timer.epoch, timer.spans[0].records.size)
                 self._queues[timer.epoch.handler].release(timer)
             elif not timer.epoch.draining:
-                self.flow.go_on(timer.epoch, timer.records.size)
+                self._flow.go_on(timer.epoch, timer.records.size)
                 self._queues[timer.epoch.handler].give_back([timer])
 
 

@@ -112,19 +112,19 @@ class Settling:
             case Deliver(outputs, then, circles):
                 self._tell_circles(circles, epoch, records, attempt)
                 if isinstance(then, GiveUp):
-                    epoch.attempts[records.offsets[0]] = attempt
+                    epoch.attempted(records.offsets[0], attempt)
                 pending = Pending(epoch, records, attempt, len(outputs), then)
                 self._out += self._deliveries.open(pending, outputs)
             case RetryAt(delay, failure):
-                epoch.attempts[records.offsets[0]] = attempt
-                epoch.busy -= 1
+                epoch.attempted(records.offsets[0], attempt)
+                epoch.take_back(1)
                 if epoch.draining:
                     return None
                 self.retried += 1
                 self.report(Note.RETRYING, epoch, records, 0, attempt, failure, delay)
                 return delay
             case HandBack():
-                epoch.busy -= len(records.values)
+                epoch.take_back(len(records.values))
             case _:
                 assert_never(disposition)
         return None
@@ -136,10 +136,8 @@ class Settling:
             self.report(Note.CIRCLE, epoch, records, 0, attempt, circle)
 
     def _finish(self, epoch: Epoch, records: Records, tried: bool = True) -> None:
-        count = len(records.values)
-        epoch.busy -= count
         epoch.finish(records, tried)
-        self._flow.finish(epoch, count, records.size)
+        self._flow.finish(epoch, len(records.values), records.size)
 
     @property
     def delivering(self) -> bool:

@@ -17,7 +17,7 @@ from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.crew import Crew, Doom
 from kqworker.core.ending import Ending, Phase
-from kqworker.core.epochs import Epoch
+from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.flow import Flow
 from kqworker.core.limits import Limits
 from kqworker.core.messages import Messages
@@ -56,15 +56,20 @@ class Supervisor:
     def __init__(self, policies: Sequence[HandlerPolicy], limits: Limits, random: Random) -> None:
         self._limits = limits
         self._routes = Routes(policies)
-        flow = Flow(limits.messages, limits.size, limits.ahead)
+        self._flow = Flow(limits.messages, limits.size, limits.ahead)
         owner = 1 + int(random.random() * 2.0**53) if limits.suspects else 0
-        self._messages = Messages(policies, flow, random, owner)
+        self._epochs = Epochs()
+        self._out: list[c.Command] = []  # appended to by whoever is given it here
+        self._messages = Messages(policies, self._epochs, self._flow, random, self._out, owner)
         self._crew = Crew(
-            policies, limits.workers, limits.boot_seconds, limits.reloads, self._messages
+            policies,
+            self._messages,
+            self._out,
+            size=limits.workers,
+            boot_seconds=limits.boot_seconds,
+            reloads=limits.reloads,
         )
-        self._epochs = self._messages.epochs
         self._ending = Ending()
-        self._out = self._messages.out
         self._drains: list[Drain] = []
         self._next_commit = 0.0
         self._hurry_until = float("-inf")
@@ -142,7 +147,7 @@ class Supervisor:
         times += [drain.deadline for drain in self._drains]
         look = None
         if self._ending.phase is Phase.RUNNING:
-            look = self._messages.flow.deadline()
+            look = self._flow.deadline()
         for due in (self._messages.deadline(), self._ending.deadline, look):
             if due is not None:
                 times.append(due)
@@ -157,9 +162,9 @@ class Supervisor:
             failed=messages.settling.failed,
             retried=messages.settling.retried,
             in_flight=sum(worker.open for worker in pool),
-            held=messages.flow.held,
-            held_bytes=messages.flow.held_bytes,
-            paused=messages.flow.paused,
+            held=self._flow.held,
+            held_bytes=self._flow.held_bytes,
+            paused=self._flow.paused,
             workers_ready=pool.count(State.IDLE, State.BUSY, State.RETIRING),
             workers_busy=pool.count(State.BUSY, State.RETIRING),
             restarts=pool.restarts,
@@ -198,7 +203,7 @@ class Supervisor:
         if self._drains:
             self._give_back(now, wait=running or self._ending.phase is Phase.DRAINING)
         if running:
-            flow = self._messages.flow
+            flow = self._flow
             self._out += flow.look(self._epochs, now)
             if flow.wanting:
                 self._messages.let_in()
@@ -228,10 +233,10 @@ class Supervisor:
             if running:
                 self._messages.suspects.begin(epoch, now)
             else:
-                self._messages.suspects.inherit(epoch)
+                epoch.inherit()
             if report is not None:
                 self._out.append(report)
-        self._messages.flow.share_out(self._epochs)
+        self._flow.share_out(self._epochs)
         if not running:
             self._messages.drain(begun)
         else:
@@ -289,7 +294,7 @@ class Supervisor:
             epoch = self._epochs.of(event.member, partition)
             # What an epoch that drains has passed over is below this position, and open.
             if epoch is not None and not epoch.draining:
-                epoch.unreadable = False
+                epoch.read_on()
                 epoch.offsets.advance(position)
 
     def _gone_from_kafka(self, event: e.Gone) -> None:
@@ -298,7 +303,7 @@ class Supervisor:
             if epoch is None or epoch.draining:
                 continue  # its next owner begins below, and is told again
             first, count = epoch.offsets.position, epoch.offsets.unknown_below(position)
-            epoch.unreadable = False
+            epoch.read_on()
             epoch.offsets.advance(position)
             if count and first is not None:
                 self._gone += count
@@ -310,7 +315,7 @@ class Supervisor:
         epoch = self._epochs.of(event.member, event.partition)
         if epoch is None or epoch.draining:
             return
-        epoch.unreadable = True
+        epoch.halt()
         note, failure = c.Note.UNREADABLE, Failure("Unreadable", event.text)
         report = c.Report(note, partition=event.partition, offset=event.offset, failure=failure)
         self._out.append(report)
@@ -325,7 +330,8 @@ class Supervisor:
         for epoch in self._epochs if owner else ():
             if epoch.asked is None and epoch.owner == owner:
                 interval = limits.commit_interval
-                epoch.margin = self._messages.margin(epoch.handler, limits.workers, interval)
+                margin = self._messages.margin(epoch.handler, limits.workers, interval)
+                epoch.may_begin(margin)
         marks, reports = self._epochs.ask(epochs)
         self._out += reports
         if marks:

@@ -79,7 +79,7 @@ class Suspects:
         if not self.owner:
             return
         former, start = epoch.former, epoch.offsets.watermark
-        epoch.owner = self.owner
+        epoch.claim(self.owner)
         ordering = self._policies[epoch.handler].ordering
         ward = self._wards[epoch] = Ward(epoch, ordering, now)
         # A map without an owner is of a version, or of a setting, without clean marks.
@@ -87,25 +87,18 @@ class Suspects:
             return
         self._turns.more(now, first=self._chosen is None and not self._waiting)
         ward.below = ward.begun_below = former.handed or start + UNKNOWN
-        epoch.handed = ward.below
+        epoch.suspect_below(ward.below)
         self._out.append(Report(Note.SUSPECTED, partition=epoch.partition))
         for offset in former.begun:
-            had = epoch.attempts[offset] = epoch.attempts.get(offset, 0) + 1
-            epoch.tried = max(epoch.tried, offset)
+            had = epoch.charge(offset)
             name = self._policies[epoch.handler].name
             self._out.append(Report(Note.CHARGED, name, epoch.partition, offset, had))
-
-    def inherit(self, epoch: Epoch) -> None:
-        """Leave what the former owner has said as it is: nothing of this epoch will begin."""
-        former = epoch.former
-        epoch.owner, epoch.clean = former.owner, former.clean
-        epoch.begun, epoch.handed = former.begun, former.handed
 
     def in_order(self, epochs: Iterable[Epoch]) -> None:
         """Have the last commits of these say that nothing of them is with a worker."""
         for epoch in epochs:
             if self.owner and epoch.owner == self.owner:
-                epoch.clean, epoch.begun = True, ()
+                epoch.end_in_order()
 
     def __contains__(self, epoch: Epoch) -> bool:
         return epoch in self._wards
@@ -162,7 +155,7 @@ class Suspects:
         elif idle:
             # Not before: should this supervisor end meanwhile, what runs is what ended it.
             self._alone_since = None
-            self._chosen.epoch.begun = (self._chosen.records.offsets[0],)
+            self._chosen.epoch.name(self._chosen.first)
 
     def _open(self) -> None:
         for ward in list(self._wards.values()):
@@ -214,7 +207,8 @@ class Suspects:
         found = False
         for epoch in epochs:
             if epoch.asked is None and epoch.committed is not None:
-                epoch.told, found = epoch.begun, True
+                found = True
+                epoch.confirmed()
                 self._make_do(self._wards[epoch])
         return found
 
@@ -244,7 +238,7 @@ class Suspects:
         epoch = ward.epoch
         if self._is_chosen(epoch) and not self._sent:
             self._chosen = self._alone_since = None
-        epoch.begun = epoch.told = ()
+        epoch.name_nobody()
         ward.acquit(self._chosen if self._is_chosen(epoch) else None)
 
     def next(self, idle: bool) -> Span | None:
@@ -286,7 +280,7 @@ class Suspects:
     def done(self) -> None:
         """Note that the worker is through with the one that ran."""
         assert self._chosen is not None
-        self._chosen.epoch.begun = ()
+        self._chosen.epoch.name()
         self._chosen, self._sent = None, False
 
     def drop(self, epochs: Iterable[Epoch]) -> bool:
@@ -297,7 +291,7 @@ class Suspects:
                 continue
             # It is given back in order: should that not come to its end, nobody is charged.
             named = named or bool(epoch.begun or epoch.told)
-            epoch.begun = ()
+            epoch.name()
             if self._is_chosen(epoch) and not self._sent:
                 self._chosen = self._alone_since = None
         return named

@@ -9,7 +9,7 @@ from random import Random
 
 from kqworker.core.commands import Command
 from kqworker.core.completion import Completion, encode
-from kqworker.core.epochs import METADATA_BUDGET
+from kqworker.core.epochs import METADATA_BUDGET, Epochs
 from kqworker.core.events import Delivered, Fetched, Start
 from kqworker.core.flight import Flight
 from kqworker.core.flow import Flow
@@ -28,17 +28,20 @@ class Life:
     """Messages of partition 0 under test; time goes on by hand."""
 
     def __init__(self, *policies: HandlerPolicy, attempts: dict[int, int] | None = None) -> None:
-        self.messages = Messages(policies or (policy(),), Flow(1000, 1 << 20, 1 << 20), Random(1))
+        self.epochs, self.flow, self._out = Epochs(), Flow(1000, 1 << 20, 1 << 20), list[Command]()
+        self.messages = Messages(
+            policies or (policy(),), self.epochs, self.flow, Random(1), self._out
+        )
         metadata = encode(0, Completion(attempts=attempts or {}), METADATA_BUDGET)
         assert metadata is not None
-        self.epoch, _ = self.messages.epochs.begin(0, TP, 0, Start(0, metadata))
-        self.messages.flow.share_out(self.messages.epochs)
+        self.epoch, _ = self.epochs.begin(0, TP, 0, Start(0, metadata))
+        self.flow.share_out(self.epochs)
         self.now = 0.0
 
     def out(self) -> list[Command]:
         """The commands since the last look."""
-        commands = self.messages.out[:]
-        self.messages.out.clear()
+        commands = self._out[:]
+        self._out.clear()
         return commands
 
     def fetch(self, *offsets: int, keys: list[bytes | None] | None = None) -> list[Command]:
@@ -53,11 +56,9 @@ class Life:
         flight: Flight,
         *outcomes: Outcome,
         unbegun: tuple[int, ...] = (),
-        crashed: tuple[int, Failure] | None = None,
     ) -> list[Command]:
-        flight.outcomes.update({outcome.index: outcome for outcome in outcomes})
-        flight.unbegun.update(unbegun)
-        self.messages.settle(flight, self.now, crashed)
+        flight.told(outcomes, unbegun)
+        self.messages.settle(flight, self.now)
         return self.out()
 
     def fail(self, flight: Flight, *indices: int, delay: float | None = None) -> list[Command]:
@@ -79,7 +80,7 @@ class Life:
         return self.out()
 
     def lose(self) -> None:
-        self.messages.ended(self.messages.epochs.end([TP]))
+        self.messages.ended(self.epochs.end([TP]))
 
     @property
     def ready(self) -> int:
@@ -95,7 +96,7 @@ class Life:
         return settling.handled, settling.failed, settling.retried
 
     def nothing_is_held(self) -> bool:
-        flow = self.messages.flow
+        flow = self.flow
         return (flow.held, flow.held_bytes, self.epoch.stock.held, self.epoch.busy) == (0, 0, 0, 0)
 
 

@@ -21,7 +21,7 @@ def test_what_waits_of_a_lost_partition_is_forgotten() -> None:
 
     life.lose()
 
-    assert (life.ready, life.messages.flow.held, life.messages.flow.held_bytes) == (0, 0, 0)
+    assert (life.ready, life.flow.held, life.flow.held_bytes) == (0, 0, 0)
     assert life.messages.deadline() is None
     assert (life.messages.settling.delivering, life.messages.settling.stalled) == (False, 0)
     assert life.delivered(stalled.ticket) == life.delivered(under_way.ticket) == []
@@ -31,7 +31,7 @@ def test_what_waits_of_a_lost_partition_is_forgotten() -> None:
 
 def test_what_waits_of_another_partition_stays_when_one_is_lost() -> None:
     life = Life()
-    life.messages.epochs.begin(0, OTHER, 0, Start(0))
+    life.epochs.begin(0, OTHER, 0, Start(0))
     life.fetch(0)
     life.messages.fetched(Fetched((records(0, partition=OTHER),), 0))
     life.fail(life.take(), 0, 1)
@@ -72,7 +72,7 @@ def test_a_lane_of_a_lost_partition_does_not_wait_for_its_delay(ordering: Orderi
     life = keyed(A, A, ordering=ordering)
     life.fail(life.take(1))
     life.lose()
-    again, _ = life.messages.epochs.begin(0, TP, 0, Start(0))
+    again, _ = life.epochs.begin(0, TP, 0, Start(0))
     life.fetch(0, 1, keys=[A, A])
     assert told(life.take()) == [(0, 1), (1, 1)]
     assert again.busy == 2

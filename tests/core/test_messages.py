@@ -23,7 +23,7 @@ from tests.core.supervised import BOOM, OTHER, TP, notes, policy, records, the, 
 def test_what_is_accepted_is_finished_and_no_longer_held() -> None:
     life = Life()
     life.fetch(0, 1)
-    assert (life.messages.flow.held, life.messages.flow.held_bytes) == (2, 20)
+    assert (life.flow.held, life.flow.held_bytes) == (2, 20)
     flight = life.take()
     assert life.epoch.busy == 2
 
@@ -136,7 +136,7 @@ def test_outcomes_are_counted_through_all_segments_of_a_task() -> None:
 def test_the_message_that_a_worker_died_on_has_had_an_attempt() -> None:
     life = Life()
     life.fetch(0, 1, 2)
-    commands = life.settle(life.take(), unbegun=(2,), crashed=(1, BOOM))
+    commands = life.settle(life.take(), Outcome(1, Verdict.RELEASE, BOOM), unbegun=(2,))
     assert notes(commands) == [Note.RETRYING]
     assert life.watermark == 1
     assert told(life.take()) == [(2, 1)]
@@ -407,7 +407,7 @@ def test_what_a_former_owner_used_up_goes_to_no_worker() -> None:
 def test_a_crash_on_the_last_attempt_over_a_restart_is_the_last() -> None:
     life = Life(attempts={0: 2})
     life.fetch(0)
-    report = the(life.settle(life.take(), crashed=(0, BOOM)), Report)
+    report = the(life.settle(life.take(), Outcome(0, Verdict.RELEASE, BOOM)), Report)
     assert (report.note, report.failure) == (Note.GAVE_UP, BOOM)
     assert (report.partition, report.offset, report.attempt) == (TP, 0, 3)
     assert life.watermark == 1

@@ -177,7 +177,7 @@ FAULTS = (
     ),
     Fault(
         "a-stall-is-never-over", "Report",
-        "epoch.unreadable = False\n            kept", "pass\n            kept",
+        "epoch.read_on()\n            kept", "pass\n            kept",
     ),
     Fault(
         "gives-up-in-silence", "Report",
@@ -199,7 +199,7 @@ FAULTS = (
     ),
     Fault(
         "cut-off-and-calls-it-clean", "Stopped",
-        "dead = dead._replace(cut_off=True)", "pass",
+        "self.cut_off = True\n            name", "pass\n            name",
         scene="ended in a drain",
     ),
     Fault(

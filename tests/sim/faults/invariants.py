@@ -19,7 +19,7 @@ FAULTS = (
     ),
     Fault(
         "skipped-is-accepted", 1,
-        "flight.unbegun.update(event.unbegun)", "pass",
+        "self.unbegun.update(unbegun)", "pass",
     ),
     Fault(
         "finished-with-the-first-of-two-records", 1,
@@ -115,7 +115,7 @@ FAULTS = (
     ),
     Fault(
         "ended-is-still-held", 5,
-        "self.flow.forget(epoch)", "pass",
+        "self._flow.forget(epoch)", "pass",
     ),
     Fault(
         "never-paused", 5,
@@ -165,7 +165,7 @@ FAULTS = (
     ),
     Fault(
         "told-and-charged-again", 6,
-        "told = index in flight.outcomes", "told = False",
+        "told, charged = index in flight.outcomes, False", "told, charged = False, False",
     ),
     Fault(
         "rejected-is-tried-again", 6,
@@ -204,12 +204,12 @@ FAULTS = (
     ),
     Fault(
         "second-task-is-lost-with-its-worker", 6,
-        "for flight in worker.flights:\n        dead",
-        "for flight in list(worker.flights)[:1]:\n        dead",
+        "for flight in self._flights:\n            self._settle",
+        "for flight in self._flights[:1]:\n            self._settle",
     ),
     Fault(
         "crash-loop-in-spite-of-progress", 12,
-        "dead = dead._replace(progress=True)  # the messages before the one that it died on",
+        "self.progress = True  # the messages before the one that it died on",
         "pass",
         scene="some that kill in large frames",
     ),
@@ -314,7 +314,7 @@ FAULTS = (
     ),
     Fault(
         "behind-the-slow-one-is-accepted", 1,
-        "flight.unbegun.update(i for i in behind if i not in flight.outcomes)", "pass",
+        "flight.begin_none_of(behind)", "pass",
     ),
     Fault(
         "other-lanes-wait-for-the-slow-one", 10,
@@ -383,7 +383,7 @@ FAULTS = (
     ),
     Fault(
         "an-end-in-order-is-not-told", 13,
-        "epoch.clean, epoch.begun = True, ()", "epoch.begun = ()",
+        "self.clean, self.begun = True, ()", "self.begun = ()",
     ),
     Fault(
         "offsets-of-two-partitions-are-compared", 13,
