@@ -1,31 +1,27 @@
-"""The workers at work: who gets what next, who must be killed, who must be replaced.
+"""The workers at work: what each event of theirs means for whom.
 
-Composes the pool (states, and the budget of restarts) with the messages. Knows nothing of
-partitions or commits; what ends the run is said by returning why.
+Composes the pool (states, and the budget of restarts), the dispatch (who gets what), the recalls
+(what a slow message holds up), the time limits and the staffing (who is started and ended).
+Knows nothing of partitions or commits; what ends the run is said by returning why.
 Pure. Tested by tests/core/test_crew.py, test_time_limits.py and every run in tests/sim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from kqworker.core import commands as c
-from kqworker.core import deaths, overtime
+from kqworker.core import deaths
 from kqworker.core import events as e
-from kqworker.core.epochs import Epoch
-from kqworker.core.flight import Flight
+from kqworker.core.deadlines import Deadlines
+from kqworker.core.dispatch import Dispatch
 from kqworker.core.messages import Messages
+from kqworker.core.overtime import TimeLimits
 from kqworker.core.policy import HandlerPolicy
-from kqworker.core.pool import Place, Pool, Signal, State, Worker
+from kqworker.core.pool import Due, Pool, State, Timetable
+from kqworker.core.recall import Recalls
+from kqworker.core.staffing import Doom, Staffing
 from kqworker.types import Failure
-
-Doom = tuple[c.End, Failure]
-
-HOOK_SECONDS = 5.0  # stop hooks may take so long, then the worker is killed
-# So long after its beginning a task holds up what it should not: frames are made for a
-# hundredth of a second, and only messages up to a tenth wait in a worker's own queue.
-LATE_SECONDS = 0.25
-LOOK_SECONDS = 0.05  # after a recall, until the slot proves what will not be begun
 
 
 class Crew:
@@ -38,6 +34,9 @@ class Crew:
         size: Workers wanted, at least 1.
         boot_seconds: Seconds that a worker may take to start.
         reloads: Whether a worker that cannot boot waits for the next `replace`.
+
+    Attributes:
+        cut_off: At the end, a message was ended that is no fault of its own.
     """
 
     def __init__(
@@ -51,109 +50,54 @@ class Crew:
         reloads: bool,
     ) -> None:
         self._policies = policies
-        self._boot_seconds = boot_seconds
-        self._reloads = reloads
-        self._broken = 0  # workers that wait for the next change
         self._messages = messages
         self._out = out
-        self._starts: list[float] = []
-        # Each handler's part of the workers' time so far, and the part of whom it is turn.
-        self._spent = [0.0] * len(policies)
-        self._served = 0.0
-        self._ready_once = False
-        self._closing = False
-        self.cut_off = False  # at the end, a message was ended that is no fault of its own
+        self._boot_seconds = boot_seconds
+        self._timetable: Timetable = Deadlines()
+        self.cut_off = False
         self.pool = Pool(size)
+        self._limits = TimeLimits(policies, self._timetable)
+        self.recalls = Recalls(self.pool, messages, self._timetable, out)
+        self.dispatch = Dispatch(policies, messages, self.pool, self.recalls, self._limits, out)
+        self.staffing = Staffing(
+            self.pool,
+            self.recalls,
+            self._timetable,
+            out,
+            boot_seconds=boot_seconds,
+            reloads=reloads,
+        )
 
     # -- time
 
-    def deadlines(self) -> list[float]:
-        """Return when `due` has something to do."""
-        times = list(self._starts)
-        for worker in self.pool:
-            if worker.kill_at is not None:
-                times.append(worker.kill_at)
-            if worker.check_at is not None:
-                times.append(worker.check_at)
-            if worker.late_at is not None:
-                times.append(worker.late_at)
-        return times
+    def deadline(self) -> float | None:
+        """Return when `due` has something to do; None: never."""
+        first, start = self._timetable.first, self.staffing.first_start
+        if first is None or start is None:
+            return start if first is None else first
+        return min(first, start)
 
     def due(self, now: float) -> None:
-        """Start, check and kill whoever's time has come."""
-        for due in [due for due in self._starts if due <= now]:
-            self._starts.remove(due)
-            self.start(now)
-        checks = []
-        for worker in self.pool:
-            if worker.kill_at is not None and now >= worker.kill_at:
-                self.kill(worker)
-            if worker.check_at is not None and now >= worker.check_at:
-                worker.check_at = now + 1.0  # until the answer sets it
-                checks.append(worker.id)
-            if worker.late_at is not None and now >= worker.late_at:
-                worker.late_at = now + LATE_SECONDS  # until the answer says more
-                checks.append(worker.id)
-        if checks:
-            self._out.append(c.Observe(tuple(dict.fromkeys(checks))))
-
-    # -- work
-
-    def dispatch(self, now: float) -> None:
-        """Send what is ready to who is free; the workers' time is shared between handlers."""
-        messages, spent = self._messages, self._spent
-        if messages.suspects.active:
-            self._dispatch_suspect(now)
-            return
-        while waiting := [h for h in range(len(spent)) if messages.ready(h)]:
-            worker = self._free(now)
+        """Start, look at and kill whoever's time has come."""
+        self.staffing.start_due(now)
+        looks = []
+        for what, number in self._timetable.due(now):
+            worker = self.pool.get(number)
             if worker is None:
-                return
-            # A handler that had nothing to do has saved nothing up meanwhile.
-            handler = min(waiting, key=lambda h: max(spent[h], self._served))
-            ready, pace = messages.ready(handler), messages.paces[handler]
-            # An even share, so that no worker idles while another has a full frame.
-            share = -(-ready // max(1, self.pool.count(State.IDLE)))
-            flight = messages.take(handler, min(pace.count, share))
-            self._served = max(spent[handler], self._served)
-            spent[handler] = self._served + pace.seconds_of(len(flight.task))
-            self._send(worker, flight, now)
+                continue
+            match what:
+                case Due.KILL:
+                    self.staffing.kill(worker)
+                case Due.LIMIT:
+                    self._limits.looked(worker, now)
+                    looks.append(number)
+                case Due.LATE:
+                    self.recalls.looked(worker, now)
+                    looks.append(number)
+        if looks:
+            self._out.append(c.Observe(tuple(dict.fromkeys(looks))))
 
-    def _dispatch_suspect(self, now: float) -> None:
-        """Send the suspect whose turn it is, once nobody else has anything."""
-        worker = next((w for w in self.pool if w.state is State.IDLE), None)
-        span = self._messages.suspects.next(worker is not None)
-        if span is not None and worker is not None:
-            self._send(worker, self._messages.take_suspect(span), now)
-
-    def _send(self, worker: Worker, flight: Flight, now: float) -> None:
-        self.pool.signal(worker, Signal.SENT)
-        if not worker.flights:
-            worker.since = now
-        worker.flights.append(flight)
-        if worker.late_at is None and worker.open > 1:
-            worker.late_at = worker.since + LATE_SECONDS
-        self._out.append(c.Send(worker.id, flight.task))
-        limit = self._policies[flight.task.handler].time_limit
-        if limit is not None:
-            due = now + limit
-            worker.check_at = due if worker.check_at is None else min(worker.check_at, due)
-
-    def _free(self, now: float) -> Worker | None:
-        """Return who can take a task: an idle worker, or one whose only task is short.
-
-        Also what is slow itself may wait behind that: else it would get no worker at all
-        while another handler's backlog keeps each of them with a second task.
-        """
-        second = None
-        for worker in self.pool:
-            if worker.state is State.IDLE:
-                return worker
-            if second is None and worker.state is State.BUSY and len(worker.flights) == 1:
-                first = worker.flights[0].task
-                prompt = now < worker.since + LATE_SECONDS and first.id > worker.recalled
-                second = worker if prompt and self._messages.paces[first.handler].short else None
-        return second
+    # -- what workers tell, and what is seen of them
 
     def finished(self, event: e.Finished, now: float) -> None:
         """Take a worker's answer."""
@@ -164,10 +108,8 @@ class Crew:
         if flight is None:
             return
         if event.complete:
-            worker.flights.remove(flight)
-        worker.quiet_at = None
-        if worker.check_at is not None:
-            overtime.look_later(worker, self._policies, now)
+            worker.done_with(flight, now)
+        self._limits.heard(worker, now)
         flight.told(event.outcomes, event.unbegun)
         if not event.complete:
             return
@@ -176,27 +118,9 @@ class Crew:
             self._messages.paces[flight.task.handler].observe(begun, event.seconds)
             self.pool.progressed()
         self._messages.settle(flight, now)
-        worker.since = now
-        worker.late_at = now + LATE_SECONDS if worker.open > 1 else None
+        self.recalls.answered(worker, now)
         if not worker.flights:
-            retiring = worker.state is State.RETIRING
-            self.pool.signal(worker, Signal.DONE)
-            if retiring:
-                self.dismiss(worker, now)
-
-    def recall(self, now: float, epochs: Iterable[Epoch] | None = None) -> None:
-        """Ask back what is not begun: of tasks with these epochs, or of all."""
-        asked = None if epochs is None else set(epochs)
-        for worker in self.pool:
-            having = {epoch for flight in worker.flights for epoch, _ in flight.parts}
-            if having if asked is None else having & asked:
-                self._ask_back(worker, now)
-
-    def _ask_back(self, worker: Worker, now: float) -> None:
-        """Have a worker hand back what it has not begun; if it is too busy to, look soon."""
-        self._out.append(c.Recall(worker.id))
-        worker.recalled = worker.flights[-1].task.id
-        worker.late_at = now + LOOK_SECONDS if worker.open > 1 else None
+            self.staffing.done(worker, now)
 
     def observed(self, event: e.Observed, now: float) -> None:
         """Judge what workers are on, by their slots."""
@@ -204,81 +128,35 @@ class Crew:
             worker = self.pool.get(number)
             if worker is None or not worker.flights:
                 continue
-            kill = overtime.judge(worker, running, self._policies, now)
+            kill = self._limits.judge(worker, running, now)
             if kill is not None:
                 self._out.append(kill)
-            # Of who has begun nothing, nothing is asked back: where workers get no processor
-            # for long, all would only go to and fro.
-            if running is not None and worker.late_at is not None:
-                if worker.recalled >= worker.flights[-1].task.id:
-                    self._take_back(worker, running, now)
-                elif now >= worker.since + LATE_SECONDS:
-                    self._ask_back(worker, now)
-
-    def _take_back(self, worker: Worker, running: e.Running, now: float) -> None:
-        """Settle what a worker has done, and will not begin, beside the message it is on."""
-        for flight in worker.flights:
-            number = flight.task.id
-            if not running.task <= number <= running.recalled:
-                continue
-            on = running.index if number == running.task else None
-            behind = range(0 if on is None else on + 1, len(flight.task))
-            flight.begin_none_of(behind)
-            self._messages.settle_but(flight, on, now)
-        if worker.open <= 1:
-            worker.late_at = None
-
-    # -- lives
-
-    def start(self, now: float) -> None:
-        """Start one more worker."""
-        worker = self.pool.start()
-        worker.kill_at = now + self._boot_seconds
-        self._out.append(c.StartWorker(worker.id))
+            self.recalls.observed(worker, running, now)
 
     def ready(self, event: e.WorkerReady) -> None:
         """Note that a worker waits for its first task."""
         worker = self.pool.get(event.worker)
         if worker is not None:
-            self._ready_once = worker.ready = True
-            worker.kill_at = None
-            self.pool.booted()
-            self.pool.signal(worker, Signal.READY)
+            self.staffing.ready(worker)
 
     def boot_failed(self, event: e.BootFailed, now: float) -> Doom | None:
-        """Replace a worker that could not boot; the first of all ends the run."""
+        """Replace a worker that could not boot; return what ends the run by it, if anything."""
         worker = self.pool.get(event.worker)
-        if worker is None:
-            return None
-        self.pool.signal(worker, Signal.DIED)
-        if worker.expected and not self._closing:
-            # It was to be replaced anyway, by one that has the app as it is now.
-            self._starts.append(now)
-            return None
-        if not self._ready_once:
-            return c.End.BOOT_FAILED, event.failure
-        if self._reloads and not self._closing:
-            # Somebody is editing: it may well be mended by the next change.
-            if not self._broken:
-                self._out.append(c.Report(c.Note.BROKEN, failure=event.failure))
-            self._broken += 1
-            return None
-        if not self._closing:
-            self._out.append(c.Report(c.Note.WORKER_DIED, worker=worker.id, failure=event.failure))
-        return self._replace_dead(worker, event.failure, now)
+        return None if worker is None else self.staffing.boot_failed(worker, event, now)
 
     def died(self, event: e.WorkerDied, now: float) -> Doom | None:
-        """Settle what a dead worker had, and replace it."""
+        """Settle what a dead worker had, and replace it; return what ends the run, if anything."""
         worker = self.pool.get(event.worker)
         if worker is None:
             return None
+        closing = self.staffing.closing
         limited = event.cause is e.Cause.KILLED and worker.state is not State.CONDEMNED
         late = worker.state is State.CONDEMNED and not worker.ready and not worker.expected
         dead = deaths.Death(
             worker,
             event,
             limited=limited,
-            closing=self._closing,
+            closing=closing,
             messages=self._messages,
             out=self._out,
         )
@@ -291,67 +169,21 @@ class Crew:
             text = f"it was not ready within {self._boot_seconds:g} s (startup_timeout)"
         elif limited and dead.on_none:
             text = "for longer than a time limit it had messages, and was on none"
-        self.pool.signal(worker, Signal.DIED)
-        if late and not self._ready_once and not self._closing:
+        self.staffing.gone(worker)
+        if late and not self.staffing.ready_once and not closing:
             # Nobody's start may take longer: the next one's would not end earlier either.
             return c.End.BOOT_FAILED, deaths.too_late(self._boot_seconds)
         failure = Failure("WorkerDied", text)
-        if dead.on_none and not worker.expected and not self._closing:
+        if dead.on_none and not worker.expected and not closing:
             self._out.append(c.Report(c.Note.WORKER_DIED, worker=worker.id, failure=failure))
         if limited or worker.expected:
-            if not self._closing:
-                self.pool.restarts += 1
-                self._starts.append(now)
+            self.staffing.replace_expected(now)
             return None
         # All die with the forkserver: that is one misfortune and no row of crashes.
         wait = event.cause is not e.Cause.STOPPED
-        return self._replace_dead(worker, failure, now, wait, dead.killer)
+        return self.staffing.replace_dead(worker, failure, now, wait, dead.killer)
 
-    def _replace_dead(
-        self,
-        worker: Worker,
-        failure: Failure,
-        now: float,
-        wait: bool = True,
-        killer: Place | None = None,
-    ) -> Doom | None:
-        if self._closing:
-            return None
-        delay = self.pool.died(worker.ready, killer)
-        if delay is None:
-            return c.End.CRASH_LOOP, failure
-        self._starts.append(now + delay if wait else now)
-        return None
-
-    def replace(self, now: float) -> None:
-        """Put a fresh worker in the place of each, when its tasks are done."""
-        for worker in list(self.pool):
-            if worker.state is State.IDLE:
-                self.dismiss(worker, now)
-            elif worker.state is State.BUSY:
-                self.pool.signal(worker, Signal.RETIRE)
-                self._ask_back(worker, now)
-            elif worker.state is State.STARTING:
-                worker.expected = True
-                self.kill(worker)
-        self._starts += [now] * self._broken
-        self._broken = 0
-
-    def dismiss(self, worker: Worker, now: float) -> None:
-        """Let an idle worker go."""
-        worker.expected = True
-        worker.kill_at = now + HOOK_SECONDS
-        self.pool.signal(worker, Signal.STOP)
-        self._out.append(c.StopWorker(worker.id))
-
-    def kill(self, worker: Worker) -> None:
-        """End a worker whatever it does, once."""
-        worker.kill_at = None
-        if self.pool.may(worker, Signal.KILL):
-            self.pool.signal(worker, Signal.KILL)
-            self._out.append(c.KillWorker(worker.id))
-
-    # -- the end
+    # -- what is under way
 
     @property
     def flying(self) -> bool:
@@ -362,27 +194,6 @@ class Crew:
     def flying_since(self) -> float | None:
         """Since when a worker has had the task that it is on: the longest of them, if any."""
         return min((worker.since for worker in self.pool if worker.flights), default=None)
-
-    def close(self, now: float) -> None:
-        """Start nobody any more; ask back what is not begun."""
-        self._closing = True
-        self._starts.clear()
-        self._broken = 0
-        self.recall(now)
-        for worker in list(self.pool):
-            if worker.state is State.STARTING:
-                self.kill(worker)
-
-    def dismiss_all(self, now: float) -> None:
-        """Let everybody go who is idle."""
-        for worker in list(self.pool):
-            if worker.state is State.IDLE:
-                self.dismiss(worker, now)
-
-    def kill_all(self) -> None:
-        """End everybody."""
-        for worker in list(self.pool):
-            self.kill(worker)
 
     def give_up(self) -> None:
         """Say what is left to workers that were killed and do not end."""

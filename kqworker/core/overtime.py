@@ -19,65 +19,86 @@ from collections.abc import Sequence
 from kqworker.core.commands import KillWorker, OnMessage, OnNone
 from kqworker.core.events import Running
 from kqworker.core.policy import HandlerPolicy
-from kqworker.core.pool import Worker
+from kqworker.core.pool import Due, Timetable, Worker
 
 # So long nothing is heard of a worker on no message before it counts as hung: one that merely
 # waits for a processor, or was thawed together with its supervisor, gets on within it.
 QUIET_SECONDS = 5.0
+AGAIN_SECONDS = 1.0  # until the next look, where the answer to one does not come
 
 
-def look_later(worker: Worker, policies: Sequence[HandlerPolicy], now: float) -> None:
-    """Note when to look at a worker whose present message began now, as far as is known.
-
-    Args:
-        worker: Whom; its `check_at` is set.
-        policies: The handlers, in the app's order.
-        now: The time.
-    """
-    known = _limits(worker, policies).values()
-    worker.check_at = now + min(known) if known else None
-
-
-def judge(
-    worker: Worker, running: Running | None, policies: Sequence[HandlerPolicy], now: float
-) -> KillWorker | None:
-    """Judge a worker that has tasks; note when to look at it again.
+class TimeLimits:
+    """When to look at each worker, and whom to end.
 
     Args:
-        worker: Whom; its `quiet_at` and `check_at` are set.
-        running: What it is on.
         policies: The handlers, in the app's order.
-        now: The time.
-
-    Returns:
-        How to end it, if it is over its time.
+        timetable: Has when to look.
     """
-    limits = _limits(worker, policies)
-    if not limits:
-        worker.check_at = None
-        return None
-    if running is None:
-        if worker.quiet_at is None:
-            worker.quiet_at = now
-        due = max(worker.since + min(limits.values()), worker.quiet_at + QUIET_SECONDS)
-        again, kill = QUIET_SECONDS, KillWorker(worker.id, OnNone())
-    else:
-        worker.quiet_at = None
-        limit = limits.get(running.task)
-        if limit is None:
-            look_later(worker, policies, now)
+
+    def __init__(self, policies: Sequence[HandlerPolicy], timetable: Timetable) -> None:
+        self._limits = [policy.time_limit for policy in policies]
+        self._timetable = timetable
+
+    def sent(self, worker: Worker, handler: int, now: float) -> None:
+        """Note that a worker gets a task."""
+        limit = self._limits[handler]
+        if limit is not None:
+            before = self._timetable.get((Due.LIMIT, worker.id))
+            due = now + limit
+            self._timetable.set((Due.LIMIT, worker.id), due if before is None else min(before, due))
+
+    def heard(self, worker: Worker, now: float) -> None:
+        """Note that a worker has told something: its message began now, as far as is known."""
+        worker.heard()
+        if (Due.LIMIT, worker.id) in self._timetable:
+            self._look_later(worker, now)
+
+    def looked(self, worker: Worker, now: float) -> None:
+        """Note that a worker's slot is read now."""
+        self._timetable.set((Due.LIMIT, worker.id), now + AGAIN_SECONDS)  # until the answer sets it
+
+    def judge(self, worker: Worker, running: Running | None, now: float) -> KillWorker | None:
+        """Judge a worker that has tasks; note when to look at it again.
+
+        Args:
+            worker: Whom.
+            running: What it is on.
+            now: The time.
+
+        Returns:
+            How to end it, if it is over its time.
+        """
+        limits = self._of(worker)
+        if not limits:
+            self._timetable.clear((Due.LIMIT, worker.id))
             return None
-        due = running.started + limit
-        on = OnMessage(running.task, running.index)
-        again, kill = limit, KillWorker(worker.id, on)
-    if now < due:
-        worker.check_at = due
-        return None
-    worker.check_at = now + again  # it may have moved on just before
-    return kill
+        if running is None:
+            quiet_at = worker.quiet_since(now)
+            due = max(worker.since + min(limits.values()), quiet_at + QUIET_SECONDS)
+            again, kill = QUIET_SECONDS, KillWorker(worker.id, OnNone())
+        else:
+            worker.heard()
+            limit = limits.get(running.task)
+            if limit is None:
+                self._look_later(worker, now)
+                return None
+            due = running.started + limit
+            on = OnMessage(running.task, running.index)
+            again, kill = limit, KillWorker(worker.id, on)
+        if now < due:
+            self._timetable.set((Due.LIMIT, worker.id), due)
+            return None
+        self._timetable.set((Due.LIMIT, worker.id), now + again)  # it may have moved on just before
+        return kill
 
+    def _look_later(self, worker: Worker, now: float) -> None:
+        limits = self._of(worker)
+        if limits:
+            self._timetable.set((Due.LIMIT, worker.id), now + min(limits.values()))
+        else:
+            self._timetable.clear((Due.LIMIT, worker.id))
 
-def _limits(worker: Worker, policies: Sequence[HandlerPolicy]) -> dict[int, float]:
-    """Return the time limits of a worker's tasks, by their ids; of those that have one."""
-    limits = {f.task.id: policies[f.task.handler].time_limit for f in worker.flights}
-    return {task: limit for task, limit in limits.items() if limit is not None}
+    def _of(self, worker: Worker) -> dict[int, float]:
+        """Return the time limits of a worker's tasks, by their ids; of those that have one."""
+        limits = {flight.task.id: self._limits[flight.task.handler] for flight in worker.flights}
+        return {task: limit for task, limit in limits.items() if limit is not None}

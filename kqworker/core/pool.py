@@ -11,6 +11,7 @@ import enum
 from collections import deque
 from collections.abc import Iterator
 
+from kqworker.core.deadlines import Deadlines
 from kqworker.core.flight import Flight
 from kqworker.errors import BugError
 from kqworker.types import TopicPartition
@@ -70,40 +71,84 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
 }
 
 
-class Worker:
-    """One incarnation of a worker process; its number is never used again."""
+class Due(enum.Enum):
+    """What may be due for a worker."""
 
-    __slots__ = (
-        "check_at",
-        "expected",
-        "flights",
-        "id",
-        "kill_at",
-        "late_at",
-        "quiet_at",
-        "ready",
-        "recalled",
-        "since",
-        "state",
-    )
+    KILL = "kill"  # its start, or its stop hooks, take too long
+    LIMIT = "limit"  # its slot is to be read for a time limit
+    LATE = "late"  # what its first task holds up is to be asked back, then taken
+
+
+Timetable = Deadlines[tuple[Due, int]]  # by worker
+
+
+class Worker:
+    """One incarnation of a worker process; its number is never used again.
+
+    Attributes:
+        flights: Its tasks, in the order in which it runs them.
+        since: When the first of them became the first.
+        recalled: Up to this task it was asked for what it has not begun.
+        quiet_at: When it was first seen on no message, while nothing was heard of it since;
+            None otherwise.
+        ready: It has booted.
+        expected: Its end is our wish: it does not count as a crash.
+    """
+
+    __slots__ = ("expected", "flights", "id", "quiet_at", "ready", "recalled", "since", "state")
 
     def __init__(self, worker: int) -> None:
         self.id = worker
         self.state = State.STARTING
-        self.kill_at: float | None = None  # when its start or its stop hooks take too long
         self.flights: deque[Flight] = deque()
-        self.check_at: float | None = None  # when its slot is to be read for a time limit
-        self.quiet_at: float | None = None  # on no message then, and nothing heard since
-        self.since = 0.0  # when its first task became the first
-        self.late_at: float | None = None  # when what that holds up is asked back, then taken
-        self.recalled = 0  # up to this task it was asked back
+        self.quiet_at: float | None = None
+        self.since = 0.0
+        self.recalled = 0
         self.ready = False
-        self.expected = False  # its end is our wish: it does not count as a crash
+        self.expected = False
 
     @property
     def open(self) -> int:
         """How many messages it has that are not settled."""
         return sum(flight.open for flight in self.flights)
+
+    @property
+    def last(self) -> int:
+        """The number of the last task that it has; it has one."""
+        return self.flights[-1].task.id
+
+    def booted(self) -> None:
+        """Note that it waits for its first task."""
+        self.ready = True
+
+    def get(self, flight: Flight, now: float) -> None:
+        """Note that it is sent a task."""
+        if not self.flights:
+            self.since = now
+        self.flights.append(flight)
+
+    def done_with(self, flight: Flight, now: float) -> None:
+        """Note that it has answered for a task to its end."""
+        self.flights.remove(flight)
+        self.since = now
+
+    def heard(self) -> None:
+        """Note that it has told something, or that it is on a message."""
+        self.quiet_at = None
+
+    def quiet_since(self, now: float) -> float:
+        """Note that it is on no message; return since when, as far as is known."""
+        if self.quiet_at is None:
+            self.quiet_at = now
+        return self.quiet_at
+
+    def asked_back(self) -> None:
+        """Note that it is asked for what it has not begun of all its tasks."""
+        self.recalled = self.last
+
+    def expect_end(self) -> None:
+        """Note that its end is our wish."""
+        self.expected = True
 
 
 class Pool:
@@ -169,6 +214,10 @@ class Pool:
         self._deaths = self._kills = 0
         if self._killers:
             self._killers.clear()
+
+    def replaced(self) -> None:
+        """Count a death that is nobody's fault, and that is replaced at once."""
+        self.restarts += 1
 
     def booted(self) -> None:
         """Note that a worker became ready: workers can boot."""

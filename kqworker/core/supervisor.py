@@ -15,7 +15,7 @@ from typing import assert_never
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.core.crew import Crew, Doom
+from kqworker.core.crew import Crew
 from kqworker.core.ending import Ending, Phase
 from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.flow import Flow
@@ -26,6 +26,7 @@ from kqworker.core.pool import State
 from kqworker.core.retry import Random
 from kqworker.core.routing import Routes
 from kqworker.core.snapshot import Snapshot
+from kqworker.core.staffing import Doom
 from kqworker.types import Failure, TopicPartition
 
 COMMIT_AGAIN_SECONDS = 0.5  # at the end, after a commit that failed
@@ -81,7 +82,7 @@ class Supervisor:
         """Return the first commands: start the workers."""
         self._next_commit = now + self._limits.commit_interval
         for _ in range(self._limits.workers):
-            self._crew.start(now)
+            self._crew.staffing.start(now)
         return self._take_out()
 
     def handle(self, event: e.Event, now: float) -> list[c.Command]:
@@ -129,7 +130,7 @@ class Supervisor:
             case e.Observed():
                 self._crew.observed(event, now)
             case e.Replace():
-                self._crew.replace(now)
+                self._crew.staffing.replace(now)
             case e.CatchUp():
                 self._ending.catch_up(event.targets)
             case e.StopRequested():
@@ -143,12 +144,12 @@ class Supervisor:
         """Return when `handle` wants a `Tick` if nothing else happens; None when it is over."""
         if self._ending.phase is Phase.OVER:
             return None
-        times = [self._next_commit, *self._crew.deadlines()]
+        times = [self._next_commit]
         times += [drain.deadline for drain in self._drains]
         look = None
         if self._ending.phase is Phase.RUNNING:
             look = self._flow.deadline()
-        for due in (self._messages.deadline(), self._ending.deadline, look):
+        for due in (self._crew.deadline(), self._messages.deadline(), self._ending.deadline, look):
             if due is not None:
                 times.append(due)
         suspects = self._messages.suspects.deadline()
@@ -209,7 +210,7 @@ class Supervisor:
                 self._messages.let_in()
             if self._messages.suspects.any:
                 self._confirm(now)
-            self._crew.dispatch(now)
+            self._crew.dispatch.dispatch(now)
             self._out += flow.decide()
         if now >= self._next_commit:
             self._next_commit = now + self._interval(now)
@@ -256,7 +257,7 @@ class Supervisor:
             # The pause may have come to its member behind the assignment that follows.
             self._out.append(c.Resume(paused))
         # What runs for nothing may end; what is not begun is not begun for nothing.
-        self._crew.recall(now, ended)
+        self._crew.recalls.recall(now, ended)
         if self._ending.phase in (Phase.DRAINING, Phase.COMMITTING) and any(
             epoch.busy or epoch.unsettled() for epoch in ended
         ):
@@ -268,7 +269,7 @@ class Supervisor:
         epochs = [ep for p in event.partitions if (ep := self._epochs.of(member, p)) is not None]
         if self._messages.drain(epochs):
             self._next_commit = now
-        self._crew.recall(now, epochs)
+        self._crew.recalls.recall(now, epochs)
         deadline = now + max(0.0, event.seconds)
         self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
 
@@ -375,7 +376,7 @@ class Supervisor:
             self._out.append(c.Fetching(False))
             if self._messages.drain(self._epochs):
                 self._next_commit = now
-            self._crew.close(now)
+            self._crew.staffing.close(now)
 
     def _advance_end(self, now: float) -> bool:
         """Take one step towards the end, if it can be taken; return whether it was."""
@@ -389,7 +390,7 @@ class Supervisor:
                     if not late:
                         return False
                     ending.abandoned("what workers were handed and had not begun")
-                    crew.kill_all()
+                    crew.staffing.kill_all()
                     if crew.flying:
                         if not ending.hopeless:
                             return False
@@ -404,11 +405,11 @@ class Supervisor:
                         return False
                     if self._epochs.owing():
                         ending.abandoned("what was finished last: Kafka did not confirm its commit")
-                crew.dismiss_all(now)
+                crew.staffing.dismiss_all(now)
             case Phase.DISMISSING:
                 if len(crew.pool):
                     if late:
-                        crew.kill_all()
+                        crew.staffing.kill_all()
                     if not ending.hopeless:
                         return False
                 self._out.append(c.Stopped(ending.end, ending.failure))

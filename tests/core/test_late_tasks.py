@@ -6,7 +6,7 @@ import pytest
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.core.crew import LATE_SECONDS, LOOK_SECONDS
+from kqworker.core.recall import LATE_SECONDS, LOOK_SECONDS
 from kqworker.types import Ordering, Outcome, Task, Verdict
 from tests.core.lived import Life, keyed, told
 from tests.core.supervised import (

@@ -1,4 +1,4 @@
-"""Who may change what: the fields of an epoch and of a task in flight are set by its own verbs."""
+"""Who may change what: the fields of an epoch, a task in flight and a worker have verbs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import pytest
 import kqworker.core
 from kqworker.core.epochs import Epoch
 from kqworker.core.flight import Flight
+from kqworker.core.pool import Worker
 
 ROOM = Path(kqworker.core.__file__).parent
-OWNED = {"epochs.py": frozenset(Epoch.__slots__), "flight.py": frozenset(Flight.__slots__)}
-NAMES = {"epochs.py": "epoch", "flight.py": "flight"}
+OWNED = {
+    "epochs.py": ("epoch", frozenset(Epoch.__slots__)),
+    "flight.py": ("flight", frozenset(Flight.__slots__)),
+    "pool.py": ("worker", frozenset(Worker.__slots__)),
+}
 
 
 def assigned(tree: ast.AST) -> Iterator[ast.Attribute]:
@@ -34,7 +38,8 @@ def from_outside(source: str, owner: str) -> list[str]:
     for target in assigned(ast.parse(source)):
         holder = target.value
         name = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", "")
-        if name == NAMES[owner] and target.attr in OWNED[owner]:
+        whose, fields = OWNED[owner]
+        if name == whose and target.attr in fields:
             found.append(ast.unparse(target))
     return found
 

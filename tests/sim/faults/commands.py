@@ -39,8 +39,8 @@ FAULTS = (
     Fault(
         "stop-goes-on-dispatching", "Fetching",
         "if self._messages.drain(self._epochs):\n                self._next_commit = now\n"
-        "            self._crew.close(now)",
-        "self._crew.close(now)",
+        "            self._crew.staffing.close(now)",
+        "self._crew.staffing.close(now)",
     ),
     Fault(
         "paused-again", "Pause",
@@ -95,41 +95,47 @@ FAULTS = (
     ),
     Fault(
         "nobody-is-sent-to", "Send",
-        "self._crew.dispatch(now)", "if now == self._next_commit: self._crew.dispatch(now)",
+        "self._crew.dispatch.dispatch(now)",
+        "if now == self._next_commit: self._crew.dispatch.dispatch(now)",
     ),
     Fault(
         "not-asked-back-at-a-revoke", "Recall",
-        "self._crew.recall(now, epochs)", "pass",
+        "self._crew.recalls.recall(now, epochs)",
+        "pass",
     ),
     Fault(
         "not-asked-back-at-a-stop", "Recall",
-        "self._broken = 0\n        self.recall(now)", "self._broken = 0",
+        "self._broken = 0\n        self._recalls.recall(now)",
+        "self._broken = 0",
     ),
     Fault(
         "not-asked-back-at-a-loss", "Recall",
-        "self._crew.recall(now, ended)", "pass",
+        "self._crew.recalls.recall(now, ended)",
+        "pass",
     ),
     Fault(
         "late-is-not-asked-back", "Recall",
-        "self._out.append(c.Recall(worker.id))", "pass",
+        "self._out.append(Recall(worker.id))",
+        "pass",
     ),
     Fault(
         "late-is-never-looked-at", "Observe",
-        "worker.late_at = now + LATE_SECONDS  # until the answer says more\n"
-        "                checks.append(worker.id)", "worker.late_at = None",
+        "self._timetable.set((Due.LATE, worker.id), now + LATE_SECONDS)",
+        "pass",
     ),
     Fault(
         "never-observed", "Observe",
-        "self._out.append(c.Observe(tuple(dict.fromkeys(checks))))", "pass",
+        "self._out.append(c.Observe(tuple(dict.fromkeys(looks))))",
+        "pass",
     ),
     Fault(
         "the-idle-are-observed", "Observe",
-        "if worker.check_at is not None:\n            overtime.",
-        "if worker.flights:\n            overtime.",
+        "if (Due.LIMIT, worker.id) in self._timetable:", "if worker.flights:",
     ),
     Fault(
         "observed-without-end", "Observe",
-        "worker.check_at = now + 1.0  # until the answer sets it", "pass",
+        "self._timetable.set((Due.LIMIT, worker.id), now + AGAIN_SECONDS)",
+        "self._timetable.set((Due.LIMIT, worker.id), now + 1e-9)",
     ),
     Fault(
         "killed-whatever-it-does", "KillWorker",
@@ -141,17 +147,19 @@ FAULTS = (
     ),
     Fault(
         "killed-twice", "KillWorker",
-        "if self.pool.may(worker, Signal.KILL):\n            self.pool.signal",
-        "if True:\n            self.pool.signal",
+        "if self._pool.may(worker, Signal.KILL):\n            self._pool.signal",
+        "if True:\n            self._pool.signal",
     ),
     Fault(
         "hanging-boot-is-waited-for", "KillWorker",
-        "worker.kill_at = now + self._boot_seconds", "pass",
+        "self._timetable.set((Due.KILL, worker.id), now + self._boot_seconds)",
+        "pass",
         scene="alone and hanging",
     ),
     Fault(
         "stopped-at-work", "StopWorker",
-        "self.pool.signal(worker, Signal.RETIRE)\n                self._ask_back(worker, now)",
+        "self._pool.signal(worker, Signal.RETIRE)\n"
+        "                self._recalls.ask_back(worker, now)",
         "self._out.append(c.StopWorker(worker.id))",
     ),
     Fault(

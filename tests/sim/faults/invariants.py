@@ -225,7 +225,8 @@ FAULTS = (
     ),
     Fault(
         "late-and-yet-not-killed", 7,
-        "begun\")\n                    crew.kill_all()", "begun\")",
+        "begun\")\n                    crew.staffing.kill_all()",
+        "begun\")",
     ),
     # 8: and leaves no process
     Fault(
@@ -234,8 +235,8 @@ FAULTS = (
     ),
     Fault(
         "replaced-during-a-stop", 8,
-        "if not self._closing:\n                self.pool.restarts += 1",
-        "if True:\n                self.pool.restarts += 1",
+        "if not self.closing:\n            self._pool.replaced()",
+        "if True:\n            self._pool.replaced()",
     ),
     Fault(
         "started-during-a-stop", 8, "self._starts.clear()", "pass",
@@ -276,12 +277,13 @@ FAULTS = (
     # 10: a slow message holds up no other
     Fault(
         "late-tasks-are-left-alone", 10,
-        "if worker.late_at is None and worker.open > 1:", "if False:",
+        "if (Due.LATE, worker.id) not in self._timetable and worker.open > 1:",
+        "if False:",
     ),
     Fault(
         "second-task-is-never-late", 10,
-        "worker.late_at = now + LATE_SECONDS if worker.open > 1 else None",
-        "worker.late_at = None",
+        "self._late_in(LATE_SECONDS, worker, now)",
+        "self._timetable.clear((Due.LATE, worker.id))",
     ),
     Fault(
         "task-behind-the-slow-one-is-left", 10,
@@ -290,18 +292,18 @@ FAULTS = (
     ),
     Fault(
         "sent-behind-the-slow-one", 10,
-        "prompt = now < worker.since + LATE_SECONDS and first.id > worker.recalled",
-        "prompt = True",
+        "return now < worker.since + LATE_SECONDS and first.id > worker.recalled",
+        "return True",
     ),
     Fault(
         "asked-back-and-not-looked-at", 10,
-        "worker.late_at = now + LOOK_SECONDS if worker.open > 1 else None",
-        "worker.late_at = None",
+        "self._late_in(LOOK_SECONDS, worker, now)",
+        "self._timetable.clear((Due.LATE, worker.id))",
     ),
     Fault(
         "asked-back-of-who-has-begun-nothing", 6,
-        "worker.late_at = now + LATE_SECONDS  # until the answer says more\n"
-        "                checks.append(worker.id)", "self._ask_back(worker, now)",
+        "self.recalls.looked(worker, now)\n                    looks.append(number)",
+        "self.recalls.ask_back(worker, now)",
     ),
     Fault(
         "taken-before-it-is-certain", 4,
@@ -327,15 +329,18 @@ FAULTS = (
     # 11: a stopped worker keeps no messages for long where there is a time limit
     Fault(
         "stopped-is-waited-for", 11,
-        "if worker.quiet_at is None:", "if True:",
+        "if self.quiet_at is None:",
+        "if True:",
     ),
     Fault(
         "stopped-is-looked-at-too-late", 11,
-        "worker.check_at = due\n", "worker.check_at = due + 5.0\n",
+        "self._timetable.set((Due.LIMIT, worker.id), due)\n",
+        "self._timetable.set((Due.LIMIT, worker.id), due + 5.0)\n",
     ),
     Fault(
         "quiet-in-spite-of-an-answer", 11,
-        "worker.quiet_at = None\n        if worker.check_at", "pass\n        if worker.check_at",
+        "worker.heard()\n        if",
+        "pass\n        if",
     ),
     # 12: a run that gets on is not given up
     Fault(

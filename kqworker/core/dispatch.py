@@ -1,0 +1,97 @@
+"""Who gets what next: the workers' time is shared between handlers.
+
+Pure. Knows nothing of partitions, retries or deaths.
+Tested by tests/core/test_crew.py and every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kqworker.core.commands import Command, Send
+from kqworker.core.flight import Flight
+from kqworker.core.messages import Messages
+from kqworker.core.overtime import TimeLimits
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.pool import Pool, Signal, State, Worker
+from kqworker.core.recall import Recalls
+
+
+class Dispatch:
+    """Sends what is ready to who is free.
+
+    Args:
+        policies: The handlers, in the app's order.
+        messages: Where work comes from.
+        pool: The workers.
+        recalls: Sees to it that no task holds others up.
+        limits: Sees to the time limits.
+        out: Where commands go.
+    """
+
+    def __init__(
+        self,
+        policies: Sequence[HandlerPolicy],
+        messages: Messages,
+        pool: Pool,
+        recalls: Recalls,
+        limits: TimeLimits,
+        out: list[Command],
+    ) -> None:
+        self._messages = messages
+        self._pool = pool
+        self._recalls = recalls
+        self._limits = limits
+        self._out = out
+        # Each handler's part of the workers' time so far, and the part of whom it is turn.
+        self._spent = [0.0] * len(policies)
+        self._served = 0.0
+
+    def dispatch(self, now: float) -> None:
+        """Send what is ready to who is free."""
+        messages, spent = self._messages, self._spent
+        if messages.suspects.active:
+            self._dispatch_suspect(now)
+            return
+        while waiting := [h for h in range(len(spent)) if messages.ready(h)]:
+            worker = self._free(now)
+            if worker is None:
+                return
+            # A handler that had nothing to do has saved nothing up meanwhile.
+            handler = min(waiting, key=lambda h: max(spent[h], self._served))
+            ready, pace = messages.ready(handler), messages.paces[handler]
+            # An even share, so that no worker idles while another has a full frame.
+            share = -(-ready // max(1, self._pool.count(State.IDLE)))
+            flight = messages.take(handler, min(pace.count, share))
+            self._served = max(spent[handler], self._served)
+            spent[handler] = self._served + pace.seconds_of(len(flight.task))
+            self._send(worker, flight, now)
+
+    def _dispatch_suspect(self, now: float) -> None:
+        """Send the suspect whose turn it is, once nobody else has anything."""
+        worker = next((w for w in self._pool if w.state is State.IDLE), None)
+        span = self._messages.suspects.next(worker is not None)
+        if span is not None and worker is not None:
+            self._send(worker, self._messages.take_suspect(span), now)
+
+    def _send(self, worker: Worker, flight: Flight, now: float) -> None:
+        self._pool.signal(worker, Signal.SENT)
+        worker.get(flight, now)
+        self._out.append(Send(worker.id, flight.task))
+        self._recalls.sent(worker)
+        self._limits.sent(worker, flight.task.handler, now)
+
+    def _free(self, now: float) -> Worker | None:
+        """Return who can take a task: an idle worker, or one whose only task is short.
+
+        Also what is slow itself may wait behind that: else it would get no worker at all
+        while another handler's backlog keeps each of them with a second task.
+        """
+        second = None
+        for worker in self._pool:
+            if worker.state is State.IDLE:
+                return worker
+            if second is None and worker.state is State.BUSY and len(worker.flights) == 1:
+                short = self._messages.paces[worker.flights[0].task.handler].short
+                second = worker if short and self._recalls.is_prompt(worker, now) else None
+        return second

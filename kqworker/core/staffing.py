@@ -1,0 +1,195 @@
+"""How many workers there are: starting, retiring, ending and replacing them.
+
+What ends the run is said by returning why. Pure. Knows nothing of messages.
+Tested by tests/core/test_crew.py, test_reloading.py and every run in tests/sim.
+"""
+
+from __future__ import annotations
+
+from kqworker.core import commands as c
+from kqworker.core.events import BootFailed
+from kqworker.core.pool import Due, Place, Pool, Signal, State, Timetable, Worker
+from kqworker.core.recall import Recalls
+from kqworker.types import Failure
+
+Doom = tuple[c.End, Failure]
+
+HOOK_SECONDS = 5.0  # stop hooks may take so long, then the worker is killed
+
+
+class Staffing:
+    """Sees to it that there are as many workers as are wanted.
+
+    Args:
+        pool: The workers.
+        recalls: Asks those that retire for what they have not begun.
+        timetable: Has when a worker is to be killed.
+        out: Where commands go.
+        boot_seconds: Seconds that a worker may take to start.
+        reloads: Whether a worker that cannot boot waits for the next `replace`.
+
+    Attributes:
+        ready_once: A worker was ready.
+        closing: Nobody is started any more.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        recalls: Recalls,
+        timetable: Timetable,
+        out: list[c.Command],
+        *,
+        boot_seconds: float,
+        reloads: bool,
+    ) -> None:
+        self._pool = pool
+        self._recalls = recalls
+        self._timetable = timetable
+        self._out = out
+        self._boot_seconds = boot_seconds
+        self._reloads = reloads
+        self._broken = 0  # workers that wait for the next change
+        self._starts: list[float] = []
+        self.ready_once = False
+        self.closing = False
+
+    @property
+    def first_start(self) -> float | None:
+        """When `start_due` has somebody to start; None: never."""
+        return min(self._starts, default=None)
+
+    def start_due(self, now: float) -> None:
+        """Start those whose time has come."""
+        for due in [due for due in self._starts if due <= now]:
+            self._starts.remove(due)
+            self.start(now)
+
+    def start(self, now: float) -> None:
+        """Start one more worker."""
+        worker = self._pool.start()
+        self._timetable.set((Due.KILL, worker.id), now + self._boot_seconds)
+        self._out.append(c.StartWorker(worker.id))
+
+    def ready(self, worker: Worker) -> None:
+        """Note that a worker waits for its first task."""
+        self.ready_once = True
+        worker.booted()
+        self._timetable.clear((Due.KILL, worker.id))
+        self._pool.booted()
+        self._pool.signal(worker, Signal.READY)
+
+    def gone(self, worker: Worker) -> None:
+        """Note a worker's end."""
+        self._pool.signal(worker, Signal.DIED)
+        for what in Due:
+            self._timetable.clear((what, worker.id))
+
+    def boot_failed(self, worker: Worker, event: BootFailed, now: float) -> Doom | None:
+        """Replace a worker that could not boot; the first of all ends the run."""
+        self.gone(worker)
+        if worker.expected and not self.closing:
+            # It was to be replaced anyway, by one that has the app as it is now.
+            self._starts.append(now)
+            return None
+        if not self.ready_once:
+            return c.End.BOOT_FAILED, event.failure
+        if self._reloads and not self.closing:
+            # Somebody is editing: it may well be mended by the next change.
+            if not self._broken:
+                self._out.append(c.Report(c.Note.BROKEN, failure=event.failure))
+            self._broken += 1
+            return None
+        if not self.closing:
+            note = c.Note.WORKER_DIED
+            self._out.append(c.Report(note, worker=worker.id, failure=event.failure))
+        return self.replace_dead(worker, event.failure, now)
+
+    def replace_expected(self, now: float) -> None:
+        """Replace a worker whose end counts as no crash."""
+        if not self.closing:
+            self._pool.replaced()
+            self._starts.append(now)
+
+    def replace_dead(
+        self,
+        worker: Worker,
+        failure: Failure,
+        now: float,
+        wait: bool = True,
+        killer: Place | None = None,
+    ) -> Doom | None:
+        """Replace a worker that has crashed; return why not, where that makes no sense any more.
+
+        Args:
+            worker: Who has crashed.
+            failure: Why.
+            now: The time.
+            wait: After many deaths in a row the next worker comes later.
+            killer: The message that it died on, if that is charged and kept as a dead letter.
+        """
+        if self.closing:
+            return None
+        delay = self._pool.died(worker.ready, killer)
+        if delay is None:
+            return c.End.CRASH_LOOP, failure
+        self._starts.append(now + delay if wait else now)
+        return None
+
+    def replace(self, now: float) -> None:
+        """Put a fresh worker in the place of each, when its tasks are done."""
+        for worker in list(self._pool):
+            if worker.state is State.IDLE:
+                self.dismiss(worker, now)
+            elif worker.state is State.BUSY:
+                self._pool.signal(worker, Signal.RETIRE)
+                self._recalls.ask_back(worker, now)
+            elif worker.state is State.STARTING:
+                worker.expect_end()
+                self.kill(worker)
+        self._starts += [now] * self._broken
+        self._broken = 0
+
+    def done(self, worker: Worker, now: float) -> None:
+        """Note that a worker has no task any more."""
+        retiring = worker.state is State.RETIRING
+        self._pool.signal(worker, Signal.DONE)
+        if retiring:
+            self.dismiss(worker, now)
+
+    def dismiss(self, worker: Worker, now: float) -> None:
+        """Let an idle worker go."""
+        worker.expect_end()
+        self._timetable.set((Due.KILL, worker.id), now + HOOK_SECONDS)
+        self._pool.signal(worker, Signal.STOP)
+        self._out.append(c.StopWorker(worker.id))
+
+    def kill(self, worker: Worker) -> None:
+        """End a worker whatever it does, once."""
+        self._timetable.clear((Due.KILL, worker.id))
+        if self._pool.may(worker, Signal.KILL):
+            self._pool.signal(worker, Signal.KILL)
+            self._out.append(c.KillWorker(worker.id))
+
+    # -- the end
+
+    def close(self, now: float) -> None:
+        """Start nobody any more; ask back what is not begun."""
+        self.closing = True
+        self._starts.clear()
+        self._broken = 0
+        self._recalls.recall(now)
+        for worker in list(self._pool):
+            if worker.state is State.STARTING:
+                self.kill(worker)
+
+    def dismiss_all(self, now: float) -> None:
+        """Let everybody go who is idle."""
+        for worker in list(self._pool):
+            if worker.state is State.IDLE:
+                self.dismiss(worker, now)
+
+    def kill_all(self) -> None:
+        """End everybody."""
+        for worker in list(self._pool):
+            self.kill(worker)
