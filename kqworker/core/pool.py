@@ -71,12 +71,12 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
 }
 
 
-class Due(enum.Enum):
+class Due(enum.IntEnum):
     """What may be due for a worker."""
 
-    KILL = "kill"  # its start, or its stop hooks, take too long
-    LIMIT = "limit"  # its slot is to be read for a time limit
-    LATE = "late"  # what its first task holds up is to be asked back, then taken
+    KILL = 0  # its start, or its stop hooks, take too long
+    LIMIT = 1  # its slot is to be read for a time limit
+    LATE = 2  # what its first task holds up is to be asked back, then taken
 
 
 Timetable = Deadlines[tuple[Due, int]]  # by worker

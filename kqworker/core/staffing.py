@@ -57,7 +57,7 @@ class Staffing:
     @property
     def first_start(self) -> float | None:
         """When `start_due` has somebody to start; None: never."""
-        return min(self._starts, default=None)
+        return min(self._starts) if self._starts else None
 
     def start_due(self, now: float) -> None:
         """Start those whose time has come."""

@@ -71,6 +71,11 @@ class Supervisor:
             reloads=limits.reloads,
         )
         self._ending = Ending()
+        self._steps = {
+            Phase.DRAINING: self._drain_all,
+            Phase.COMMITTING: self._commit_all,
+            Phase.DISMISSING: self._dismiss_all,
+        }
         self._drains: list[Drain] = []
         self._next_commit = 0.0
         self._hurry_until = float("-inf")
@@ -380,40 +385,47 @@ class Supervisor:
 
     def _advance_end(self, now: float) -> bool:
         """Take one step towards the end, if it can be taken; return whether it was."""
+        step = self._steps.get(self._ending.phase)
+        if step is None or not step(self._ending.late(now), now):
+            return False
+        self._ending.advance(now)
+        return True
+
+    # Each is called until it returns that its phase is over, whose time may be used up.
+
+    def _drain_all(self, late: bool, now: float) -> bool:
         ending, crew = self._ending, self._crew
-        late = ending.late(now)
-        match ending.phase:
-            case Phase.RUNNING | Phase.OVER:
+        if crew.flying or self._messages.settling.delivering:
+            if not late:
                 return False
-            case Phase.DRAINING:
-                if crew.flying or self._messages.settling.delivering:
-                    if not late:
-                        return False
-                    ending.abandoned("what workers were handed and had not begun")
-                    crew.staffing.kill_all()
-                    if crew.flying:
-                        if not ending.hopeless:
-                            return False
-                        crew.give_up()
-                    self._messages.settling.abandon()
-                self._give_back(now, wait=False)
-                self._messages.suspects.in_order(self._epochs)
-                self._commit()
-            case Phase.COMMITTING:
-                if not self._epochs.settled():
-                    if not late:
-                        return False
-                    if self._epochs.owing():
-                        ending.abandoned("what was finished last: Kafka did not confirm its commit")
-                crew.staffing.dismiss_all(now)
-            case Phase.DISMISSING:
-                if len(crew.pool):
-                    if late:
-                        crew.staffing.kill_all()
-                    if not ending.hopeless:
-                        return False
-                self._out.append(c.Stopped(ending.end, ending.failure))
-            case _:
-                assert_never(ending.phase)
-        ending.advance(now)
+            ending.abandoned("what workers were handed and had not begun")
+            crew.staffing.kill_all()
+            if crew.flying:
+                if not ending.hopeless:
+                    return False
+                crew.give_up()
+            self._messages.settling.abandon()
+        self._give_back(now, wait=False)
+        self._messages.suspects.in_order(self._epochs)
+        self._commit()
+        return True
+
+    def _commit_all(self, late: bool, now: float) -> bool:
+        if not self._epochs.settled():
+            if not late:
+                return False
+            if self._epochs.owing():
+                text = "what was finished last: Kafka did not confirm its commit"
+                self._ending.abandoned(text)
+        self._crew.staffing.dismiss_all(now)
+        return True
+
+    def _dismiss_all(self, late: bool, now: float) -> bool:
+        ending, crew = self._ending, self._crew
+        if len(crew.pool):
+            if late:
+                crew.staffing.kill_all()
+            if not ending.hopeless:
+                return False
+        self._out.append(c.Stopped(ending.end, ending.failure))
         return True

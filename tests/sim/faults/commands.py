@@ -212,9 +212,9 @@ FAULTS = (
     ),
     Fault(
         "abandoned-for-nothing", "Stopped",
-        "if crew.flying or self._messages.settling.delivering:\n                    if not late:",
+        "if crew.flying or self._messages.settling.delivering:\n            if not late:",
         "if True:\n"
-        "                    if (crew.flying or self._messages.settling.delivering) and not late:",
+        "            if (crew.flying or self._messages.settling.delivering) and not late:",
     ),
     Fault(
         "stops-twice", "Stopped",

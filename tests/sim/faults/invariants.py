@@ -225,7 +225,7 @@ FAULTS = (
     ),
     Fault(
         "late-and-yet-not-killed", 7,
-        "begun\")\n                    crew.staffing.kill_all()",
+        "begun\")\n            crew.staffing.kill_all()",
         "begun\")",
     ),
     # 8: and leaves no process
