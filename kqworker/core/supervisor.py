@@ -15,6 +15,7 @@ from typing import assert_never
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
+from kqworker.core.committing import Committing
 from kqworker.core.crew import Crew
 from kqworker.core.ending import Ending, Phase
 from kqworker.core.epochs import Epoch, Epochs
@@ -28,11 +29,6 @@ from kqworker.core.routing import Routes
 from kqworker.core.snapshot import Snapshot
 from kqworker.core.staffing import Doom
 from kqworker.types import Failure, TopicPartition
-
-COMMIT_AGAIN_SECONDS = 0.5  # at the end, after a commit that failed
-# So long after an assignment commits come so fast: should this supervisor be ended by what it
-# has just begun, the next one must know how far that was.
-HURRY_SECONDS, HURRIED_SECONDS = 1.0, 0.05
 
 
 @dataclass(slots=True)
@@ -77,15 +73,14 @@ class Supervisor:
             Phase.DISMISSING: self._dismiss_all,
         }
         self._drains: list[Drain] = []
-        self._next_commit = 0.0
-        self._hurry_until = float("-inf")
+        self._commits = Committing(self._epochs, self._messages, self._crew, limits, self._out)
         self._gone = 0
 
     # -- the interface
 
     def start(self, now: float) -> list[c.Command]:
         """Return the first commands: start the workers."""
-        self._next_commit = now + self._limits.commit_interval
+        self._commits.start(now)
         for _ in range(self._limits.workers):
             self._crew.staffing.start(now)
         return self._take_out()
@@ -111,7 +106,7 @@ class Supervisor:
             case e.Unreadable():
                 self._unreadable(event)
             case e.Committed():
-                self._committed(event, now)
+                self._commits.answered(event, now, self._ending.phase is Phase.COMMITTING)
             case e.Delivered():
                 self._messages.settling.delivered(event, now)
             case e.Assigned():
@@ -123,13 +118,13 @@ class Supervisor:
                 self._lost((p for p in event.partitions if self._epochs.of(event.member, p)), now)
             case e.WorkerReady():
                 if not self._crew.pool.count(State.IDLE, State.BUSY, State.RETIRING):
-                    self._hurry(now)  # only now anything begins
+                    self._commits.hurry(now)  # only now anything begins
                 self._crew.ready(event)
             case e.BootFailed():
                 self._doomed(self._crew.boot_failed(event, now), now)
             case e.WorkerDied():
                 self._doomed(self._crew.died(event, now), now)
-                self._next_commit = now  # attempts survive a restart by the commit
+                self._commits.at_once(now)  # attempts survive a restart by the commit
                 if self._crew.cut_off:
                     self._ending.abandoned("what ran when all workers were ended")
             case e.Observed():
@@ -149,7 +144,7 @@ class Supervisor:
         """Return when `handle` wants a `Tick` if nothing else happens; None when it is over."""
         if self._ending.phase is Phase.OVER:
             return None
-        times = [self._next_commit]
+        times = [self._commits.deadline]
         times += [drain.deadline for drain in self._drains]
         look = None
         if self._ending.phase is Phase.RUNNING:
@@ -214,12 +209,10 @@ class Supervisor:
             if flow.wanting:
                 self._messages.let_in()
             if self._messages.suspects.any:
-                self._confirm(now)
+                self._commits.confirm(now)
             self._crew.dispatch.dispatch(now)
             self._out += flow.decide()
-        if now >= self._next_commit:
-            self._next_commit = now + self._interval(now)
-            self._commit()
+        self._commits.due(now)
         if self._ending.caught_up(self._epochs):
             self._stop(c.End.CLEAN, None, self._limits.grace, now)
         while self._advance_end(now):
@@ -246,13 +239,7 @@ class Supervisor:
         if not running:
             self._messages.drain(begun)
         else:
-            self._hurry(now)
-
-    def _hurry(self, now: float) -> None:
-        """Commit often for a while, where it counts how far messages have begun."""
-        if self._limits.suspects:
-            self._hurry_until = now + HURRY_SECONDS
-            self._next_commit = min(self._next_commit, now + self._interval(now))
+            self._commits.hurry(now)
 
     def _lost(self, partitions: Iterable[TopicPartition], now: float) -> None:
         ended = self._epochs.end(partitions)
@@ -273,7 +260,7 @@ class Supervisor:
         member = event.member
         epochs = [ep for p in event.partitions if (ep := self._epochs.of(member, p)) is not None]
         if self._messages.drain(epochs):
-            self._next_commit = now
+            self._commits.at_once(now)
         self._crew.recalls.recall(now, epochs)
         deadline = now + max(0.0, event.seconds)
         self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
@@ -326,50 +313,6 @@ class Supervisor:
         report = c.Report(note, partition=event.partition, offset=event.offset, failure=failure)
         self._out.append(report)
 
-    def _interval(self, now: float) -> float:
-        """Return the seconds to the next commit: few, until it is known what has begun."""
-        interval = self._limits.commit_interval
-        return min(interval, HURRIED_SECONDS) if now < self._hurry_until else interval
-
-    def _commit(self, epochs: Iterable[Epoch] | None = None) -> None:
-        limits, owner = self._limits, self._messages.suspects.owner
-        for epoch in self._epochs if owner else ():
-            if epoch.asked is None and epoch.owner == owner:
-                interval = limits.commit_interval
-                margin = self._messages.margin(epoch.handler, limits.workers, interval)
-                epoch.may_begin(margin)
-        marks, reports = self._epochs.ask(epochs)
-        self._out += reports
-        if marks:
-            self._out.append(c.Commit(marks))
-
-    def _confirm(self, now: float) -> None:
-        """Take the next steps with suspects, and have their commits confirmed."""
-        suspects = self._messages.suspects
-        flying, idle = self._crew.flying_since, bool(self._crew.pool.count(State.IDLE))
-        suspects.step(now, flying, idle)
-        urgent = suspects.urgent(now)
-        if urgent:
-            self._commit(urgent)
-            if suspects.nothing_to_ask(urgent):
-                suspects.step(now, flying, idle)
-
-    def _committed(self, event: e.Committed, now: float) -> None:
-        # A late answer to a former epoch's commit is none to this one's.
-        found = ((self._epochs.get(partition), mark) for partition, mark in event.marks.items())
-        epochs = [epoch for epoch, mark in found if epoch is not None and epoch.asked == mark]
-        self._out += self._epochs.answered(event)
-        if self._messages.suspects.any:
-            self._messages.suspects.answered(epochs, now, event.error is None)
-        if any(epoch.draining and epoch.told and not epoch.begun for epoch in epochs):
-            self._next_commit = now  # it still names one that is given back in order
-        if event.too_large:
-            self._next_commit = now  # at once again, with a smaller map
-        elif self._ending.phase is Phase.COMMITTING:
-            # The end waits for what this one held up, and not for the next interval.
-            again = now if event.error is None else now + COMMIT_AGAIN_SECONDS
-            self._next_commit = min(self._next_commit, again)
-
     # -- the end
 
     def _doomed(self, doom: Doom | None, now: float) -> None:
@@ -380,7 +323,7 @@ class Supervisor:
         if self._ending.begin(end, failure, grace, now):
             self._out.append(c.Fetching(False))
             if self._messages.drain(self._epochs):
-                self._next_commit = now
+                self._commits.at_once(now)
             self._crew.staffing.close(now)
 
     def _advance_end(self, now: float) -> bool:
@@ -407,7 +350,7 @@ class Supervisor:
             self._messages.settling.abandon()
         self._give_back(now, wait=False)
         self._messages.suspects.in_order(self._epochs)
-        self._commit()
+        self._commits.commit()
         return True
 
     def _commit_all(self, late: bool, now: float) -> bool:

@@ -5,8 +5,8 @@ from tests.sim.faults.fault import Fault
 FAULTS = (
     Fault(
         "commits-late", "Commit",
-        "self._next_commit = now + self._interval(now)\n            self._commit()",
-        "self._next_commit = now + 2 * self._interval(now)\n            self._commit()",
+        "self._next = now + self._interval(now)\n            self.commit()",
+        "self._next = now + 2 * self._interval(now)\n            self.commit()",
     ),
     Fault(
         "two-commits-at-once", "Commit",
@@ -38,7 +38,7 @@ FAULTS = (
     ),
     Fault(
         "stop-goes-on-dispatching", "Fetching",
-        "if self._messages.drain(self._epochs):\n                self._next_commit = now\n"
+        "if self._messages.drain(self._epochs):\n                self._commits.at_once(now)\n"
         "            self._crew.staffing.close(now)",
         "self._crew.staffing.close(now)",
     ),
@@ -96,7 +96,7 @@ FAULTS = (
     Fault(
         "nobody-is-sent-to", "Send",
         "self._crew.dispatch.dispatch(now)",
-        "if now == self._next_commit: self._crew.dispatch.dispatch(now)",
+        "if now == self._commits.deadline: self._crew.dispatch.dispatch(now)",
     ),
     Fault(
         "not-asked-back-at-a-revoke", "Recall",
@@ -181,7 +181,7 @@ FAULTS = (
     ),
     Fault(
         "unreadable-in-silence", "Report",
-        "self._out.append(report)\n\n    def _interval", "pass\n\n    def _interval",
+        "self._out.append(report)\n\n    # -- the end", "pass\n\n    # -- the end",
     ),
     Fault(
         "a-stall-is-never-over", "Report",
