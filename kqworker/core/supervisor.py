@@ -1,16 +1,46 @@
 """The supervisor's mind: every event comes in here, every command goes out from here.
 
-Composes the messages (what is promised for each), the crew (who runs them) and the
-ending, and decides what none can alone: when a partition is given back, when to commit.
+The core is one machine. `handle` takes an event and the time, and returns commands; it reads no
+clock, draws no chance of its own, and touches no process and no broker. The same events at the
+same times give the same commands, which is how the simulator replays a fault.
 
-Pure and deterministic: time is an argument, randomness a generator that is passed in.
+The way of a message. A member is given partitions (`Assigned`): each begins an epoch, with the
+committed offset and what its map says is done above it (`epochs`). What is fetched is counted in
+(`Fetched`, `offsets`), waits ahead until its partition has room (`flow`), and then in a lane
+until it may run (`lanes`). A worker that is free gets some of it as a task (`dispatch`, `Send`)
+and answers for each message (`Finished`). What became of it is one value (`disposition`): it is
+accepted, tried again at a time (`timers`), or waits until the records that it led to are in the
+log (`settling`, `Produce`, `Delivered`). Accepted, or given up, it is finished in its epoch, and
+the lowest open offset is the watermark, which the next commit tells (`committing`, `Commit`).
+
+What can go wrong, and who deals with it.
+- A worker dies (`WorkerDied`): `deaths` settles what it had, and charges at most the message that
+  it died on; `staffing` replaces it, or says that this makes no sense any more.
+- A message takes longer than its handler may (`overtime`), or than its frame was made for
+  (`recall`): the worker's slot is read (`Observe`, `Observed`), and it is killed, or loses what it
+  has not begun.
+- A partition is to be given back (`Revoked`): nothing of it begins any more, what runs may end
+  for some seconds, and then it is committed and let go (`partitions`, `Release`). A partition
+  that is lost (`Lost`) is somebody else's already: nothing of it is committed. What workers still
+  answer for an epoch that is over changes nothing.
+- The supervisor itself dies: the next owner finds its commit without a clean mark, and what may
+  have ended it runs alone, each named in a commit before it begins (`suspects`, `wards`).
+
+The end is a table of phases (`ending`): running, draining, committing, dismissing, over. Each has
+its time. The last command is `Stopped`, and says whether anything was left undone.
+
+Order counts. Commands are carried out in the order in which they are returned, and events come in
+the order in which they happened to one worker, one member or one record; nothing else is assumed.
+After each event, `_go_on` does what is due, in this order: what has waited is let go on, workers
+are looked at, partitions are given back, messages are let in and handed out, commits are made,
+and the end takes its next steps.
+
 Tested by tests/core/test_supervisor.py and by every run in tests/sim.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
 from kqworker.core import commands as c
@@ -22,23 +52,13 @@ from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.flow import Flow
 from kqworker.core.limits import Limits
 from kqworker.core.messages import Messages
+from kqworker.core.partitions import Partitions
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.pool import State
 from kqworker.core.retry import Random
-from kqworker.core.routing import Routes
 from kqworker.core.snapshot import Snapshot
 from kqworker.core.staffing import Doom
 from kqworker.types import Failure, TopicPartition
-
-
-@dataclass(slots=True)
-class Drain:
-    """Partitions that are being given back."""
-
-    member: int
-    partitions: tuple[TopicPartition, ...]
-    epochs: list[Epoch]
-    deadline: float
 
 
 class Supervisor:
@@ -52,7 +72,6 @@ class Supervisor:
 
     def __init__(self, policies: Sequence[HandlerPolicy], limits: Limits, random: Random) -> None:
         self._limits = limits
-        self._routes = Routes(policies)
         self._flow = Flow(limits.messages, limits.size, limits.ahead)
         owner = 1 + int(random.random() * 2.0**53) if limits.suspects else 0
         self._epochs = Epochs()
@@ -72,9 +91,16 @@ class Supervisor:
             Phase.COMMITTING: self._commit_all,
             Phase.DISMISSING: self._dismiss_all,
         }
-        self._drains: list[Drain] = []
         self._commits = Committing(self._epochs, self._messages, self._crew, limits, self._out)
-        self._gone = 0
+        self._partitions = Partitions(
+            policies,
+            self._epochs,
+            self._messages,
+            self._flow,
+            self._crew,
+            self._commits,
+            self._out,
+        )
 
     # -- the interface
 
@@ -100,22 +126,24 @@ class Supervisor:
             case e.Tick():
                 pass
             case e.Positions():
-                self._positions(event)
+                self._partitions.positions(event)
             case e.Gone():
-                self._gone_from_kafka(event)
+                self._partitions.deleted(event)
             case e.Unreadable():
-                self._unreadable(event)
+                self._partitions.unreadable(event)
             case e.Committed():
                 self._commits.answered(event, now, self._ending.phase is Phase.COMMITTING)
             case e.Delivered():
                 self._messages.settling.delivered(event, now)
             case e.Assigned():
-                self._assigned(event, now)
+                running = self._ending.phase is Phase.RUNNING
+                self._lost(self._partitions.assigned(event, now, running))
             case e.Revoked():
-                self._revoked(event, now)
+                self._partitions.revoked(event, now)
             case e.Lost():
                 # Another member may have been given some of them before this one was heard.
-                self._lost((p for p in event.partitions if self._epochs.of(event.member, p)), now)
+                own = [p for p in event.partitions if self._epochs.of(event.member, p)]
+                self._lost(self._partitions.lost(own, now))
             case e.WorkerReady():
                 if not self._crew.pool.count(State.IDLE, State.BUSY, State.RETIRING):
                     self._commits.hurry(now)  # only now anything begins
@@ -144,16 +172,16 @@ class Supervisor:
         """Return when `handle` wants a `Tick` if nothing else happens; None when it is over."""
         if self._ending.phase is Phase.OVER:
             return None
-        times = [self._commits.deadline]
-        times += [drain.deadline for drain in self._drains]
-        look = None
-        if self._ending.phase is Phase.RUNNING:
-            look = self._flow.deadline()
-        for due in (self._crew.deadline(), self._messages.deadline(), self._ending.deadline, look):
-            if due is not None:
-                times.append(due)
-        suspects = self._messages.suspects.deadline()
-        return min(times if suspects is None else [*times, suspects])
+        times = (
+            self._commits.deadline,
+            self._crew.deadline(),
+            self._messages.deadline(),
+            self._flow.deadline() if self._ending.phase is Phase.RUNNING else None,
+            self._messages.suspects.deadline(),
+            self._partitions.deadline,
+            self._ending.deadline,
+        )
+        return min([due for due in times if due is not None])
 
     def snapshot(self) -> Snapshot:
         """Return the counters and gauges of this moment."""
@@ -171,7 +199,7 @@ class Supervisor:
             restarts=pool.restarts,
             partitions=len(self._epochs),
             stalled=messages.settling.stalled + sum(epoch.unreadable for epoch in self._epochs),
-            gone=self._gone,
+            gone=self._partitions.gone,
             remaining=self._ending.remaining(self._epochs),
             elsewhere=self._ending.elsewhere(self._epochs),
         )
@@ -201,8 +229,8 @@ class Supervisor:
         running = self._ending.phase is Phase.RUNNING
         self._messages.due(now)
         self._crew.due(now)
-        if self._drains:
-            self._give_back(now, wait=running or self._ending.phase is Phase.DRAINING)
+        wait = running or self._ending.phase is Phase.DRAINING
+        self._partitions.give_back(now, wait)
         if running:
             flow = self._flow
             self._out += flow.look(self._epochs, now)
@@ -218,102 +246,14 @@ class Supervisor:
         while self._advance_end(now):
             pass
 
-    # -- partitions
+    # -- the end
 
-    def _assigned(self, event: e.Assigned, now: float) -> None:
-        # What is assigned again without a revoke in between was lost unheard.
-        self._lost(event.partitions, now)
-        begun = []
-        running = self._ending.phase is Phase.RUNNING
-        for partition, start in event.partitions.items():
-            handler = self._routes.handler(partition.topic)
-            epoch, report = self._epochs.begin(event.member, partition, handler, start)
-            begun.append(epoch)
-            if running:
-                self._messages.suspects.begin(epoch, now)
-            else:
-                epoch.inherit()
-            if report is not None:
-                self._out.append(report)
-        self._flow.share_out(self._epochs)
-        if not running:
-            self._messages.drain(begun)
-        else:
-            self._commits.hurry(now)
-
-    def _lost(self, partitions: Iterable[TopicPartition], now: float) -> None:
-        ended = self._epochs.end(partitions)
-        self._messages.ended(ended)
-        paused = tuple(epoch.partition for epoch in ended if epoch.stock.paused)
-        if paused:
-            # The pause may have come to its member behind the assignment that follows.
-            self._out.append(c.Resume(paused))
-        # What runs for nothing may end; what is not begun is not begun for nothing.
-        self._crew.recalls.recall(now, ended)
+    def _lost(self, ended: Iterable[Epoch]) -> None:
+        """Say at the end that work was lost; while it runs that is the matter of the group."""
         if self._ending.phase in (Phase.DRAINING, Phase.COMMITTING) and any(
             epoch.busy or epoch.unsettled() for epoch in ended
         ):
-            # While it runs that is the group's matter; at the end somebody is told.
             self._ending.abandoned("what was done last: its partitions were lost uncommitted")
-
-    def _revoked(self, event: e.Revoked, now: float) -> None:
-        member = event.member
-        epochs = [ep for p in event.partitions if (ep := self._epochs.of(member, p)) is not None]
-        if self._messages.drain(epochs):
-            self._commits.at_once(now)
-        self._crew.recalls.recall(now, epochs)
-        deadline = now + max(0.0, event.seconds)
-        self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
-
-    def _give_back(self, now: float, wait: bool) -> None:
-        """Release what is drained, or has waited long enough; all of it without `wait`."""
-        for drain in list(self._drains):
-            epochs = [epoch for epoch in drain.epochs if epoch.live]
-            left = sum(epoch.busy for epoch in epochs)
-            if wait and left and now < drain.deadline:
-                continue
-            if left:
-                text = f"{left} messages were unfinished when partitions had to be given back"
-                self._out.append(c.Report(c.Note.DRAIN_EXPIRED, failure=Failure("Drain", text)))
-            self._messages.suspects.in_order(epochs)
-            marks, reports = self._epochs.due(epochs)
-            self._out += reports
-            self._messages.ended(self._epochs.end([epoch.partition for epoch in epochs]))
-            self._drains.remove(drain)
-            self._out.append(c.Release(drain.member, drain.partitions, marks))
-
-    def _positions(self, event: e.Positions) -> None:
-        for partition, position in event.offsets.items():
-            epoch = self._epochs.of(event.member, partition)
-            # What an epoch that drains has passed over is below this position, and open.
-            if epoch is not None and not epoch.draining:
-                epoch.read_on()
-                epoch.offsets.advance(position)
-
-    def _gone_from_kafka(self, event: e.Gone) -> None:
-        for partition, position in event.offsets.items():
-            epoch = self._epochs.of(event.member, partition)
-            if epoch is None or epoch.draining:
-                continue  # its next owner begins below, and is told again
-            first, count = epoch.offsets.position, epoch.offsets.unknown_below(position)
-            epoch.read_on()
-            epoch.offsets.advance(position)
-            if count and first is not None:
-                self._gone += count
-                failure = Failure("Deleted", f"{count:,} below offset {position}")
-                report = c.Report(c.Note.GONE, partition=partition, offset=first, failure=failure)
-                self._out.append(report)
-
-    def _unreadable(self, event: e.Unreadable) -> None:
-        epoch = self._epochs.of(event.member, event.partition)
-        if epoch is None or epoch.draining:
-            return
-        epoch.halt()
-        note, failure = c.Note.UNREADABLE, Failure("Unreadable", event.text)
-        report = c.Report(note, partition=event.partition, offset=event.offset, failure=failure)
-        self._out.append(report)
-
-    # -- the end
 
     def _doomed(self, doom: Doom | None, now: float) -> None:
         if doom is not None:
@@ -348,7 +288,7 @@ class Supervisor:
                     return False
                 crew.give_up()
             self._messages.settling.abandon()
-        self._give_back(now, wait=False)
+        self._partitions.give_back(now, wait=False)
         self._messages.suspects.in_order(self._epochs)
         self._commits.commit()
         return True

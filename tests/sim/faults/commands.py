@@ -181,7 +181,8 @@ FAULTS = (
     ),
     Fault(
         "unreadable-in-silence", "Report",
-        "self._out.append(report)\n\n    # -- the end", "pass\n\n    # -- the end",
+        "offset=event.offset, failure=failure)\n        self._out.append(report)",
+        "offset=event.offset, failure=failure)",
     ),
     Fault(
         "a-stall-is-never-over", "Report",
