@@ -72,16 +72,15 @@ class Crew:
 
     def deadline(self) -> float | None:
         """Return when `due` has something to do; None: never."""
-        first, start = self._timetable.first, self.staffing.first_start
-        if first is None or start is None:
-            return start if first is None else first
-        return min(first, start)
+        return self._timetable.first
 
     def due(self, now: float) -> None:
         """Start, look at and kill whoever's time has come."""
-        self.staffing.start_due(now)
         looks = []
         for what, number in self._timetable.due(now):
+            if what is Due.START:
+                self.staffing.start_due(number, now)
+                continue
             worker = self.pool.get(number)
             if worker is None:
                 continue

@@ -72,14 +72,15 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
 
 
 class Due(enum.IntEnum):
-    """What may be due for a worker."""
+    """What may be due for a worker, or, a start, for one that is to come."""
 
     KILL = 0  # its start, or its stop hooks, take too long
     LIMIT = 1  # its slot is to be read for a time limit
     LATE = 2  # what its first task holds up is to be asked back, then taken
+    START = 3  # by a number of its own
 
 
-Timetable = Deadlines[tuple[Due, int]]  # by worker
+Timetable = Deadlines[tuple[Due, int]]
 
 
 class Worker:

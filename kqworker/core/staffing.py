@@ -50,20 +50,20 @@ class Staffing:
         self._boot_seconds = boot_seconds
         self._reloads = reloads
         self._broken = 0  # workers that wait for the next change
-        self._starts: list[float] = []
+        self._starts: set[int] = set()  # that are due at a time, by their numbers
+        self._number = 0
         self.ready_once = False
         self.closing = False
 
-    @property
-    def first_start(self) -> float | None:
-        """When `start_due` has somebody to start; None: never."""
-        return min(self._starts) if self._starts else None
+    def _start_at(self, due: float) -> None:
+        self._number += 1
+        self._starts.add(self._number)
+        self._timetable.set((Due.START, self._number), due)
 
-    def start_due(self, now: float) -> None:
-        """Start those whose time has come."""
-        for due in [due for due in self._starts if due <= now]:
-            self._starts.remove(due)
-            self.start(now)
+    def start_due(self, number: int, now: float) -> None:
+        """Start one whose time has come."""
+        self._starts.remove(number)
+        self.start(now)
 
     def start(self, now: float) -> None:
         """Start one more worker."""
@@ -82,7 +82,7 @@ class Staffing:
     def gone(self, worker: Worker) -> None:
         """Note a worker's end."""
         self._pool.signal(worker, Signal.DIED)
-        for what in Due:
+        for what in (Due.KILL, Due.LIMIT, Due.LATE):
             self._timetable.clear((what, worker.id))
 
     def boot_failed(self, worker: Worker, event: BootFailed, now: float) -> Doom | None:
@@ -90,7 +90,7 @@ class Staffing:
         self.gone(worker)
         if worker.expected and not self.closing:
             # It was to be replaced anyway, by one that has the app as it is now.
-            self._starts.append(now)
+            self._start_at(now)
             return None
         if not self.ready_once:
             return c.End.BOOT_FAILED, event.failure
@@ -109,7 +109,7 @@ class Staffing:
         """Replace a worker whose end counts as no crash."""
         if not self.closing:
             self._pool.replaced()
-            self._starts.append(now)
+            self._start_at(now)
 
     def replace_dead(
         self,
@@ -133,7 +133,7 @@ class Staffing:
         delay = self._pool.died(worker.ready, killer)
         if delay is None:
             return c.End.CRASH_LOOP, failure
-        self._starts.append(now + delay if wait else now)
+        self._start_at(now + delay if wait else now)
         return None
 
     def replace(self, now: float) -> None:
@@ -147,7 +147,8 @@ class Staffing:
             elif worker.state is State.STARTING:
                 worker.expect_end()
                 self.kill(worker)
-        self._starts += [now] * self._broken
+        for _ in range(self._broken):
+            self._start_at(now)
         self._broken = 0
 
     def done(self, worker: Worker, now: float) -> None:
@@ -176,6 +177,8 @@ class Staffing:
     def close(self, now: float) -> None:
         """Start nobody any more; ask back what is not begun."""
         self.closing = True
+        for number in self._starts:
+            self._timetable.clear((Due.START, number))
         self._starts.clear()
         self._broken = 0
         self._recalls.recall(now)

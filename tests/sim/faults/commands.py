@@ -77,12 +77,12 @@ FAULTS = (
     ),
     Fault(
         "dead-is-not-replaced", "StartWorker",
-        "self._starts.append(now + delay if wait else now)", "pass",
+        "self._start_at(now + delay if wait else now)", "pass",
     ),
     Fault(
         "replaced-twice", "StartWorker",
-        "self._starts.append(now + delay if wait else now)",
-        "self._starts += [now, now]",
+        "self._start_at(now + delay if wait else now)",
+        "self._start_at(now); self._start_at(now)",
     ),
     Fault(
         "three-tasks-at-once", "Send",

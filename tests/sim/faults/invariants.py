@@ -239,7 +239,9 @@ FAULTS = (
         "if True:\n            self._pool.replaced()",
     ),
     Fault(
-        "started-during-a-stop", 8, "self._starts.clear()", "pass",
+        "started-during-a-stop", 8,
+        "for number in self._starts:\n            self._timetable.clear((Due.START, number))\n"
+        "        self._starts.clear()", "pass",
         scene="one at work, none behind it",
     ),
     # 9: a clean stop redelivers nothing
