@@ -62,9 +62,8 @@ class Alone:
         commands = self._feed(fetched)
         self._core.deadline()
         came = time.perf_counter()
-        (task,) = [command.task for command in commands if isinstance(command, c.Send)]
-        (worker,) = [command.worker for command in commands if isinstance(command, c.Send)]
-        finished = e.Finished(worker, task.id, (), True, (), 0.0001)
+        (send,) = [command for command in commands if isinstance(command, c.Send)]
+        finished = e.Finished(send.worker, send.task.id, (), True, (), 0.0001)
         sent = time.perf_counter()
         self._answer(self._feed(finished))
         self._core.deadline()

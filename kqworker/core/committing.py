@@ -6,7 +6,7 @@ says. Pure. Tested by tests/core/test_supervisor.py, test_suspects.py and every 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from kqworker.core.commands import Command, Commit
 from kqworker.core.crew import Crew
@@ -74,15 +74,15 @@ class Committing:
             self._next = now + self._interval(now)
             self.commit()
 
-    def commit(self, epochs: Iterable[Epoch] | None = None) -> None:
-        """Commit what can be, of all or of some."""
+    def commit(self, epochs: Sequence[Epoch] = ()) -> None:
+        """Commit what can be, of these or, where none is given, of all."""
         limits, owner = self._limits, self._messages.suspects.owner
-        for epoch in self._epochs if owner else ():
+        these = epochs or self._epochs
+        for epoch in these if owner else ():
             if epoch.asked is None and epoch.owner == owner:
                 interval = limits.commit_interval
-                margin = self._messages.margin(epoch.handler, limits.workers, interval)
-                epoch.may_begin(margin)
-        marks, reports = self._epochs.ask(epochs)
+                epoch.may_begin(self._messages.margin(epoch.handler, limits.workers, interval))
+        marks, reports = self._epochs.ask(these)
         self._out += reports
         if marks:
             self._out.append(Commit(marks))

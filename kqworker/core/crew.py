@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from kqworker.core import commands as c
 from kqworker.core import deaths
 from kqworker.core import events as e
-from kqworker.core.deadlines import Deadlines
 from kqworker.core.dispatch import Dispatch
 from kqworker.core.messages import Messages
 from kqworker.core.overtime import TimeLimits
@@ -21,6 +20,7 @@ from kqworker.core.policy import HandlerPolicy
 from kqworker.core.pool import Due, Pool, State, Timetable
 from kqworker.core.recall import Recalls
 from kqworker.core.staffing import Doom, Staffing
+from kqworker.core.timers import Deadlines
 from kqworker.types import Failure
 
 

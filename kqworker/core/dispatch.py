@@ -47,7 +47,7 @@ class Dispatch:
         self._spent = [0.0] * len(policies)
         self._served = 0.0
 
-    def dispatch(self, now: float) -> None:
+    def send_ready(self, now: float) -> None:
         """Send what is ready to who is free."""
         messages, spent = self._messages, self._spent
         if messages.suspects.active:
@@ -76,7 +76,7 @@ class Dispatch:
 
     def _send(self, worker: Worker, flight: Flight, now: float) -> None:
         self._pool.signal(worker, Signal.SENT)
-        worker.get(flight, now)
+        worker.take_on(flight, now)
         self._out.append(Send(worker.id, flight.task))
         self._recalls.sent(worker)
         self._limits.sent(worker, flight.task.handler, now)

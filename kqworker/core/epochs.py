@@ -313,15 +313,12 @@ class Epochs:
                 marks[epoch.partition] = mark
         return marks, reports
 
-    def ask(
-        self, epochs: Iterable[Epoch] | None = None
-    ) -> tuple[dict[TopicPartition, Mark], list[Report]]:
-        """Return what is to be committed now, of all or of some, and what is to be said of it.
+    def ask(self, epochs: Iterable[Epoch]) -> tuple[dict[TopicPartition, Mark], list[Report]]:
+        """Return what is to be committed now of these, and what is to be said of it.
 
         One commit is under way for a partition at a time: the next one is cumulative.
         """
-        asked = self if epochs is None else epochs
-        marks, reports = self.due([epoch for epoch in asked if epoch.asked is None])
+        marks, reports = self.due([epoch for epoch in epochs if epoch.asked is None])
         for partition, mark in marks.items():
             epoch = self._epochs[partition]
             epoch.asked, epoch.asking = mark, epoch.begun

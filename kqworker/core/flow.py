@@ -94,34 +94,35 @@ class Flow:
 
     # -- what comes and goes
 
-    def pass_by(self, epoch: Epoch, records: Records) -> bool:
-        """Let all that was fetched go to work, if it has the room; return whether it may.
+    def put(self, epoch: Epoch, records: Records) -> bool:
+        """Take in what was fetched.
 
-        As `put` and `let_in` would: this is for where nothing else waits for room.
+        Returns:
+            Whether all of it goes to work at once; otherwise it does by `let_in`.
         """
-        stock, count = epoch.stock, len(records.values)
-        if (
-            self.wanting
-            or stock.ahead
-            or self._working + count > self._messages
-            or self._working_bytes + records.size > self._size
-            or stock.working + count > stock.messages
-            or stock.working_bytes + records.size > stock.size
-            or stock.shut
-        ):
-            return False
-        self.admit(epoch, records)
-        return True
-
-    def put(self, epoch: Epoch, records: Records) -> None:
-        """Take in what was fetched: it goes to work by `let_in`."""
         count, size = len(records.values), records.size
+        if self._has_room(epoch.stock, count, size):
+            self.admit(epoch, records)
+            return True
         epoch.stock.put(records)
         self._ahead_bytes += size + OVERHEAD_BYTES * count
         self.held += count
         self.held_bytes += size
         self._grown[epoch] = None
         self._want(epoch)
+        return False
+
+    def _has_room(self, stock: Stock, count: int, size: int) -> bool:
+        """Return whether `let_in` would let all of it in at once, and nothing else before."""
+        return not (
+            self.wanting
+            or stock.ahead
+            or self._working + count > self._messages
+            or self._working_bytes + size > self._size
+            or stock.working + count > stock.messages
+            or stock.working_bytes + size > stock.size
+            or stock.shut
+        )
 
     def admit(self, epoch: Epoch, records: Records) -> None:
         """Count messages that go to work whatever room there is."""
@@ -318,7 +319,7 @@ class Flow:
         self._done = self._done_bytes = 0
         reports = []
         self.paused = 0
-        room = any(_has_room(epoch) for epoch in epochs)
+        room = any(_wants_more(epoch) for epoch in epochs)
         for epoch in epochs:
             if not epoch.draining:
                 self._look_at_map(epoch)
@@ -352,7 +353,7 @@ class Flow:
 SLOW = "Slow"
 
 
-def _has_room(epoch: Epoch) -> bool:
+def _wants_more(epoch: Epoch) -> bool:
     stock = epoch.stock
     less = stock.working < stock.messages and stock.working_bytes < stock.size
     return less and not (stock.ahead or stock.shut or epoch.draining)

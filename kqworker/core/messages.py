@@ -83,10 +83,8 @@ class Messages:
                 self._push_tried(epoch, first)
             if not len(records):
                 continue
-            if self._flow.pass_by(epoch, records):
+            if self._flow.put(epoch, records):
                 self._take_in(Span(epoch, records, 0, len(records), 1))
-            else:
-                self._flow.put(epoch, records)
         if self._flow.wanting:
             self.let_in()
 

@@ -11,8 +11,8 @@ import enum
 from collections import deque
 from collections.abc import Iterator
 
-from kqworker.core.deadlines import Deadlines
 from kqworker.core.flight import Flight
+from kqworker.core.timers import Deadlines
 from kqworker.errors import BugError
 from kqworker.types import TopicPartition
 
@@ -122,7 +122,7 @@ class Worker:
         """Note that it waits for its first task."""
         self.ready = True
 
-    def get(self, flight: Flight, now: float) -> None:
+    def take_on(self, flight: Flight, now: float) -> None:
         """Note that it is sent a task."""
         if not self.flights:
             self.since = now

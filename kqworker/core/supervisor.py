@@ -238,7 +238,7 @@ class Supervisor:
                 self._messages.let_in()
             if self._messages.suspects.any:
                 self._commits.confirm(now)
-            self._crew.dispatch.dispatch(now)
+            self._crew.dispatch.send_ready(now)
             self._out += flow.decide()
         self._commits.due(now)
         if self._ending.caught_up(self._epochs):

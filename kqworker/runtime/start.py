@@ -94,9 +94,7 @@ def _end_forkserver() -> None:
     pid = server._forkserver_pid
     if pid is not None:
         # Threads that the app has left would keep it from ending by itself.
-        handle = Handle(pid)
-        handle.kill_tree()
-        handle.close()
+        _kill_tree(pid)
         with contextlib.suppress(ChildProcessError):
             server._stop()
 
@@ -116,9 +114,13 @@ def _end_what_an_import_started() -> None:
             return  # this process was forked, and the forkserver is its parent's
         for child in process.children():
             if child.pid not in others:
-                handle = Handle(child.pid)
-                handle.kill_tree()
-                handle.close()
+                _kill_tree(child.pid)
+
+
+def _kill_tree(pid: int) -> None:
+    handle = Handle(pid)
+    handle.kill_tree()
+    handle.close()
 
 
 # Registered before any run's, it comes after theirs, in which workers end.

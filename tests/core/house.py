@@ -25,10 +25,9 @@ class House:
         size: int = PLENTY,
         ahead: int = PLENTY,
         handlers: tuple[int, ...] = (0, 0),
-        passes_by: bool = True,
+        flow: type[Flow] = Flow,
     ) -> None:
-        self._passes_by = passes_by
-        self.flow = Flow(messages, size, ahead)
+        self.flow = flow(messages, size, ahead)
         self.epochs = Epochs()
         self.of = [self.own(n, handler) for n, handler in enumerate(handlers)]
         self.flow.share_out(self.epochs)
@@ -45,10 +44,8 @@ class House:
         self.next[which] += count
         fetched = range(first, first + count)
         batch = records(*fetched, partition=partition(which), values=[b"x" * size] * count)
-        if self._passes_by and self.flow.pass_by(self.of[which], batch):
+        if self.flow.put(self.of[which], batch):
             self.working[which] += [(offset, size) for offset in fetched]
-        else:
-            self.flow.put(self.of[which], batch)
         self.let_in()
 
     def let_in(self) -> None:

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from kqworker.core.deadlines import LEAST, STALE, Deadlines
+from kqworker.core.timers import LEAST, STALE, Deadlines
 
 NAMES = st.sampled_from("abcdef")
 TIMES = st.sampled_from([0.5, 1.0, 1.5, 2.0, 7.0])
@@ -65,5 +65,5 @@ def test_times_that_are_set_again_and_again_take_no_room() -> None:
     table: Deadlines[int] = Deadlines()
     for n in range(10_000):
         table.set(n % 3, 600.0 + n)
-    assert len(table._heap) <= STALE * 3 + LEAST + 1
+    assert len(table._timers) <= STALE * 3 + LEAST + 1
     assert table.first == 600.0 + 9997

@@ -53,10 +53,10 @@ def test_nothing_can_be_committed_before_anything_is_known(epochs: Epochs) -> No
     epoch = begun(Start(None), epochs=epochs)
     assert epoch.mark() is None
     assert not epoch.unsettled()
-    assert epochs.ask() == ({}, [])
+    assert epochs.ask(epochs) == ({}, [])
 
     admit(epoch, 7)
-    assert epochs.ask() == ({TP: Mark(7, "")}, [])
+    assert epochs.ask(epochs) == ({TP: Mark(7, "")}, [])
 
 
 def test_a_mark_says_what_is_finished_above_the_watermark(epoch: Epoch) -> None:
@@ -174,27 +174,27 @@ def test_that_an_owner_ended_in_order_is_not_said_by_the_next(epoch: Epoch) -> N
 
 
 def test_what_is_committed_already_is_not_asked_for(epochs: Epochs, epoch: Epoch) -> None:
-    assert epochs.ask() == ({}, [])
+    assert epochs.ask(epochs) == ({}, [])
     assert epochs.settled()
 
 
 def test_one_commit_of_a_partition_is_under_way_at_a_time(epochs: Epochs, epoch: Epoch) -> None:
     admit(epoch, 0, 1)
     finish(epoch, 0)
-    assert epochs.ask() == ({TP: Mark(1, "")}, [])
+    assert epochs.ask(epochs) == ({TP: Mark(1, "")}, [])
     finish(epoch, 1)
-    assert epochs.ask() == ({}, [])
+    assert epochs.ask(epochs) == ({}, [])
     assert not epochs.settled()
 
     assert epochs.answered(Committed({TP: Mark(1, "")})) == []
-    assert epochs.ask() == ({TP: Mark(2, "")}, [])
+    assert epochs.ask(epochs) == ({TP: Mark(2, "")}, [])
     epochs.answered(Committed({TP: Mark(2, "")}))
     assert epochs.settled()
 
 
 def test_nothing_is_settled_while_a_commit_is_under_way(epochs: Epochs, epoch: Epoch) -> None:
     scattered(epoch, 10)
-    epochs.ask()
+    epochs.ask(epochs)
     epoch.budget = 5  # without its map the mark is what was committed before
     assert epoch.mark() == epoch.committed
     assert not epochs.settled()
@@ -204,30 +204,30 @@ def test_the_commit_of_one_partition_does_not_hold_up_another(epochs: Epochs, ep
     other, _ = epochs.begin(0, OTHER, 0, Start(0))
     admit(epoch, 0)
     finish(epoch, 0)
-    epochs.ask()
+    epochs.ask(epochs)
     admit(other, 0)
     finish(other, 0)
-    assert epochs.ask() == ({OTHER: Mark(1, "")}, [])
+    assert epochs.ask(epochs) == ({OTHER: Mark(1, "")}, [])
 
 
 def test_a_commit_that_failed_was_none(epochs: Epochs, epoch: Epoch) -> None:
     admit(epoch, 0)
     finish(epoch, 0)
-    first = epochs.ask()
+    first = epochs.ask(epochs)
 
     reports = epochs.answered(Committed({TP: Mark(1, "")}, error="REBALANCE_IN_PROGRESS"))
 
     failure = Failure("CommitFailed", "REBALANCE_IN_PROGRESS")
     assert reports == [Report(Note.COMMIT_FAILED, partition=TP, offset=1, failure=failure)]
     assert not epochs.settled()
-    assert epochs.ask() == first
+    assert epochs.ask(epochs) == first
 
 
 def test_a_map_that_is_too_large_for_the_broker_halves_its_budget(
     epochs: Epochs, epoch: Epoch
 ) -> None:
     scattered(epoch, 40)
-    (marks, _) = epochs.ask()
+    (marks, _) = epochs.ask(epochs)
     size = len(marks[TP].metadata)
     assert epoch.budget == METADATA_BUDGET
 
@@ -236,7 +236,7 @@ def test_a_map_that_is_too_large_for_the_broker_halves_its_budget(
     assert [report.note for report in reports] == [Note.COMMIT_FAILED]
     assert epoch.budget == size // 2
     finish(epoch, 0)
-    marks, reports = epochs.ask()
+    marks, reports = epochs.ask(epochs)
     assert marks == {TP: Mark(2, "")}
     assert [(report.note, report.offset) for report in reports] == [(Note.MAP_FULL, 2)]
 
@@ -244,7 +244,7 @@ def test_a_map_that_is_too_large_for_the_broker_halves_its_budget(
 def test_a_budget_never_vanishes(epochs: Epochs, epoch: Epoch) -> None:
     admit(epoch, 0)
     finish(epoch, 0)
-    epochs.ask()
+    epochs.ask(epochs)
     epochs.answered(Committed({TP: Mark(1, "")}, error="too large", too_large=True))
     assert epoch.budget == 1
 
@@ -255,10 +255,10 @@ def test_an_answer_that_nobody_waits_for_changes_nothing(epochs: Epochs, epoch: 
     assert epochs.settled()
     admit(epoch, 0)
     finish(epoch, 0)
-    epochs.ask()
+    epochs.ask(epochs)
     other = Committed({TP: Mark(5, ""), OTHER: Mark(1, "")}, error="of another epoch")
     assert epochs.answered(other) == []
-    assert epochs.ask() == ({}, [])  # it is under way still
+    assert epochs.ask(epochs) == ({}, [])  # it is under way still
 
 
 @pytest.mark.parametrize("error", [None, "of another epoch"])
@@ -267,12 +267,12 @@ def test_a_late_answer_to_the_same_offset_with_another_map_changes_nothing(
 ) -> None:
     admit(epoch, 0, 1, 2)
     finish(epoch, 1)
-    former, _ = epochs.ask()
+    former, _ = epochs.ask(epochs)
     epochs.end([TP])
     again = begun(epochs=epochs)
     admit(again, 0, 1, 2)
     finish(again, 1, 2)
-    marks, _ = epochs.ask()
+    marks, _ = epochs.ask(epochs)
     assert marks[TP].offset == former[TP].offset
 
     assert epochs.answered(Committed(former, error)) == []
@@ -288,16 +288,16 @@ def test_a_former_epochs_failure_to_commit_the_same_mark_costs_one_more_try(
 ) -> None:
     admit(epoch, 0)
     finish(epoch, 0)
-    former, _ = epochs.ask()
+    former, _ = epochs.ask(epochs)
     epochs.end([TP])
     again = begun(epochs=epochs)
     admit(again, 0)
     finish(again, 0)
-    assert epochs.ask()[0] == former
+    assert epochs.ask(epochs)[0] == former
 
     epochs.answered(Committed(former, error="of another epoch"))
 
-    assert epochs.ask()[0] == former
+    assert epochs.ask(epochs)[0] == former
     epochs.answered(Committed(former))
     assert epochs.settled()
 
@@ -325,7 +325,7 @@ def test_a_map_that_cannot_be_read_is_ignored_and_said(epochs: Epochs) -> None:
     assert report.failure is not None
     assert report.failure.text == "unreadable metadata at offset 3"
     assert epoch.offsets.admit(range(3, 6)) is None  # all of them are handled
-    assert epochs.ask()[0] == {TP: Mark(3, "")}  # the next owner is not to be told so again
+    assert epochs.ask(epochs)[0] == {TP: Mark(3, "")}  # the next owner is not to be told so again
 
 
 def test_a_map_of_no_offset_means_nothing(epochs: Epochs) -> None:
@@ -342,7 +342,7 @@ def test_an_epoch_owes_what_no_commit_has_confirmed_of_its_work(
     epochs: Epochs, epoch: Epoch
 ) -> None:
     def confirm() -> None:
-        marks, _ = epochs.ask()
+        marks, _ = epochs.ask(epochs)
         epochs.answered(Committed(marks))
 
     unknown = begun(Start(None))

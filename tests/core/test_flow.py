@@ -6,7 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kqworker.core.stock import MOST_WAITING
+from kqworker.core.flow import Flow
+from kqworker.core.stock import MOST_WAITING, Stock
 from tests.core.house import House, partition
 
 # -- shares
@@ -190,13 +191,20 @@ def test_a_partition_finishes_while_another_is_full_of_what_waits() -> None:
 # -- any history
 
 
+class Slow(Flow):
+    """Lets nothing in but by `let_in`."""
+
+    def _has_room(self, stock: Stock, count: int, size: int) -> bool:
+        return False
+
+
 class Histories(RuleBasedStateMachine):
     """Whatever happens, the bounds hold, and who has less than its share has all it wants."""
 
     def __init__(self) -> None:
         super().__init__()
         self.house, self.other = (
-            House(8, 80, 600, handlers=(0, 0, 1), passes_by=way) for way in (True, False)
+            House(8, 80, 600, handlers=(0, 0, 1), flow=flow) for flow in (Flow, Slow)
         )
 
     @rule(which=st.integers(0, 2), count=st.integers(1, 6), size=st.sampled_from((0, 5, 10, 70)))
@@ -230,7 +238,7 @@ class Histories(RuleBasedStateMachine):
             house.decide()
 
     @invariant()
-    def what_passes_by_is_what_would_have_been_let_in(self) -> None:
+    def what_goes_to_work_at_once_is_what_would_have_been_let_in(self) -> None:
         assert self.house.working == self.other.working
 
     @invariant()

@@ -10,7 +10,7 @@ FAULTS = (
     ),
     Fault(
         "two-commits-at-once", "Commit",
-        "[epoch for epoch in asked if epoch.asked is None]", "list(asked)",
+        "[epoch for epoch in epochs if epoch.asked is None]", "list(epochs)",
     ),
     Fault(
         "former-epochs-answer-counts", "Commit",
@@ -95,8 +95,8 @@ FAULTS = (
     ),
     Fault(
         "nobody-is-sent-to", "Send",
-        "self._crew.dispatch.dispatch(now)",
-        "if now == self._commits.deadline: self._crew.dispatch.dispatch(now)",
+        "self._crew.dispatch.send_ready(now)",
+        "if now == self._commits.deadline: self._crew.dispatch.send_ready(now)",
     ),
     Fault(
         "not-asked-back-at-a-revoke", "Recall",
