@@ -20,6 +20,8 @@ from kqworker import Context
 
 # The environment variable with what the app under test is to be, as JSON.
 APP = "APP_UNDER_TEST"
+# Names the file that has the bytes that each consumer has received (fetched.py), a line each.
+FETCHED = "APP_FETCHED"
 # Outcome, pid, partition, attempt, frame, offset, start, end, topic.
 RECORD = struct.Struct("<B3xIIIIqdd48s")
 BEGUN, OK, FAILED = range(3)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
+from tests.kafka.journal import FETCHED
 from tests.kafka.records import produce
 from tests.kafka.supervisors import HEAVY, Supervise
 
@@ -73,6 +75,38 @@ def test_a_partition_finishes_while_another_holds_a_thousand_waiting_retries(
     supervisor.until(lambda: good() == 3000, "the good ones are handled")
     supervisor.until(lambda: failed() >= 1000, "others wait for their next attempt")
     assert supervisor.stop() == 0, supervisor
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "seconds", "options"),
+    [
+        pytest.param(1200, 65_536, 0.002, ("--prefetch-bytes", "4MiB"), id="64 KiB"),
+        pytest.param(12_000, 1000, 0.0005, (), id="1,000 B"),
+    ],
+)
+def test_little_more_is_fetched_than_is_handled(
+    kafka: Cluster,
+    topic: NewTopic,
+    supervise: Supervise,
+    tmp_path: Path,
+    count: int,
+    size: int,
+    seconds: float,
+    options: tuple[str, ...],
+) -> None:
+    name = topic(partitions=4)
+    value = f"sleep {seconds} ".encode().ljust(size, b"x")
+    produce(kafka, name, [value] * count, partitions=4)
+    told = {FETCHED: str(tmp_path / "fetched")}
+    app = "tests.kafka.fetched:app"
+    supervisor = supervise(kafka, name, "--until-caught-up", *options, app=app, environment=told)
+    assert supervisor.wait() == 0, supervisor
+
+    received = int((tmp_path / "fetched").read_text())
+    handled = supervisor.reader.follow().ended * size
+    assert handled == count * size
+    # All of it came; a pause throws away what was prefetched, and that comes again.
+    assert handled <= received <= 1.5 * handled
 
 
 def test_dead_letters_that_no_topic_takes_keep_no_other_topic_waiting(
