@@ -91,7 +91,8 @@ def tell(fd: int) -> None:
     """Write what the import has left that a fork does not go with; in a process of its own."""
     module = _order.module if _order is not None else ""
     found = [text[:TOLD_CHARACTERS] for text in _found[:TOLD]]
-    os.write(fd, json.dumps([module, found]).encode())
+    with contextlib.suppress(BrokenPipeError):  # the supervisor has ended meanwhile
+        os.write(fd, json.dumps([module, found]).encode())
 
 
 def told(fd: int) -> tuple[str, list[str]]:

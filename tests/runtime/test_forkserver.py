@@ -375,3 +375,12 @@ def test_each_worker_has_random_numbers_of_its_own(
         }
 
     assert len(values) == 3
+
+
+def test_what_an_import_has_left_is_told_to_nobody_without_a_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as when the supervisor has ended while the app was being imported
+    try:
+        preload.tell(writer)
+    finally:
+        os.close(writer)
