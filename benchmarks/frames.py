@@ -74,7 +74,7 @@ def main() -> None:
     workers = ProcessWorkers(spec)
     try:
         for number in range(1, WORKERS + 1):
-            workers.execute(StartWorker(number))
+            workers.execute(StartWorker(number, number - 1))
         ready = 0
         while ready < WORKERS:
             select.select([workers], [], [], 1.0)

@@ -48,7 +48,7 @@ def measure(method: str, preload: bool, count: int) -> tuple[float, float, float
     try:
         for number in range(1, count + 2):
             began = time.monotonic()
-            workers.execute(StartWorker(number))
+            workers.execute(StartWorker(number, number - 1))
             ready = None
             while ready is None:
                 select.select([workers], [], [], 1.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from kqworker import logs
-from kqworker.core.commands import Note, Report
+from kqworker.core.commands import Note, Report, process_name
 
 logger = logs.logger("kqworker.supervisor")
 
@@ -72,6 +72,8 @@ def log(report: Report) -> None:
         fields["attempt"] = report.attempt
     if report.worker:
         fields["worker_id"] = report.worker
+    if report.seat is not None:
+        fields["worker"] = process_name(report.seat)
     text = words.format(delay=report.delay)
     if report.partition is not None:
         text += f": {report.partition}" + (f"@{report.offset}" if report.offset >= 0 else "")

@@ -26,7 +26,7 @@ POOL = """
 ## A worker
 
 `TRANSITIONS` in `kqworker/core/pool.py`. What is not in the table is a bug, and raises `BugError`. A number is given to
-one process and never again.
+one process and never again. Beside it each worker has a seat, from 0 on, which its successor gets: the process is named by it.
 
 """
 
@@ -42,7 +42,7 @@ STATES = {
     State.STARTING: "The process has been asked for; it imports the app and runs the start hooks.",
     State.IDLE: "It waits for a task.",
     State.BUSY: "It has one task, or a second one waiting behind the first.",
-    State.RETIRING: "Busy, and dismissed when it is done: the app has changed (`--reload`).",
+    State.RETIRING: "Busy, and dismissed when it is done: the app has changed (`--reload`), or its seat is gone.",
     State.LEAVING: "Told to stop; it runs the stop hooks.",
     State.CONDEMNED: "Killed by the supervisor whatever it did; its end has not been seen yet.",
     State.GONE: "Ended, and all that it had written was read.",
@@ -52,7 +52,7 @@ SIGNALS = {
     Signal.READY: "The worker says that it has booted.",
     Signal.SENT: "A task was handed over.",
     Signal.DONE: "It has answered for the last task that it had.",
-    Signal.RETIRE: "It is to be replaced when its tasks are done.",
+    Signal.RETIRE: "It is to go when its tasks are done.",
     Signal.STOP: "It was told to end.",
     Signal.KILL: "It was killed: it did not boot in time, or the grace of a stop is over.",
     Signal.DIED: "Its process has ended, for whatever reason.",

@@ -13,12 +13,24 @@ from typing import NamedTuple
 
 from kqworker.types import Failure, Output, Task, TopicPartition
 
+# What the names of worker processes begin with.
+WORKER = "kqworker-"
+
 
 class Mark(NamedTuple):
     """How far a partition is committed: the watermark and the completion map above it."""
 
     offset: int
     metadata: str
+
+
+def process_name(seat: int) -> str:
+    """Return the name by which `ps`, `top` and log lines show a worker process.
+
+    >>> process_name(0)
+    'kqworker-0'
+    """
+    return f"{WORKER}{seat}"
 
 
 # To the source
@@ -77,9 +89,15 @@ class Produce:
 
 @dataclass(frozen=True, slots=True)
 class StartWorker:
-    """Start a process under this number; numbers are never used twice."""
+    """Start a process.
+
+    Attributes:
+        worker: Its number, which is never used twice.
+        seat: The lowest that is free; its successor gets it. Operators know the process by it.
+    """
 
     worker: int
+    seat: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +201,7 @@ class Report:
         attempt: Attempts that the message has had.
         delay: Seconds until the next attempt, with RETRYING.
         worker: Which worker, or 0.
+        seat: The worker's; None where there is none.
         failure: Why.
     """
 
@@ -193,6 +212,7 @@ class Report:
     attempt: int = 0
     delay: float = 0.0
     worker: int = 0
+    seat: int | None = None
     failure: Failure | None = None
 
 

@@ -76,12 +76,12 @@ class Committing:
 
     def commit(self, epochs: Sequence[Epoch] = ()) -> None:
         """Commit what can be, of these or, where none is given, of all."""
-        limits, owner = self._limits, self._messages.suspects.owner
+        owner, workers = self._messages.suspects.owner, self._crew.pool.size
         these = epochs or self._epochs
         for epoch in these if owner else ():
             if epoch.asked is None and epoch.owner == owner:
-                interval = limits.commit_interval
-                epoch.may_begin(self._messages.margin(epoch.handler, limits.workers, interval))
+                interval = self._limits.commit_interval
+                epoch.may_begin(self._messages.margin(epoch.handler, workers, interval))
         marks, reports = self._epochs.ask(these)
         self._out += reports
         if marks:

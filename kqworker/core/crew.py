@@ -31,7 +31,7 @@ class Crew:
         policies: The handlers, in the app's order.
         messages: Where work comes from and goes back to.
         out: Where commands go.
-        size: Workers wanted, at least 1.
+        target: Workers wanted at first, at least 1.
         boot_seconds: Seconds that a worker may take to start.
         reloads: Whether a worker that cannot boot waits for the next `replace`.
 
@@ -45,7 +45,7 @@ class Crew:
         messages: Messages,
         out: list[c.Command],
         *,
-        size: int,
+        target: int,
         boot_seconds: float,
         reloads: bool,
     ) -> None:
@@ -55,7 +55,7 @@ class Crew:
         self._boot_seconds = boot_seconds
         self._timetable: Timetable = Deadlines()
         self.cut_off = False
-        self.pool = Pool(size)
+        self.pool = Pool(target)
         self._limits = TimeLimits(policies, self._timetable)
         self.recalls = Recalls(self.pool, messages, self._timetable, out)
         self.dispatch = Dispatch(policies, messages, self.pool, self.recalls, self._limits, out)
@@ -174,9 +174,11 @@ class Crew:
             return c.End.BOOT_FAILED, deaths.too_late(self._boot_seconds)
         failure = Failure("WorkerDied", text)
         if dead.on_none and not worker.expected and not closing:
-            self._out.append(c.Report(c.Note.WORKER_DIED, worker=worker.id, failure=failure))
+            note = c.Note.WORKER_DIED
+            report = c.Report(note, worker=worker.id, seat=worker.seat, failure=failure)
+            self._out.append(report)
         if limited or worker.expected:
-            self.staffing.replace_expected(now)
+            self.staffing.replace_expected(worker, now)
             return None
         # All die with the forkserver: that is one misfortune and no row of crashes.
         wait = event.cause is not e.Cause.STOPPED
@@ -203,4 +205,6 @@ class Crew:
                     text = "its worker was killed and does not end"
                     event = e.WorkerDied(worker.id, e.Cause.KILLED, None, 0, text)
                     name = self._policies[flight.task.handler].name
-                    self._out.append(deaths.report(c.Note.ABANDONED, flight, left, event, name))
+                    self._out.append(
+                        deaths.report(c.Note.ABANDONED, flight, left, event, worker.seat, name)
+                    )

@@ -45,6 +45,7 @@ class Death:
         out: list[Command],
     ) -> None:
         self._event = event
+        self._seat = worker.seat
         self._charge = _charge(worker, event, limited)
         self._closing = closing
         self._messages = messages
@@ -80,7 +81,7 @@ class Death:
                 note = Note.ABANDONED
                 self.cut_off = True
             name = self._messages.name(flight.task.handler)
-            self._out.append(report(note, flight, index, event, name))
+            self._out.append(report(note, flight, index, event, self._seat, name))
         begun = index + 1 if charged or told else index
         flight.begin_none_of(range(begun, count))
         self._messages.settle(flight, now)
@@ -95,7 +96,9 @@ def _charge(worker: Worker, event: e.WorkerDied, limited: bool) -> Failure | Non
     return Failure("WorkerCrashed", f"the worker died on it: {event.text}")
 
 
-def report(note: Note, flight: Flight, index: int, event: e.WorkerDied, handler: str) -> Report:
+def report(
+    note: Note, flight: Flight, index: int, event: e.WorkerDied, seat: int, handler: str
+) -> Report:
     """Return what is to be said of a message whose worker died."""
     _, segment, i = flight.locate(index)
     return Report(
@@ -105,6 +108,7 @@ def report(note: Note, flight: Flight, index: int, event: e.WorkerDied, handler:
         segment.records.offsets[i],
         segment.attempt,
         worker=event.worker,
+        seat=seat,
         failure=Failure("WorkerDied", event.text),
     )
 

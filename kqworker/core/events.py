@@ -264,6 +264,19 @@ class Replace:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """Have another number of workers from now on.
+
+    Those that are too many end when what they run is done, the highest seats first.
+
+    Attributes:
+        workers: How many, at least 1.
+    """
+
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
 class CatchUp:
     """Stop once everything below these offsets is finished; a later one replaces them.
 
@@ -303,6 +316,7 @@ Event = (
     | Observed
     | Tick
     | Replace
+    | Scale
     | CatchUp
     | StopRequested
 )

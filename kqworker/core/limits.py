@@ -13,7 +13,7 @@ class Limits:
     """What the supervisor keeps to.
 
     Attributes:
-        workers: Worker processes, at least 1.
+        workers: Worker processes at first, at least 1; `Scale` changes that.
         messages: Messages at work at most, at least 1: shared out between what is owned.
         size: Their bytes at most, at least 1.
         ahead: Bytes that may be fetched ahead of them, at least 1.

@@ -1,4 +1,8 @@
-"""The workers: which state each is in, what it has, and when one is started again.
+"""The workers: which state each is in, what it has, where it sits, and when one is started again.
+
+A worker has a number of its own, and a seat: 0, 1, 2 …, the lowest that is free when it starts.
+Its successor gets the same one. So seats name workers for operators, metrics and devices. (They
+are not called slots: a worker's slot is the memory that it shares with its supervisor.)
 
 The states and what may happen in them are the table `TRANSITIONS`; anything else is a
 bug. Pure: no process, no clock. Knows nothing of lanes, offsets or retries.
@@ -8,6 +12,7 @@ Tested by tests/core/test_pool.py and by every run in tests/sim.
 from __future__ import annotations
 
 import enum
+import itertools
 from collections import deque
 from collections.abc import Iterator
 
@@ -87,6 +92,7 @@ class Worker:
     """One incarnation of a worker process; its number is never used again.
 
     Attributes:
+        seat: No other worker that lives has it.
         flights: Its tasks, in the order in which it runs them.
         since: When the first of them became the first.
         recalled: Up to this task it was asked for what it has not begun.
@@ -96,10 +102,21 @@ class Worker:
         expected: Its end is our wish: it does not count as a crash.
     """
 
-    __slots__ = ("expected", "flights", "id", "quiet_at", "ready", "recalled", "since", "state")
+    __slots__ = (
+        "expected",
+        "flights",
+        "id",
+        "quiet_at",
+        "ready",
+        "recalled",
+        "seat",
+        "since",
+        "state",
+    )
 
-    def __init__(self, worker: int) -> None:
+    def __init__(self, worker: int, seat: int) -> None:
         self.id = worker
+        self.seat = seat
         self.state = State.STARTING
         self.flights: deque[Flight] = deque()
         self.quiet_at: float | None = None
@@ -156,7 +173,7 @@ class Pool:
     """All workers, and the budget of restarts.
 
     Args:
-        size: Workers wanted, at least 1.
+        target: Workers wanted, at least 1.
         crashes: So many deaths in a row without one message handled end the run, but for
             those that `killers` is about.
         boots: So many deaths in a row before a worker was ready end it, too, once no other
@@ -164,12 +181,16 @@ class Pool:
             of the forkserver or of what a start hook connects to, ends them all at once.
         killers: So many different messages that end as dead letters, each of which has
             killed its worker, end it, too, without one message handled between them.
+
+    Attributes:
+        target: Workers wanted now: their seats are those below it.
     """
 
-    def __init__(self, size: int, crashes: int = 20, boots: int = 5, killers: int = 200) -> None:
-        self._crashes = max(crashes, 4 * size)
-        self._boots = max(boots, 4 * size)
-        self._most_killers = max(killers, 4 * size)
+    def __init__(self, target: int, crashes: int = 20, boots: int = 5, killers: int = 200) -> None:
+        self.target = target
+        self._crashes = crashes
+        self._boots = boots
+        self._most_killers = killers
         self._killers: set[Place] = set()
         self._kills = 0
         self._workers: dict[int, Worker] = {}
@@ -189,10 +210,25 @@ class Pool:
         """Return a worker that has not ended; None for any other number."""
         return self._workers.get(worker)
 
+    @property
+    def size(self) -> int:
+        """How many workers there may be: as many as are wanted, or as are still there."""
+        return max(self.target, len(self._workers))
+
+    def aim(self, target: int) -> None:
+        """Want another number of workers, at least 1."""
+        self.target = target
+
+    def vacant(self) -> int:
+        """Return how many seats below the target nobody has."""
+        return self.target - sum(worker.seat < self.target for worker in self)
+
     def start(self) -> Worker:
-        """Enter a new worker, STARTING."""
+        """Enter a new worker, STARTING, in the lowest seat that is free."""
+        taken = {worker.seat for worker in self}
+        seat = next(number for number in itertools.count() if number not in taken)
         self._next += 1
-        worker = self._workers[self._next] = Worker(self._next)
+        worker = self._workers[self._next] = Worker(self._next, seat)
         return worker
 
     def signal(self, worker: Worker, signal: Signal) -> None:
@@ -236,20 +272,21 @@ class Pool:
             The seconds until its replacement; None: give up.
         """
         self.restarts += 1
+        rounds = 4 * self.size
         # The first few replacements come at once: a kill is the normal end of a hang.
         if killer is not None:
             self._killers.add(killer)
             self._kills += 1
-            give_up = len(self._killers) >= self._most_killers
+            give_up = len(self._killers) >= max(self._most_killers, rounds)
             delay = _delay(self._kills - 3, KILLER_SECONDS)
         elif ready:
             self._deaths += 1
-            give_up = self._deaths >= self._crashes
+            give_up = self._deaths >= max(self._crashes, rounds)
             delay = _delay(max(self._deaths - 3, self._boot_deaths), LONGEST_SECONDS)
         else:
             self._boot_deaths += 1
             alone = not self.count(State.IDLE, State.BUSY, State.RETIRING)
-            give_up = self._boot_deaths >= self._boots and alone
+            give_up = self._boot_deaths >= max(self._boots, rounds) and alone
             delay = _delay(self._boot_deaths, LONGEST_SECONDS)
         return None if give_up else delay
 

@@ -7,6 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kqworker.core.pool import State
+
+
+@dataclass(frozen=True, slots=True)
+class Seated:
+    """The worker that has a seat.
+
+    Attributes:
+        seat: From 0.
+        worker: Its number, which its successor does not have.
+        state: Where it stands.
+        in_flight: Messages that it has.
+    """
+
+    seat: int
+    worker: int
+    state: State
+    in_flight: int
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -31,6 +50,7 @@ class Snapshot:
         remaining: With `CatchUp`, offsets still to be finished in what is owned;
             None without it, or while nothing is owned.
         elsewhere: With `CatchUp`, partitions to be finished that are not owned.
+        seats: The workers that have not ended, by their seats; one that nobody has is left out.
     """
 
     handled: int = 0
@@ -48,3 +68,4 @@ class Snapshot:
     gone: int = 0
     remaining: int | None = None
     elsewhere: int = 0
+    seats: tuple[Seated, ...] = ()

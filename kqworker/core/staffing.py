@@ -1,7 +1,9 @@
 """How many workers there are: starting, retiring, ending and replacing them.
 
-What ends the run is said by returning why. Pure. Knows nothing of messages.
-Tested by tests/core/test_crew.py, test_reloading.py and every run in tests/sim.
+The target may change at any time. Until the end, each seat below it has a worker, or one is to
+be started for it; a worker whose seat is not below it goes when its tasks are done, and has no
+successor. What ends the run is said by returning why. Pure. Knows nothing of messages.
+Tested by tests/core/test_crew.py, test_staffing.py, test_reloading.py and every run in tests/sim.
 """
 
 from __future__ import annotations
@@ -60,6 +62,39 @@ class Staffing:
         self._starts.add(self._number)
         self._timetable.set((Due.START, self._number), due)
 
+    def aim(self, target: int, now: float) -> None:
+        """Have another number of workers; who is too many ends when its tasks are done.
+
+        Args:
+            target: How many, at least 1.
+            now: The time.
+        """
+        if self.closing:
+            return
+        self._pool.aim(target)
+        for worker in list(self._pool):
+            if worker.seat >= target:
+                self._let_go(worker, now)
+        self.fill(now)
+
+    def fill(self, now: float) -> None:
+        """Start who is missing, and nobody for a seat that is gone."""
+        missing = self._pool.vacant() - self._broken - len(self._starts)
+        for _ in range(missing):
+            self.start(now)
+        for _ in range(-missing):
+            if self._broken:
+                self._broken -= 1
+            else:
+                self._call_off(max(self._starts, key=self._due_of))
+
+    def _due_of(self, number: int) -> float:
+        return self._timetable.get((Due.START, number)) or 0.0
+
+    def _call_off(self, number: int) -> None:
+        self._starts.remove(number)
+        self._timetable.clear((Due.START, number))
+
     def start_due(self, number: int, now: float) -> None:
         """Start one whose time has come."""
         self._starts.remove(number)
@@ -69,7 +104,7 @@ class Staffing:
         """Start one more worker."""
         worker = self._pool.start()
         self._timetable.set((Due.KILL, worker.id), now + self._boot_seconds)
-        self._out.append(c.StartWorker(worker.id))
+        self._out.append(c.StartWorker(worker.id, worker.seat))
 
     def ready(self, worker: Worker) -> None:
         """Note that a worker waits for its first task."""
@@ -88,9 +123,11 @@ class Staffing:
     def boot_failed(self, worker: Worker, event: BootFailed, now: float) -> Doom | None:
         """Replace a worker that could not boot; the first of all ends the run."""
         self.gone(worker)
-        if worker.expected and not self.closing:
-            # It was to be replaced anyway, by one that has the app as it is now.
-            self._start_at(now)
+        wanted = self._has_successor(worker)
+        if not self.closing and (worker.expected or not wanted):
+            # It was to go anyway; who comes in its place has the app as it is now.
+            if wanted:
+                self._start_at(now)
             return None
         if not self.ready_once:
             return c.End.BOOT_FAILED, event.failure
@@ -102,12 +139,16 @@ class Staffing:
             return None
         if not self.closing:
             note = c.Note.WORKER_DIED
-            self._out.append(c.Report(note, worker=worker.id, failure=event.failure))
+            report = c.Report(note, worker=worker.id, seat=worker.seat, failure=event.failure)
+            self._out.append(report)
         return self.replace_dead(worker, event.failure, now)
 
-    def replace_expected(self, now: float) -> None:
+    def _has_successor(self, worker: Worker) -> bool:
+        return not self.closing and worker.seat < self._pool.target
+
+    def replace_expected(self, worker: Worker, now: float) -> None:
         """Replace a worker whose end counts as no crash."""
-        if not self.closing:
+        if self._has_successor(worker):
             self._pool.replaced()
             self._start_at(now)
 
@@ -128,7 +169,7 @@ class Staffing:
             wait: After many deaths in a row the next worker comes later.
             killer: The message that it died on, if that is charged and kept as a dead letter.
         """
-        if self.closing:
+        if not self._has_successor(worker):
             return None
         delay = self._pool.died(worker.ready, killer)
         if delay is None:
@@ -139,17 +180,21 @@ class Staffing:
     def replace(self, now: float) -> None:
         """Put a fresh worker in the place of each, when its tasks are done."""
         for worker in list(self._pool):
-            if worker.state is State.IDLE:
-                self.dismiss(worker, now)
-            elif worker.state is State.BUSY:
-                self._pool.signal(worker, Signal.RETIRE)
-                self._recalls.ask_back(worker, now)
-            elif worker.state is State.STARTING:
-                worker.expect_end()
-                self.kill(worker)
+            self._let_go(worker, now)
         for _ in range(self._broken):
             self._start_at(now)
         self._broken = 0
+
+    def _let_go(self, worker: Worker, now: float) -> None:
+        """Have a worker end as soon as its tasks are done."""
+        if worker.state is State.IDLE:
+            self.dismiss(worker, now)
+        elif worker.state is State.BUSY:
+            self._pool.signal(worker, Signal.RETIRE)
+            self._recalls.ask_back(worker, now)
+        elif worker.state is State.STARTING:
+            worker.expect_end()
+            self.kill(worker)
 
     def done(self, worker: Worker, now: float) -> None:
         """Note that a worker has no task any more."""

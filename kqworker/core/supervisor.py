@@ -13,6 +13,10 @@ accepted, tried again at a time (`timers`), or waits until the records that it l
 log (`settling`, `Produce`, `Delivered`). Accepted, or given up, it is finished in its epoch, and
 the lowest open offset is the watermark, which the next commit tells (`committing`, `Commit`).
 
+Workers sit in seats 0 … n-1 (`pool`): whoever starts takes the lowest that is free, so that the
+successor of a worker is known by the same number. n may change (`Scale`); `staffing` starts and
+retires workers until there are so many, the highest seats first, and ends nobody at work.
+
 What can go wrong, and who deals with it.
 - A worker dies (`WorkerDied`): `deaths` settles what it had, and charges at most the message that
   it died on; `staffing` replaces it, or says that this makes no sense any more.
@@ -56,7 +60,7 @@ from kqworker.core.partitions import Partitions
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.pool import State
 from kqworker.core.retry import Random
-from kqworker.core.snapshot import Snapshot
+from kqworker.core.snapshot import Seated, Snapshot
 from kqworker.core.staffing import Doom
 from kqworker.types import Failure, TopicPartition
 
@@ -81,7 +85,7 @@ class Supervisor:
             policies,
             self._messages,
             self._out,
-            size=limits.workers,
+            target=limits.workers,
             boot_seconds=limits.boot_seconds,
             reloads=limits.reloads,
         )
@@ -107,8 +111,7 @@ class Supervisor:
     def start(self, now: float) -> list[c.Command]:
         """Return the first commands: start the workers."""
         self._commits.start(now)
-        for _ in range(self._limits.workers):
-            self._crew.staffing.start(now)
+        self._crew.staffing.fill(now)
         return self._take_out()
 
     def handle(self, event: e.Event, now: float) -> list[c.Command]:
@@ -159,6 +162,8 @@ class Supervisor:
                 self._crew.observed(event, now)
             case e.Replace():
                 self._crew.staffing.replace(now)
+            case e.Scale():
+                self._crew.staffing.aim(event.workers, now)
             case e.CatchUp():
                 self._ending.catch_up(event.targets)
             case e.StopRequested():
@@ -202,6 +207,10 @@ class Supervisor:
             gone=self._partitions.gone,
             remaining=self._ending.remaining(self._epochs),
             elsewhere=self._ending.elsewhere(self._epochs),
+            seats=tuple(
+                Seated(worker.seat, worker.id, worker.state, worker.open)
+                for worker in sorted(pool, key=lambda worker: worker.seat)
+            ),
         )
 
     def unreadable(self) -> dict[TopicPartition, int]:

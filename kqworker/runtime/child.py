@@ -47,6 +47,7 @@ class Child:
 
     Args:
         number: The worker's.
+        seat: The worker's, too, from which its process has its name.
 
     Attributes:
         far_end: The worker's end of the channel, until it has it.
@@ -59,7 +60,7 @@ class Child:
         silenced: Why it cannot print any more, by its own word; empty while it can.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, seat: int) -> None:
         near_end, self.far_end = socket.socketpair()
         try:
             self.slot = Slot()
@@ -69,6 +70,7 @@ class Child:
             raise
         self.channel = Channel(near_end)
         self.number = number
+        self.seat = seat
         self.process: BaseProcess | None = None
         self.handle: Handle | None = None
         self.generation = 0

@@ -32,7 +32,7 @@ from kqworker.runtime import worker
 from kqworker.runtime.child import Child
 from kqworker.runtime.reap import describe_exit, kill_session
 from kqworker.runtime.spec import WorkerSpec
-from kqworker.runtime.start import WORKER, Descriptor, Starter
+from kqworker.runtime.start import Descriptor, Starter
 from kqworker.types import Failure, Outcome, Task, Verdict
 from kqworker.wire import FrameTooLarge, ToSupervisor, encode_stop, encode_task
 
@@ -103,7 +103,7 @@ class ProcessWorkers:
     def execute(self, command: c.WorkersCommand) -> None:
         """Carry a command out; never block."""
         if isinstance(command, c.StartWorker):
-            self._start(command.worker)
+            self._start(command)
             return
         if isinstance(command, c.Observe):
             self._observe(command.workers)
@@ -123,13 +123,13 @@ class ProcessWorkers:
             case _:
                 assert_never(command)
 
-    def _start(self, number: int) -> None:
+    def _start(self, command: c.StartWorker) -> None:
         try:
-            child = Child(number)
+            child = Child(command.worker, command.seat)
         except OSError as error:
-            self._stillborn(number, f"it cannot be started: {error}")
+            self._stillborn(command.worker, f"it cannot be started: {error}")
             return
-        self._children[number] = child
+        self._children[child.number] = child
         if self._starter.warm:
             self._launch(child)
         else:
@@ -146,7 +146,7 @@ class ProcessWorkers:
             Descriptor(child.slot.fd),
         )
         try:
-            process = self._starter.start(f"{WORKER}{child.number}", worker.main, arguments)
+            process = self._starter.start(c.process_name(child.seat), worker.main, arguments)
         except (OSError, EOFError) as error:
             self._starter.cold(self._starter.generation)
             child.tries += 1

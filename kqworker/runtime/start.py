@@ -33,6 +33,7 @@ from typing import Any
 import psutil
 
 from kqworker import logs
+from kqworker.core.commands import WORKER
 from kqworker.errors import ConfigError
 from kqworker.loading import importing
 from kqworker.runtime import preload
@@ -45,9 +46,6 @@ PRELOADED = "kqworker.runtime.preload"
 
 # So much of what an import has left is named.
 NAMED = 5
-
-# What the names of workers begin with.
-WORKER = "kqworker-"
 
 # At the exit a start that is under way gets so long.
 EXIT_SECONDS = 1.0

@@ -18,6 +18,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import replace
+from pathlib import Path
 
 from kqworker import logs
 from kqworker.app import App, in_run
@@ -50,11 +51,12 @@ def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:
         slot_fd: The slot's memory; closed here.
     """
     _cut_loose()
+    unnamed = _show_name(multiprocessing.current_process().name)
     _tie()
     channel = WorkerChannel(socket.socket(fileno=channel_fd))
     slot = WorkerSlot(slot_fd)
     take_streams(status_line=spec.log_format == "text")
-    os.register_at_fork(after_in_child=lambda: _not_the_worker(channel, slot))
+    os.register_at_fork(after_in_child=lambda: _not_the_worker(channel, slot, unnamed))
     coroutines = Coroutines()
     booted = _boot(spec, channel, coroutines)
     if booted is not None:
@@ -96,6 +98,17 @@ def _cut_loose() -> None:
             faulthandler.enable()
 
 
+def _show_name(name: str) -> str:
+    """Have `ps -o comm` and `top` show a name, where there is Linux's /proc; return the former."""
+    try:
+        with Path("/proc/self/comm").open("r+", encoding="utf-8", errors="replace") as comm:
+            former = comm.read().strip()
+            comm.write(name)
+    except OSError:
+        return name
+    return former
+
+
 def _tie() -> None:
     """End with the supervisor."""
     tied = die_with_parent()
@@ -110,8 +123,9 @@ def _tie() -> None:
         os._exit(1)
 
 
-def _not_the_worker(channel: WorkerChannel, slot: WorkerSlot) -> None:
+def _not_the_worker(channel: WorkerChannel, slot: WorkerSlot, name: str) -> None:
     """Take from a child that a handler forks what is the worker's alone."""
+    _show_name(name)
     channel.close()
     slot.close()
     collecting(False)

@@ -32,6 +32,7 @@ def test_a_retry_says_when_and_why(caplog: pytest.LogCaptureFixture) -> None:
             attempt=2,
             delay=1.234567,
             worker=5,
+            seat=0,
             failure=Failure("ValueError", "no such order", "Traceback …"),
         )
     )
@@ -40,9 +41,11 @@ def test_a_retry_says_when_and_why(caplog: pytest.LogCaptureFixture) -> None:
     assert record.getMessage() == (
         "message failed, next attempt in 1.23 s: test[3]@7: ValueError: no such order"
     )
-    fields = ("topic", "partition", "offset", "handler", "attempt", "worker_id", "traceback")
+    fields = (
+        "topic", "partition", "offset", "handler", "attempt", "worker_id", "worker", "traceback",
+    )  # fmt: skip
     assert [record.__dict__[field] for field in fields] == [
-        "test", 3, 7, "app.on_test", 2, 5, "Traceback …",
+        "test", 3, 7, "app.on_test", 2, 5, "kqworker-0", "Traceback …",
     ]  # fmt: skip
 
 
@@ -51,7 +54,8 @@ def test_what_a_report_does_not_say_is_no_field(caplog: pytest.LogCaptureFixture
 
     (record,) = caplog.records
     assert record.getMessage() == "worker died: killed"
-    assert not {"topic", "offset", "handler", "attempt", "traceback"} & set(record.__dict__)
+    unsaid = {"topic", "offset", "handler", "attempt", "worker", "traceback"}
+    assert not unsaid & set(record.__dict__)
 
 
 def test_a_report_of_a_whole_partition_names_it(caplog: pytest.LogCaptureFixture) -> None:

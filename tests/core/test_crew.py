@@ -252,7 +252,7 @@ def test_a_later_worker_that_cannot_boot_is_replaced_after_a_while() -> None:
     supervisor.die(1)
     assert the(supervisor.on(e.BootFailed(2, BOOM)), c.Report).failure == BOOM
     assert supervisor.tick(0.05) == []
-    assert supervisor.tick(0.1) == [c.StartWorker(3)]
+    assert supervisor.tick(0.1) == [c.StartWorker(3, 0)]
 
 
 def test_a_worker_that_becomes_ready_after_its_kill_gets_nothing() -> None:
@@ -299,7 +299,7 @@ def test_a_busy_worker_is_replaced_when_its_tasks_are_done() -> None:
 
     assert supervisor.accept(supervisor.seen_task(), seconds=0.01) == [c.StopWorker(1)]
     started = the(supervisor.die(1, cause=e.Cause.STOPPED), c.StartWorker)
-    assert started == c.StartWorker(2)
+    assert started == c.StartWorker(2, 0)
     assert [offsets_of(task) for task in tasks(supervisor.boot(2))] == [[1]]
 
 
@@ -314,4 +314,4 @@ def test_who_boots_with_the_old_code_is_replaced_and_not_counted_as_a_crash() ->
     supervisor = Supervised()
     for worker in range(1, 40):
         assert supervisor.on(e.Replace()) == [c.KillWorker(worker)]
-        assert supervisor.die(worker, cause=e.Cause.KILLED) == [c.StartWorker(worker + 1)]
+        assert supervisor.die(worker, cause=e.Cause.KILLED) == [c.StartWorker(worker + 1, 0)]

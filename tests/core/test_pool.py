@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kqworker.core.pool import TRANSITIONS, Pool, Signal, State, Worker
 from kqworker.errors import BugError
@@ -25,7 +25,7 @@ def worker_in(pool: Pool, state: State) -> Worker:
 
 @pytest.mark.parametrize(("state", "signal"), list(product(State, Signal)))
 def test_a_worker_moves_along_the_table_and_no_other_way(state: State, signal: Signal) -> None:
-    pool = Pool(size=1)
+    pool = Pool(target=1)
     worker = worker_in(pool, state)
     following = TRANSITIONS.get((state, signal))
     assert pool.may(worker, signal) is (following is not None)
@@ -61,7 +61,7 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool = Pool(size=1)
+        self.pool = Pool(target=1)
         self.numbers: set[int] = set()
         self.begin()
 
@@ -136,8 +136,68 @@ TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 
 
+# -- seats
+
+
+class Seats(RuleBasedStateMachine):
+    """Workers that come and go, while another number of them is wanted now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = Pool(target=3)
+        self.seated: dict[int, Worker] = {}
+
+    @rule()
+    def start(self) -> None:
+        lowest = min(set(range(len(self.seated) + 1)) - self.seated.keys())
+        worker = self.pool.start()
+        assert worker.seat == lowest
+        self.seated[lowest] = worker
+
+    @precondition(lambda self: self.seated)
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        seat = data.draw(st.sampled_from(sorted(self.seated)))
+        self.pool.signal(self.seated.pop(seat), Signal.DIED)
+
+    @rule(wanted=st.integers(1, 6))
+    def aim(self, wanted: int) -> None:
+        self.pool.aim(wanted)
+
+    @invariant()
+    def nobody_shares_a_seat(self) -> None:
+        assert {worker.seat: worker for worker in self.pool} == self.seated
+
+    @invariant()
+    def what_is_vacant_is_below_the_target(self) -> None:
+        assert self.pool.vacant() == len(set(range(self.pool.target)) - self.seated.keys())
+        assert self.pool.size == max(self.pool.target, len(self.seated))
+
+
+TestSeats = Seats.TestCase
+TestSeats.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_a_successor_gets_the_seat_and_not_the_number() -> None:
+    pool = Pool(target=3)
+    workers = [pool.start() for _ in range(3)]
+    pool.signal(workers[1], Signal.DIED)
+
+    successor = pool.start()
+
+    assert (successor.id, successor.seat) == (4, 1)
+
+
+def test_rounds_of_deaths_are_counted_by_the_workers_of_now() -> None:
+    pool = Pool(target=1)
+    pool.aim(6)
+    delays = [pool.died(ready=True) for _ in range(24)]
+    assert None not in delays[:-1]
+    assert delays[-1] is None
+
+
 def test_workers_are_counted_by_state() -> None:
-    pool = Pool(size=3)
+    pool = Pool(target=3)
     for state in (State.IDLE, State.BUSY, State.BUSY):
         worker_in(pool, state)
     assert pool.count(State.BUSY) == 2
@@ -149,13 +209,13 @@ def test_workers_are_counted_by_state() -> None:
 
 
 def test_the_first_deaths_in_a_row_are_replaced_at_once_then_ever_later() -> None:
-    pool = Pool(size=1)
+    pool = Pool(target=1)
     delays = [pool.died(ready=True) for _ in range(12)]
     assert delays == [0, 0, 0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
 
 
 def test_deaths_that_end_in_dead_letters_are_replaced_soon() -> None:
-    pool = Pool(size=1)
+    pool = Pool(target=1)
     delays = [pool.died(ready=True, killer=(TP, offset)) for offset in range(7)]
     assert delays == [0, 0, 0, 0.1, 0.2, 0.2, 0.2]
 
@@ -169,7 +229,7 @@ def test_so_many_different_messages_that_kill_are_given_up(size: int, last: int)
 
 
 def test_a_worker_that_did_not_boot_is_never_replaced_at_once() -> None:
-    pool = Pool(size=1)
+    pool = Pool(target=1)
     assert [pool.died(ready=False) for _ in range(4)] == [0.1, 0.2, 0.4, 0.8]
 
 
@@ -190,7 +250,7 @@ def test_so_many_workers_in_a_row_that_do_not_boot_are_given_up(size: int, last:
 
 
 def test_progress_forgives_the_deaths_at_work() -> None:
-    pool = Pool(size=1)
+    pool = Pool(target=1)
     for _ in range(19):
         pool.died(ready=True)
     pool.progressed()
@@ -198,7 +258,7 @@ def test_progress_forgives_the_deaths_at_work() -> None:
 
 
 def test_a_worker_that_boots_forgives_those_that_did_not() -> None:
-    pool = Pool(size=1)
+    pool = Pool(target=1)
     for _ in range(4):
         pool.died(ready=False)
     pool.booted()
@@ -206,13 +266,13 @@ def test_a_worker_that_boots_forgives_those_that_did_not() -> None:
 
 
 def test_booting_is_no_progress_and_progress_no_boot() -> None:
-    pool = Pool(size=1, crashes=4, boots=4)
+    pool = Pool(target=1, crashes=4, boots=4)
     for _ in range(3):
         pool.died(ready=True)
         pool.booted()
     assert pool.died(ready=True) is None
 
-    pool = Pool(size=1, crashes=4, boots=4)
+    pool = Pool(target=1, crashes=4, boots=4)
     for _ in range(3):
         pool.died(ready=False)
         pool.progressed()
@@ -220,7 +280,7 @@ def test_booting_is_no_progress_and_progress_no_boot() -> None:
 
 
 def test_every_death_counts_as_a_restart() -> None:
-    pool = Pool(size=1)
+    pool = Pool(target=1)
     pool.died(ready=True)
     pool.progressed()
     pool.died(ready=False)

@@ -34,14 +34,17 @@ def test_the_next_change_starts_the_workers_that_wait() -> None:
     for worker in (3, 4):
         supervisor.on(e.BootFailed(worker, SYNTAX))
 
-    assert those(supervisor.on(e.Replace()), c.StartWorker) == [c.StartWorker(5), c.StartWorker(6)]
+    assert those(supervisor.on(e.Replace()), c.StartWorker) == [
+        c.StartWorker(5, 0),
+        c.StartWorker(6, 1),
+    ]
 
 
 def test_each_change_that_is_broken_is_told() -> None:
     supervisor = edited(workers=1)
     for worker in range(3, 40):
         supervisor.on(e.BootFailed(worker - 1, SYNTAX))
-        assert those(supervisor.on(e.Replace()), c.StartWorker) == [c.StartWorker(worker)]
+        assert those(supervisor.on(e.Replace()), c.StartWorker) == [c.StartWorker(worker, 0)]
 
     reports = those(supervisor.seen, c.Report)
     assert [report.note for report in reports] == [c.Note.BROKEN] * 37
@@ -54,7 +57,7 @@ def test_a_worker_that_is_replaced_while_it_fails_to_boot_starts_again() -> None
     # It had imported the app of before, and said so before it was killed.
     commands = supervisor.on(e.BootFailed(2, SYNTAX))
 
-    assert those(commands, c.StartWorker) == [c.StartWorker(3)]
+    assert those(commands, c.StartWorker) == [c.StartWorker(3, 0)]
     assert not those(commands, c.Report)
 
 
@@ -86,4 +89,4 @@ def test_a_worker_that_fails_to_boot_while_it_is_replaced_does_not_wait_for_a_ch
     supervisor = edited(workers=1)
     assert supervisor.on(e.Replace()) == [c.KillWorker(2)]
 
-    assert supervisor.on(e.BootFailed(2, SYNTAX)) == [c.StartWorker(3)]
+    assert supervisor.on(e.BootFailed(2, SYNTAX)) == [c.StartWorker(3, 0)]

@@ -234,7 +234,7 @@ def test_a_worker_whose_stop_hooks_hang_is_killed_and_replaced() -> None:
     assert supervisor.on(e.Replace()) == [c.StopWorker(1)]
 
     assert c.KillWorker(1) in supervisor.tick(5.0)
-    assert supervisor.die(1, cause=e.Cause.KILLED) == [c.StartWorker(2)]
+    assert supervisor.die(1, cause=e.Cause.KILLED) == [c.StartWorker(2, 0)]
 
 
 def test_deaths_after_messages_that_were_handled_are_no_crash_loop() -> None:
@@ -254,7 +254,7 @@ def test_all_workers_come_back_at_once_after_the_forkserver_died() -> None:
     supervisor = running(workers=12)
     for worker in range(1, 13):
         supervisor.die(worker, cause=e.Cause.STOPPED)
-    assert the(supervisor.seen[-1:], c.StartWorker) == c.StartWorker(24)
+    assert the(supervisor.seen[-1:], c.StartWorker) == c.StartWorker(24, 11)
 
 
 def test_one_misfortune_that_keeps_all_workers_from_booting_is_no_crash_loop() -> None:

@@ -244,7 +244,7 @@ def test_a_message_killed_for_its_limit_has_had_an_attempt_and_is_no_crash() -> 
     assert notes(commands) == [c.Note.TIME_LIMIT]
     letter = dict(the(commands, c.Produce).output.headers)
     assert letter["kqworker-error-type"] == b"TimeLimitExceeded"
-    assert the(commands, c.StartWorker) == c.StartWorker(2)
+    assert the(commands, c.StartWorker) == c.StartWorker(2, 0)
     assert supervisor.core.snapshot().restarts == 1
 
 

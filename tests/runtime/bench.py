@@ -181,10 +181,10 @@ class Bench:
     def task_ids_from(self, first: int) -> None:
         self._task = first - 1
 
-    def start_only(self) -> int:
-        """Start a worker; return its number."""
+    def start_only(self, seat: int | None = None) -> int:
+        """Start a worker, in a seat of its own unless it is said; return its number."""
         self._number += 1
-        self.workers.execute(StartWorker(self._number))
+        self.workers.execute(StartWorker(self._number, self._number if seat is None else seat))
         return self._number
 
     def start(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cloudpickle
@@ -32,6 +33,35 @@ def test_a_worker_says_who_it_is_when_it_has_booted(method: str) -> None:
     with Bench(method=method) as bench:
         pid = bench.pid(bench.start())
         assert psutil.Process(pid).is_running()
+
+
+NAMES = """
+import multiprocessing, pathlib
+@app.on_worker_start
+def begin():
+    def told():
+        return pathlib.Path("/proc/self/comm").read_text().strip()
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        os.write(writer, told().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    name = multiprocessing.current_process().name
+    raise OSError(f"{name} {told()} {os.read(reader, 100).decode()}")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc/self/comm")
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_a_process_has_its_name_from_its_seat_and_what_it_forks_has_not(
+    tmp_path: Path, method: str
+) -> None:
+    with Bench(spec=spec(tmp_path, "named", NAMES), method=method) as bench:
+        for seat in (0, 3):
+            told = bench.boot_failed(bench.start_only(seat)).failure.text
+            name, shown, forked = told.split()
+            assert name == shown == f"kqworker-{seat}"
+            assert not forked.startswith("kqworker")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +143,7 @@ def test_only_ways_of_starting_that_kafka_survives_are_served() -> None:
 def test_a_worker_for_which_there_are_no_descriptors_has_died(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def none_left(number: int) -> None:
+    def none_left(number: int, seat: int) -> None:
         raise OSError(24, "Too many open files")
 
     with Bench() as bench:

@@ -22,7 +22,7 @@ class Stand:
     """A child, and the slot as its worker would have it."""
 
     def __init__(self) -> None:
-        self.child = Child(5)
+        self.child = Child(5, 0)
         self.slot = WorkerSlot(os.dup(self.child.slot.fd))
         self.child.said([wire.Ready(1)])
         for number in (1, 2):
@@ -42,7 +42,7 @@ def stand() -> Iterator[Stand]:
 
 
 def test_frames_become_events() -> None:
-    child = Child(5)
+    child = Child(5, 0)
     child.sent(Task(1, 0, Ordering.UNORDERED, (segment(["ok"] * 4),)))
 
     events = child.said([wire.Ready(9), wire.Answer(1, (FAILED,)), wire.Answer(1, (), True, (3,))])
@@ -111,7 +111,7 @@ def test_a_stop_that_crashes_on_a_message_is_a_crash(stand: Stand) -> None:
 
 
 def test_a_worker_that_said_why_it_cannot_boot_has_not_died() -> None:
-    child = Child(5)
+    child = Child(5, 0)
     child.said([wire.BootFailed(FAILED.failure or Failure("", ""))])
     assert child.death("exit code 0") == [BootFailed(5, Failure("E", "why"))]
     child.close()

@@ -20,8 +20,8 @@ ready = threading.Event()
 def loop():
     workers = ProcessWorkers(VERBS)
     number = 2
-    workers.execute(StartWorker(1))
-    workers.execute(StartWorker(2))
+    workers.execute(StartWorker(1, 0))
+    workers.execute(StartWorker(2, 1))
     while True:
         select.select([workers.fileno()], [], [])
         for event in workers.events():
@@ -29,7 +29,7 @@ def loop():
                 ready.set()
             elif isinstance(event, WorkerDied):
                 number += 1
-                workers.execute(StartWorker(number))
+                workers.execute(StartWorker(number, number - 1))
 
 def leave():
     print(time.monotonic() - began < KILL_SECONDS)

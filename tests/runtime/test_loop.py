@@ -62,7 +62,7 @@ class FakeCore:
         self._answer = answer
 
     def start(self, now: float) -> list[c.Command]:
-        return [c.StartWorker(1)]
+        return [c.StartWorker(1, 0)]
 
     def handle(self, event: e.Event, now: float) -> list[c.Command]:
         self.heard.append(event)
@@ -130,7 +130,7 @@ def test_each_command_goes_where_it_belongs() -> None:
 
     assert around.source.told == [fetching]
     assert around.sink.told == [produce]
-    assert around.workers.told == [c.StartWorker(1), kill]
+    assert around.workers.told == [c.StartWorker(1, 0), kill]
     assert around.reports == [report]
 
 

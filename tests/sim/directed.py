@@ -217,6 +217,17 @@ def _only_handlers(scenario: Scenario, ordering: Ordering, retry: Retry | None =
                 message.policy = calm
 
 
+def workers_come_and_go(scenario: Scenario) -> None:
+    """Their number changes again and again, while they run slow messages and die."""
+    _only_handlers(scenario, Ordering.UNORDERED)
+    for number, (_, message, _) in enumerate(scenario.arrivals):
+        message.kind, message.outputs = "ok", 0
+        message.seconds = 1.5 if number % 3 else 0.01
+    scenario.limits = replace(scenario.limits, workers=3, boot_seconds=1.0, reloads=False)
+    acts = _every(0.45, 30, "scale") + _every(1.7, 8, "worker") + _every(3.1, 4, "replace")
+    scenario.lives[:-1] = [Plan(14.0, acts, "catch up", [], Faults(boot=0.1, hooks=0.1))]
+
+
 SCENES: dict[str, Callable[[Scenario], None]] = {
     "answers to former owners": answers_to_former_owners,
     "alone and hanging": alone_and_hanging,
@@ -230,6 +241,7 @@ SCENES: dict[str, Callable[[Scenario], None]] = {
     "killing in a row": killing_in_a_row,
     "ended by a message": ended_by_a_message,
     "some that kill in large frames": killing_in_large_frames,
+    "workers come and go": workers_come_and_go,
     "one at work, none behind it": one_at_work_and_none_behind_it,
 }
 

@@ -69,6 +69,7 @@ class Invariants(ShareChecks):
             must(now <= by + SLACK, "a revoke was not answered in time", now, by)
             must(busy_of(oracle, views), "drained, but not given back", views)
         self.check_leaving(now)
+        self.check_seats(now)
         self._events += 1
         if self._events % 4 == 0 or isinstance(event, e.Fetched | e.Lost):
             self._check_held()
@@ -224,6 +225,9 @@ class Invariants(ShareChecks):
         must(known == unreadable, "unreadable is miscounted", known, unreadable)
         must(snapshot.stalled >= len(unreadable), "stalled is miscounted", snapshot, unreadable)
         must(snapshot.partitions == len(oracle.views), "partitions are miscounted", snapshot)
+        seats = sorted((oracle.seats[w], w, oracle.open_of(w)) for w in oracle.status)
+        told = [(at.seat, at.worker, at.in_flight) for at in snapshot.seats]
+        must(told == seats, "seats are miscounted", told, seats)
 
     # -- the end
 

@@ -185,7 +185,8 @@ class Life:
             return
         if not isinstance(event, e.WorkerReady | e.Finished) and not self._booted:
             self.start_may_fail = True
-        rounds = 4 * self.world.scenario.limits.workers
+        # Of those that are left when this one has gone.
+        rounds = 4 * max(self.oracle.target, len(self.oracle.status) - 1)
         others = (status for w, status in self.oracle.status.items() if w != event.worker)
         boots = self.bad_boots >= max(5, rounds) and "ready" not in others
         deaths = self.bad_deaths >= max(20, rounds) or len(self.killers) >= max(200, rounds)
@@ -325,6 +326,9 @@ class Life:
 
     def _do_replace(self) -> None:
         self.feed(e.Replace())
+
+    def _do_scale(self) -> None:
+        self.feed(e.Scale(self.random.choice((1, 1, 2, 3, 5))))
 
     def _some(self, waiting: bool) -> tuple[Member, tuple[TopicPartition, ...]] | None:
         members = [m for m in self.members if m.assigned and (waiting or m.waiting is None)]

@@ -10,7 +10,8 @@ stop ends within its time, (8) and leaves no process, (9) a clean stop redeliver
 worker that is stopped between messages keeps none of them for long, (12) a run that gets on is
 not given up, (13) only a message that ran alone, named in a commit, pays for its supervisor,
 (14) while a worker idles, what is within its partition's share goes to work, and what has
-nothing in memory is fetched.
+nothing in memory is fetched, (15) there are as many workers as are wanted: each has a seat of its
+own, the lowest that was free, and who sits beyond the target goes when its work is done.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ class Oracle:
         self.leaving: dict[int, float] = {}  # since when
         self.killed: dict[int, float] = {}  # when, whatever they did
         self.undead: set[int] = set()  # who does not die of it, for long
-        self.replaced: set[int] = set()  # who was there when all were to be replaced
+        self.replaced: set[int] = set()  # who is to go when its tasks are done
+        self.seats: dict[int, int] = {}  # of all workers that were started
+        self.target = self.most = life.world.scenario.limits.workers  # `most` of them so far
+        self.empty: deque[float] = deque()  # since when seats that are wanted have nobody
         self.tickets: dict[int, tuple[Entry, c.Produce, str]] = {}
         self.drains: dict[int, tuple[tuple[View, ...], float]] = {}  # by member: until when
         self.issuing: set[Entry] = set()
@@ -174,6 +178,11 @@ class Oracle:
 
     def _on_replace(self, event: e.Replace, now: float) -> None:
         self.replaced = set(self.status)
+
+    def _on_scale(self, event: e.Scale, now: float) -> None:
+        if not self.stopping:
+            self.target, self.most = event.workers, max(self.most, event.workers)
+            self.replaced |= {w for w in self.status if self.seats[w] >= self.target}
 
     def _on_bootfailed(self, event: e.BootFailed, now: float) -> None:
         self.status.pop(event.worker, None)

@@ -260,6 +260,11 @@ def draw(seed: int) -> Scenario:
     for plan in lives:
         if other.random() < 0.1:
             plan.faults.stop = other.choice((0.05, 0.3))
+    scaling = Random(f"scale {seed}")
+    for plan in lives:
+        if scaling.random() < 0.2:
+            times = [scaling.random() * plan.seconds for _ in range(scaling.choice((1, 2, 5)))]
+            plan.actions += [(when, "scale") for when in times]
     # And by another one.
     damaged = _damage(Random(f"damage {seed}"), logs, arrivals)
     lives.append(Plan(0.0, [], random.choice(("stop", "catch up")), [(0.0, 60.0)], Faults()))

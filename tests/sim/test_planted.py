@@ -15,7 +15,7 @@ from tests.sim.faults import FAULTS, Fault
 from tests.sim.planted import CAUGHT, Trial, attempt_all, places
 from tests.sim.test_simulation import SEEDS
 
-INVARIANTS = range(1, 15)
+INVARIANTS = range(1, 16)
 EVERY = SEEDS >= 2000
 FIRST = {fault.breaks: fault for fault in reversed(FAULTS)}
 CHOSEN = FAULTS if EVERY else tuple(FIRST[number] for number in INVARIANTS)

@@ -6,6 +6,7 @@ invariants in `oracle`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from kqworker.core.circles import MOST, RESULTS
 from kqworker.core.ending import DISMISS_SECONDS
 from kqworker.core.epochs import Epoch
 from kqworker.core.overtime import QUIET_SECONDS
+from kqworker.core.pool import LONGEST_SECONDS
 from kqworker.types import Ordering, TopicPartition
 from tests.sim.judge import must
 from tests.sim.oracle import Flight, Oracle, entries_of, may_be_cut
@@ -150,9 +152,13 @@ class WorkChecks:
         oracle = self.oracle
         must(command.worker > oracle._last_worker, "a worker's number is used again", command)
         oracle._last_worker = command.worker
+        taken = {oracle.seats[worker] for worker in oracle.status}
+        lowest = next(seat for seat in itertools.count() if seat not in taken)
+        must(command.seat == lowest, "(15) not the lowest seat that is free", command, taken)
+        must(command.seat < oracle.target, "(15) nobody wants so many workers", command)
+        oracle.seats[command.worker] = command.seat
         oracle.status[command.worker] = "starting"
-        size = self.life.world.scenario.limits.workers
-        must(len(oracle.status) <= size, "too many workers", oracle.status)
+        must(len(oracle.status) <= oracle.most, "too many workers", oracle.status)
         must(not self.oracle.stopping, "(8) a worker is started during a stop", command)
 
     def _on_send(self, command: c.Send, now: float) -> None:
@@ -272,6 +278,26 @@ class WorkChecks:
         must(not oracle.flights.get(command.worker), "stopped who has work", command)
         oracle.status[command.worker] = "leaving"
         oracle.leaving[command.worker] = now
+
+    def check_seats(self, now: float) -> None:
+        """There are as many workers as are wanted, or soon will be."""
+        oracle, target = self.oracle, self.oracle.target
+        seated = {oracle.seats[worker]: worker for worker in oracle.status}
+        must(len(seated) == len(oracle.status), "(15) two workers on one seat", oracle.status)
+        if oracle.stopping:
+            return
+        for seat, worker in seated.items():
+            busy = oracle.flights.get(worker) and oracle.status[worker] == "ready"
+            going = oracle.status[worker] in ("leaving", "killed")
+            must(seat < target or busy or going, "(15) kept beyond the target", worker, seat)
+        empty = set(range(target)) - seated.keys()
+        # Whoever comes takes the lowest seat, and counts for the one that is empty for longest.
+        while len(oracle.empty) > len(empty):
+            oracle.empty.popleft()
+        while len(oracle.empty) < len(empty):
+            oracle.empty.append(now)
+        late = oracle.empty and now > oracle.empty[0] + LONGEST_SECONDS + SLACK
+        must(not late, "(15) a seat stays empty", empty, oracle.empty)
 
     def check_leaving(self, now: float) -> None:
         """Nobody hangs in its stop hooks."""

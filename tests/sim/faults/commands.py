@@ -159,7 +159,7 @@ FAULTS = (
     Fault(
         "stopped-at-work", "StopWorker",
         "self._pool.signal(worker, Signal.RETIRE)\n"
-        "                self._recalls.ask_back(worker, now)",
+        "            self._recalls.ask_back(worker, now)",
         "self._out.append(c.StopWorker(worker.id))",
     ),
     Fault(

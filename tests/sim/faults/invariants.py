@@ -235,8 +235,8 @@ FAULTS = (
     ),
     Fault(
         "replaced-during-a-stop", 8,
-        "if not self.closing:\n            self._pool.replaced()",
-        "if True:\n            self._pool.replaced()",
+        "if self._has_successor(worker):\n            self._pool.replaced()",
+        "if worker.seat < self._pool.target:\n            self._pool.replaced()",
     ),
     Fault(
         "started-during-a-stop", 8,
@@ -352,7 +352,8 @@ FAULTS = (
     ),
     Fault(
         "given-up-with-one-at-work", 12,
-        "self._boot_deaths >= self._boots and alone", "self._boot_deaths >= self._boots",
+        "self._boot_deaths >= max(self._boots, rounds) and alone",
+        "self._boot_deaths >= max(self._boots, rounds)",
         scene="one at work, none behind it",
     ),
     # 13: only who ran alone, named in a commit, pays for its supervisor
@@ -436,5 +437,35 @@ FAULTS = (
         "a-turn-is-never-taken", 14,
         "touched, self._touched = self._touched, {}", "touched, self._touched = {}, {}",
         scene="beside a stuck one",
+    ),
+    # 15: there are as many workers as are wanted, each with a seat of its own
+    Fault(
+        "two-on-one-seat", 15,
+        "taken = {worker.seat for worker in self}",
+        "taken = {worker.seat for worker in self if worker.state is not State.LEAVING}",
+        scene="workers come and go",
+    ),
+    Fault(
+        "seats-are-never-used-again", 15,
+        "seat = next(number for number in itertools.count() if number not in taken)",
+        "seat = self._next",
+    ),
+    Fault(
+        "fewer-are-wanted-and-all-stay", 15,
+        "if worker.seat >= target:\n                self._let_go(worker, now)",
+        "pass",
+        scene="workers come and go",
+    ),
+    Fault(
+        "more-are-wanted-and-nobody-comes", 15,
+        "self._let_go(worker, now)\n        self.fill(now)",
+        "self._let_go(worker, now)",
+        scene="workers come and go",
+    ),
+    Fault(
+        "a-seat-that-is-gone-is-taken-again", 15,
+        "return not self.closing and worker.seat < self._pool.target",
+        "return not self.closing",
+        scene="workers come and go",
     ),
 )  # fmt: skip
