@@ -18,8 +18,8 @@ VERSIONS = 3.11 3.12 3.13
 # and those of a file share what is dear to make.
 WITHOUT_KAFKA = -n auto --dist loadfile -m 'not kafka and not interop'
 # The core, its simulator and the docs are the same on every version: they run on one.
-BY_VERSION = tests/app tests/cli tests/contract tests/kafka_unit tests/kq tests/runtime \
-    tests/settings tests/wire tests/test_leaks.py
+BY_VERSION = tests/app tests/cli tests/contract tests/kafka_unit tests/kq tests/loading \
+    tests/runtime tests/settings tests/watch tests/wire tests/test_leaks.py
 PACKAGING = setup.cfg pyproject.toml tools/find-python
 # The oldest that setup.cfg allows, for which requirements/ is resolved and `make test-oldest` runs.
 OLDEST = 3.11
@@ -60,7 +60,7 @@ test-oldest: .venv-oldest/.installed-for-tests
 	KQWORKER_SIM_SEEDS=500 .venv-oldest/bin/python -m pytest $(WITHOUT_KAFKA)
 
 # What is fast and needs no Kafka, for every change.
-UNIT = tests/core tests/wire tests/sim tests/app tests/settings tests/docs tests/typing tests/kq
+UNIT = tests/core tests/wire tests/sim tests/app tests/loading tests/settings tests/docs tests/typing tests/kq
 
 check: .venv/.installed-for-tests
 	.venv/bin/ruff format --check .

@@ -27,8 +27,8 @@ from benchmarks import ground
 from kqworker import App, Message
 from kqworker.core.snapshot import Snapshot
 from kqworker.run import AppReference, run
-from kqworker.settings import Settings
-from kqworker.watch import Quiet
+from kqworker.settings.settings import Settings
+from kqworker.watch.interface import Quiet
 
 SECONDS = 14.0
 QUIET_AFTER, QUIET_EVERY = 3.0, 0.5

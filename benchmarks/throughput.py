@@ -14,8 +14,8 @@ from kqworker.core.snapshot import Snapshot
 from kqworker.exits import Exit
 from kqworker.kafka.properties import consumer_properties
 from kqworker.run import AppReference, run
-from kqworker.settings import Settings
-from kqworker.watch import Quiet
+from kqworker.settings.settings import Settings
+from kqworker.watch.interface import Quiet
 
 COUNT = 2_000_000
 ROUNDS = 3

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kqworker.app import plugs
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from kqworker.app import App
-    from kqworker.context import Context
+    from kqworker.app.app import App
+    from kqworker.app.connection import PushSink
+    from kqworker.app.context import Context
+    from kqworker.app.delivery import Delivery
+    from kqworker.app.payload.results import Output
     from kqworker.core.retry import Retry
-    from kqworker.delivery import Delivery
     from kqworker.errors import (
         BrokerError,
         BugError,
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
         RetryLater,
         WorkerLost,
     )
-    from kqworker.payload.results import Output
     from kqworker.types import Message
 
 __all__ = [
@@ -49,11 +52,11 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "App": "kqworker.app",
-    "Context": "kqworker.context",
-    "Delivery": "kqworker.delivery",
+    "App": "kqworker.app.app",
+    "Context": "kqworker.app.context",
+    "Delivery": "kqworker.app.delivery",
     "Message": "kqworker.types",
-    "Output": "kqworker.payload.results",
+    "Output": "kqworker.app.payload.results",
     "Retry": "kqworker.core.retry",
 }
 
@@ -70,3 +73,13 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _open_push_sink(app: App) -> PushSink:
+    # Only where something is pushed: workers and apps start sooner without.
+    from kqworker.sinks import open_app_sink
+
+    return open_app_sink(app)
+
+
+plugs.open_push_sink = _open_push_sink

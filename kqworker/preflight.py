@@ -14,23 +14,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kqworker import logs
+from kqworker.app.handler import locate
+from kqworker.app.payload import refuse_untaken
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.routing import circle
 from kqworker.errors import BrokerError, ConfigError
-from kqworker.handler import locate
 from kqworker.kafka import destinations, devbroker
 from kqworker.kafka.admin import READ_COMMITTED, Admin, Cluster
 from kqworker.kafka.behind import left_to_read
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
-from kqworker.loading import failed, refuse_green_threads
-from kqworker.payload import refuse_untaken
-from kqworker.settings import Settings
+from kqworker.loading.import_string import failed, refuse_green_threads
+from kqworker.settings.settings import Settings
+from kqworker.settings.values import did_you_mean
 from kqworker.types import TopicPartition
-from kqworker.values import did_you_mean
+from kqworker.watch import logs
 
 if TYPE_CHECKING:
-    from kqworker.app import App
+    from kqworker.app.app import App
 
 logger = logs.logger("kqworker.run")
 

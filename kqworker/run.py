@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kqworker
-from kqworker import config, logs, preflight
-from kqworker.app import in_run
+from kqworker import preflight
+from kqworker.app.app import in_run
 from kqworker.clock import Clock
 from kqworker.core import commands as c
 from kqworker.core import events as e
@@ -35,8 +35,8 @@ from kqworker.kafka.properties import librdkafka_version, protocol
 from kqworker.kafka.readers import published
 from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
-from kqworker.loading import refuse_green_threads
-from kqworker.reload import FileWatch
+from kqworker.loading.import_string import refuse_green_threads
+from kqworker.loading.reload import FileWatch
 from kqworker.runtime.garbage import collections
 from kqworker.runtime.loop import Loop, Signals, Stop, called, ending_signals
 from kqworker.runtime.packing import pack
@@ -44,12 +44,14 @@ from kqworker.runtime.process import ProcessWorkers
 from kqworker.runtime.reap import reap_adopted
 from kqworker.runtime.spec import WorkerSpec
 from kqworker.runtime.start import refuse_on_import
+from kqworker.settings import origins
 from kqworker.types import Failure
-from kqworker.watch import Banner, HandlerLine, Quiet, Summary, Watch
+from kqworker.watch import logs
+from kqworker.watch.interface import Banner, HandlerLine, Quiet, Summary, Watch
 
 if TYPE_CHECKING:
-    from kqworker.app import App
-    from kqworker.settings import Settings
+    from kqworker.app.app import App
+    from kqworker.settings.settings import Settings
 
 logger = logs.logger("kqworker.run")
 
@@ -132,7 +134,7 @@ class _Run:
         self._reference = reference
         self._watch = watch
         self._plan = preflight.plan(app, settings)
-        self._workers = settings.workers if isinstance(settings.workers, int) else config.cpus()
+        self._workers = settings.workers if isinstance(settings.workers, int) else origins.cpus()
         self._clock = Clock(stood_still=self._on_standstill)
         self._began = time.monotonic()
         self._ready_at: float | None = None

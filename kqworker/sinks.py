@@ -7,19 +7,16 @@ names a cluster. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_kq
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from kqworker import config, preflight
-from kqworker.app import run_settings
+from kqworker import preflight
+from kqworker.app.app import App, layer, run_settings
 from kqworker.errors import ConfigError
 from kqworker.kafka import devbroker
 from kqworker.kafka.bounded import BoundedSink
 from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.sink import KafkaSink
-from kqworker.settings import Settings
-
-if TYPE_CHECKING:
-    from kqworker.app import App
+from kqworker.settings import origins
+from kqworker.settings.settings import Settings
 
 
 def open_sink(settings: Settings) -> KafkaSink:
@@ -40,9 +37,9 @@ def open_app_sink(app: App) -> KafkaSink:
         ConfigError: There are no brokers, or something is wrong with the settings.
     """
     settings = run_settings(app)
-    if isinstance(settings, Settings):
+    if settings is not None:
         return open_sink(settings)
-    settings = config.load({}).resolve(config.of_app(app)).settings
+    settings = origins.load({}).resolve(layer(app)).settings
     if settings.brokers is None:
         found = devbroker.running()
         if found is None:

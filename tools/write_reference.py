@@ -16,7 +16,7 @@ from kqworker.cli import program
 from kqworker.exits import Exit
 from kqworker.kafka.properties import consumer_properties, producer_properties
 from kqworker.kq.fields import KQ, Field, Section
-from kqworker.settings import SETTINGS, Setting, show_setting
+from kqworker.settings.settings import SETTINGS, Setting, show_setting
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 

@@ -157,8 +157,8 @@ class _Ending:
         self._code = code
 
         def leave(_number: int, _frame: FrameType | None) -> None:
-            forks = sys.modules.get("kqworker.forks")
-            if forks is not None and forks.owes():
+            process_exit = sys.modules.get("kqworker.app.process_exit")
+            if process_exit is not None and process_exit.owes():
                 raise KeyboardInterrupt  # which says first what is not delivered
             os._exit(code)
 

@@ -11,17 +11,17 @@ import click
 
 from kqworker.cli.options import flags, setting_options
 from kqworker.cli.running import watch_for
-from kqworker.config import read
 from kqworker.exits import Exit
-from kqworker.settings import resolve
+from kqworker.settings.origins import read
+from kqworker.settings.settings import resolve
 
 
 @click.command()
 @setting_options("brokers", "workers", "kafka", "log_level", "log_format")
 def demo(config: str | None, **options: object) -> Exit:
     """Find Python's most complex functions; with one worker, with all."""
-    from kqworker import logs
     from kqworker.demo import show
+    from kqworker.watch import logs
 
     # Only what was asked for here: a demo must not find its way to somebody's cluster
     # because an environment variable names it.

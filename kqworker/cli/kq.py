@@ -12,7 +12,7 @@ import click
 
 from kqworker.cli.running import watch_for
 from kqworker.exits import Exit
-from kqworker.settings import SETTINGS
+from kqworker.settings.settings import SETTINGS
 
 
 @click.command()
@@ -42,11 +42,11 @@ def kq(handler: str, file: str, use_env: bool, section: str | None, app_dir: str
     """
     # All that a run needs, before the handler's directory can get in its way.
     import kqworker.run  # noqa: F401
-    from kqworker import logs
     from kqworker.kq.conf import load
     from kqworker.kq.consuming import QueueApp, function_of
     from kqworker.kq.queue import run_app, understood
-    from kqworker.loading import load_attribute, refuse_green_threads
+    from kqworker.loading.import_string import load_attribute, refuse_green_threads
+    from kqworker.watch import logs
 
     conf = load(file, use_env=use_env, section=section)
     if app_dir is not None:

@@ -17,7 +17,7 @@ from kqworker.cli.options import LOADING, app_argument, setting_options
 from kqworker.cli.terminal import coloured, paint
 from kqworker.errors import ConfigError, KQWorkerError
 from kqworker.exits import Exit
-from kqworker.lines import table
+from kqworker.watch.plain import table
 
 
 @click.command()

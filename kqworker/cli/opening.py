@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kqworker import config
 from kqworker.cli.options import flags
 from kqworker.cli.terminal import say
 from kqworker.errors import BrokerError, ConfigError
-from kqworker.settings import Layer, Resolved, Settings
+from kqworker.settings import origins
+from kqworker.settings.settings import Layer, Resolved, Settings
 
 if TYPE_CHECKING:
-    from kqworker.app import App
+    from kqworker.app.app import App
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def settings_of(options: Mapping[str, object], file: str | None) -> Resolved:
     Raises:
         ConfigError: Something is wrong with them.
     """
-    return config.load(flags(options), file).resolve()
+    return origins.load(flags(options), file).resolve()
 
 
 def open_app(
@@ -67,15 +67,16 @@ def open_app(
     """
     # All that a run needs, before the app's directory can get in its way.
     import kqworker.run  # noqa: F401
-    from kqworker import logs
-    from kqworker.loading import load_app, refuse_green_threads
+    from kqworker.app.app import layer
+    from kqworker.loading.import_string import load_app, refuse_green_threads
+    from kqworker.watch import logs
 
-    sources = config.load({**flags(options), **(stronger or {})}, file)
+    sources = origins.load({**flags(options), **(stronger or {})}, file)
     early = sources.resolve().settings
     logs.configure(early.log_level, early.log_format)
     app = load_app(reference, early.app_dir, early.factory)
     refuse_green_threads(f"when {reference.partition(':')[0]!r} was imported")
-    return Opened(reference, app, sources.resolve(config.of_app(app), weaker or {}))
+    return Opened(reference, app, sources.resolve(layer(app), weaker or {}))
 
 
 def with_brokers(settings: Settings, reference: str = "app:app") -> Settings:

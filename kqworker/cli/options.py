@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from kqworker.errors import ConfigError
-from kqworker.settings import KAFKA, SETTINGS, Given, Layer, Setting, show_setting
+from kqworker.settings.settings import KAFKA, SETTINGS, Given, Layer, Setting, show_setting
 
 # Any: click's commands take whatever their options say.
 F = TypeVar("F", bound=Callable[..., Any])

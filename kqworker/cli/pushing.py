@@ -22,11 +22,11 @@ from kqworker.cli.options import CONNECTION, setting_options
 from kqworker.cli.terminal import fail, say
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.exits import Exit, exit_of
-from kqworker.values import did_you_mean
+from kqworker.settings.values import did_you_mean
 
 if TYPE_CHECKING:
-    from kqworker.app import PushSink
-    from kqworker.delivery import Delivery
+    from kqworker.app.connection import PushSink
+    from kqworker.app.delivery import Delivery
     from kqworker.types import Output
 
 # Deliveries awaited at once: enough to keep the producer's batches full.
@@ -73,12 +73,12 @@ def push(
     source = _input(payload, files)
     pairs = [_header(header) for header in headers]
 
-    from kqworker import logs
+    from kqworker.app.payload import make_output
     from kqworker.kafka.admin import Admin
     from kqworker.kafka.properties import admin_properties, largest_message
-    from kqworker.payload import make_output
     from kqworker.preflight import connection
     from kqworker.sinks import open_sink
+    from kqworker.watch import logs
 
     name = os.fsencode(key) if key is not None else None
     try:

@@ -16,10 +16,10 @@ from kqworker.cli.opening import Opened, open_app, or_try_dev, with_brokers
 from kqworker.cli.options import app_argument, setting_options
 from kqworker.cli.terminal import coloured, live, say
 from kqworker.exits import Exit
-from kqworker.settings import Settings, layer
+from kqworker.settings.settings import Settings, layer
 
 if TYPE_CHECKING:
-    from kqworker.watch import Watch
+    from kqworker.watch.interface import Watch
 
 
 @click.command()
@@ -64,7 +64,7 @@ def start(opened: Opened, settings: Settings) -> Exit:
 def watch_for(settings: Settings) -> Watch:
     """Return the live status line for a person at a terminal, else log lines."""
     from kqworker.cli.watches import TerminalWatch
-    from kqworker.lines import PlainWatch
+    from kqworker.watch.plain import PlainWatch
 
     if live(sys.stderr) and settings.log_format == "text":
         return TerminalWatch(sys.stderr, coloured(sys.stderr), settings.until_caught_up)

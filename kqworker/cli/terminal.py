@@ -67,7 +67,7 @@ class StatusLine:
     """One line that is drawn again and again, below whatever else is written.
 
     The cursor waits on an empty line above it, so that a log line of this process or of
-    a worker starts on a line of its own; `kqworker.logs.clearing` removes what it would
+    a worker starts on a line of its own; `kqworker.watch.logs.clearing` removes what it would
     be written over.
     """
 

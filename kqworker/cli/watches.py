@@ -1,7 +1,7 @@
 """What a run looks like on a terminal: a banner and a live status line below the log.
 
-Decides words and layout only; the numbers come from `kqworker.watch`, and what log lines
-say too from `kqworker.lines`. Everything goes to standard error: standard output is the
+Decides words and layout only; the numbers come from `watch.interface`, and what log lines
+say too from `watch.plain`. Everything goes to standard error: standard output is the
 handlers'. Tested by tests/cli/test_watches.py.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
-from kqworker import reports
 from kqworker.cli.terminal import StatusLine, bar, duration, paint, write
 from kqworker.core.commands import Report
 from kqworker.core.snapshot import Snapshot
-from kqworker.lines import Clock, Rate, banner_lines, counts, summary_line, waiting
-from kqworker.watch import Banner, Summary
+from kqworker.watch import report_log
+from kqworker.watch.interface import Banner, Summary
+from kqworker.watch.plain import Clock, Rate, banner_lines, counts, summary_line, waiting
 
 
 class Progress:
@@ -97,7 +97,7 @@ class TerminalWatch:
 
     def report(self, report: Report) -> None:
         """Log it, above the status line."""
-        reports.log(report)
+        report_log.log(report)
 
     def stopping(self, reason: str) -> None:
         """Say that it drains, and go on drawing."""

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import msgspec
 
-from kqworker.config import cpus
 from kqworker.core.commands import Report
 from kqworker.core.snapshot import Snapshot
 from kqworker.demo.job import FILES, RESULTS, Found, app
@@ -26,10 +25,11 @@ from kqworker.kafka import devbroker, reader
 from kqworker.kafka.admin import Admin
 from kqworker.kafka.properties import admin_properties, consumer_properties
 from kqworker.run import AppReference, run
-from kqworker.settings import Settings
+from kqworker.settings.origins import cpus
+from kqworker.settings.settings import Settings
 from kqworker.sinks import open_sink
 from kqworker.types import Output, TopicPartition
-from kqworker.watch import Banner, Summary, Watch
+from kqworker.watch.interface import Banner, Summary, Watch
 
 REFERENCE = AppReference("kqworker.demo.job:app")
 PARTITIONS = 12

@@ -30,8 +30,8 @@ from kqworker.core.events import Start
 from kqworker.errors import BrokerError
 from kqworker.kafka.answers import PASSING, SLICE, Answers
 from kqworker.kafka.reasons import Ear
+from kqworker.settings.values import did_you_mean
 from kqworker.types import TopicPartition
-from kqworker.values import did_you_mean
 
 K = TypeVar("K")
 T = TypeVar("T")

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from kqworker import logs
 from kqworker.core.events import Start
 from kqworker.errors import BrokerError
 from kqworker.kafka.firsts import first_counts, others, said
 from kqworker.kafka.partitions import ours, theirs
 from kqworker.types import TopicPartition
+from kqworker.watch import logs
 
 logger = logs.logger("kqworker.kafka")
 

@@ -13,11 +13,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from kqworker import logs
 from kqworker.errors import BrokerError
 from kqworker.kafka.admin import READ_COMMITTED, READ_UNCOMMITTED, TIMEOUT, Admin
 from kqworker.kafka.firsts import first_counts
 from kqworker.types import TopicPartition
+from kqworker.watch import logs
 
 logger = logs.logger("kqworker.kafka")
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from kqworker import logs
 from kqworker.errors import BrokerError
 from kqworker.kafka.devbroker import BATCH_BYTES, KEPT_BYTES
 from kqworker.kafka.holdings import Holdings, size_of
 from kqworker.kafka.readers import Reader, readers
 from kqworker.types import Output
+from kqworker.watch import logs
 
 _logger = logs.logger("kqworker.kafka")
 

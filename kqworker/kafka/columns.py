@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
-from kqworker import logs
 from kqworker.types import Records, TopicPartition, payload_size
+from kqworker.watch import logs
 
 if TYPE_CHECKING:
     from kqworker.types import Headers

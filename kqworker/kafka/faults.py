@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
-from kqworker import logs
 from kqworker.errors import BrokerError
 from kqworker.kafka.logs import client_log
 from kqworker.kafka.mailbox import Mailbox
+from kqworker.watch import logs
 
 logger = logs.logger("kqworker.kafka")
 

@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
-from kqworker import forks, logs
+from kqworker.app import process_exit
+from kqworker.watch import logs
 
 # One line of a kind in this many seconds.
 INTERVAL = 30.0
@@ -44,7 +45,7 @@ class ClientLog:
         self._logger = logger
         self._clock = clock
         self._lock = threading.Lock()
-        forks.renew(self)
+        process_exit.renew(self)
         # By kind, the oldest first: when it was last said, and how often not since.
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 

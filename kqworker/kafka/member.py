@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, assert_never
 from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from kqworker import logs
 from kqworker.clock import TimeOut
 from kqworker.core.commands import Commit, Fetching, Pause, Release, Resume
 from kqworker.core.events import Fetched, Lost, Positions, Revoked
@@ -34,6 +33,7 @@ from kqworker.kafka.partitions import ours, theirs
 from kqworker.kafka.pauses import Pauses
 from kqworker.kafka.places import Places
 from kqworker.types import Records, TopicPartition
+from kqworker.watch import logs
 
 if TYPE_CHECKING:
     from kqworker.core.commands import SourceCommand

@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from kqworker import logs
 from kqworker.core.events import Assigned, Gone, Lost, Positions, Start, Unreadable
 from kqworker.errors import BrokerError
 from kqworker.kafka.assignment import Assignment
@@ -30,6 +29,7 @@ from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.pauses import Pauses
 from kqworker.kafka.probe import first_readable
 from kqworker.types import Records, TopicPartition
+from kqworker.watch import logs
 
 logger = logs.logger("kqworker.kafka")
 

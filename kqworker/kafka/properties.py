@@ -14,10 +14,10 @@ import confluent_kafka
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from kqworker import certificates
 from kqworker.errors import ConfigError
 from kqworker.kafka.names import ALIASES, CONSUMER, EVERY_CLIENT, PRODUCER, RESERVED, reserved
-from kqworker.values import did_you_mean, is_secret
+from kqworker.settings import certificates
+from kqworker.settings.values import did_you_mean, is_secret
 
 # What all members together may hold fetched but not yet handed over. A pause throws away what
 # of it belongs to its partition, and all other messages stand behind it: so it is little

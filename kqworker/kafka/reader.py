@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from kqworker import logs, types
+from kqworker import types
 from kqworker.errors import BrokerError
 from kqworker.kafka.logs import ClientLog
+from kqworker.watch import logs
 
 SILENCE = 30.0
 BATCH = 1000

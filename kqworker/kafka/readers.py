@@ -16,12 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kqworker.kafka.devbroker import (
-    lives,
-    read_announcement,
-    runtime_directory,
-    write_announcement,
-)
+from kqworker.kafka.devbroker import lives, read_announcement, runtime_directory, write_announcement
 
 _numbers = itertools.count()
 

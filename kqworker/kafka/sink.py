@@ -18,10 +18,9 @@ from functools import partial
 
 from confluent_kafka import KafkaError, Message
 
-from kqworker import logs
+from kqworker.app.delivery import Delivery
 from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
-from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
 from kqworker.kafka import refusals
 from kqworker.kafka.counting import counted
@@ -29,6 +28,7 @@ from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.producing import POLL, PURGE, Job, Producing
 from kqworker.kafka.reasons import Ear
 from kqworker.types import Failure, Output
+from kqworker.watch import logs
 
 _logger = logs.logger("kqworker.kafka")
 

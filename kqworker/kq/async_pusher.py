@@ -15,11 +15,11 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from kqworker import logs
 from kqworker.errors import KQWorkerError
 from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
 from kqworker.kq.push_options import PushOption, combined
 from kqworker.types import Output
+from kqworker.watch import logs
 
 if TYPE_CHECKING:
     from kqworker.kq.pushing import PushDelivery

@@ -33,7 +33,7 @@ from kqworker.kq.sections import (
     TelemetryConf,
 )
 from kqworker.kq.trees import Entry, FormatError
-from kqworker.values import MASK, did_you_mean
+from kqworker.settings.values import MASK, did_you_mean
 
 LOG_FIELDS = fields.LOG.section.fields if fields.LOG.section else ()
 UNSERVED = "is not served by this version and changes nothing"

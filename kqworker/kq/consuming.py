@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from kqworker import logs
-from kqworker.app import App
-from kqworker.context import Context, Push, without_pushes
+from kqworker.app.app import App
+from kqworker.app.context import Context, Push, without_pushes
+from kqworker.app.handler import Handler
+from kqworker.app.payload import refuse_unrun, refuse_untaken
+from kqworker.app.signature import Forms, Signature, is_async, read_signature
 from kqworker.errors import ConfigError
-from kqworker.handler import Handler
 from kqworker.kq.metrics import Adds, Harmless
 from kqworker.kq.queue_options import ErrorHandler
 from kqworker.kq.trace import handling
 from kqworker.kq.translate import Translation
-from kqworker.loading import load_attribute
-from kqworker.payload import refuse_unrun, refuse_untaken
+from kqworker.loading.import_string import load_attribute
 from kqworker.runtime.failures import users_part
 from kqworker.runtime.printing import lost_by
-from kqworker.signature import Forms, Signature, is_async, read_signature
 from kqworker.types import Headers, Message, Output, Segment
+from kqworker.watch import logs
 
 _logger = logs.logger("kqworker.handler")
 

@@ -14,12 +14,12 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from kqworker import logs
 from kqworker.errors import ConfigError
 from kqworker.exits import Exit
 from kqworker.kq.queue import MustQueue, Queue
-from kqworker.loading import refuse_green_threads
+from kqworker.loading.import_string import refuse_green_threads
 from kqworker.runtime.loop import TOLD, Signals, Wake, called, ending_signals
+from kqworker.watch import logs
 
 _logger = logs.logger("kqworker.kq")
 

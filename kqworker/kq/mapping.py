@@ -19,7 +19,7 @@ from kqworker.kq.environment import forgotten
 from kqworker.kq.fields import OWN, Field, Kind, Section
 from kqworker.kq.formats import read_json_value
 from kqworker.kq.trees import Entry, Number, Value
-from kqworker.values import MASK, did_you_mean
+from kqworker.settings.values import MASK, did_you_mean
 
 INT64 = range(-(2**63), 2**63)
 UINT32 = range(2**32)

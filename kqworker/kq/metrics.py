@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from kqworker import logs
-from kqworker.payload import refuse_unrun
+from kqworker.app.payload import refuse_unrun
 from kqworker.runtime.failures import users_part
+from kqworker.watch import logs
 
 INTERVAL = 60.0
 STEP = 1.02

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from kqworker.errors import KQWorkerError
 from kqworker.exits import exit_of
-from kqworker.loading import importing
+from kqworker.loading.import_string import importing
 
 
 def end(error: KQWorkerError) -> NoReturn:

@@ -9,19 +9,21 @@ tests/kq/test_async_pusher.py and tests/kafka/test_kq_pusher.py.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from kqworker import forks, logs, values
-from kqworker.context import is_collecting
+from kqworker.app import process_exit
+from kqworker.app.connection import Connection
+from kqworker.app.context import is_collecting
+from kqworker.app.payload import topic_fault
 from kqworker.errors import BrokerError, ConfigError, KQWorkerError
 from kqworker.kq.push_options import PushOptions
 from kqworker.kq.trace import trace_headers
-from kqworker.payload import topic_fault
+from kqworker.settings import values
 from kqworker.types import Headers, Output
+from kqworker.watch import logs
 
 if TYPE_CHECKING:
     from kqworker.kq.pushing import PushDelivery, PushProducer
@@ -62,10 +64,8 @@ class Outbox:
         self.topic = topic
         self._addrs = checked
         self._options = options
-        self._lock = threading.Lock()
-        self._producer: PushProducer | None = None
+        self._connection = Connection["PushProducer"](self)
         self._closed = False
-        forks.renew(self)
 
     def __str__(self) -> str:
         return f"to {self.topic!r} at {','.join(self._addrs)}"
@@ -108,9 +108,7 @@ class Outbox:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError: As `Pusher.push`.
         """
-        producer = self._opened()
-        if producer is None:
-            producer = self._open()
+        producer = self._connection.open(self._make)
         self._ready(producer)
         delivery = producer.push(output, self._options.buffer_timeout, given_up)
         if delivery is None:
@@ -128,7 +126,7 @@ class Outbox:
         Raises:
             BrokerError, HandlerError, RuntimeError: As `Pusher.push`.
         """
-        producer = self._opened()
+        producer = self._connection.opened()
         if producer is None or producer.counts:
             return None
         self._ready(producer)
@@ -140,21 +138,20 @@ class Outbox:
             raise TypeError(f"close(timeout={timeout!r}): must be a number of seconds")
         if not (math.isfinite(timeout) and 0 <= timeout <= threading.TIMEOUT_MAX / 2):
             raise ValueError(f"close(timeout={timeout!r}): must be seconds, at least 0")
-        opened = self._opened()
+        opened = self._connection.opened()
         if opened is not None and opened.in_callback():
             raise RuntimeError("a delivery callback cannot close its pusher")
-        with self._lock:
-            self._closed = True
-            producer = self._opened()
+        self._closed = True
+        producer = self._connection.awaited()
         if producer is None:
             return
         # Interrupted, what is under way stays ours: the next close, or the exit, goes on.
         try:
             producer.close(timeout)
         except KQWorkerError:
-            self._forget(producer)
+            self._connection.forget(producer)
             raise
-        self._forget(producer)
+        self._connection.forget(producer)
 
     def close_after(self, error: BaseException | None) -> None:
         """Close at the end of a `with` block.
@@ -170,7 +167,7 @@ class Outbox:
         hurried = error is not None and not isinstance(error, Exception)
         timeout = HURRIED_TIMEOUT if hurried else CLOSE_TIMEOUT
         try:
-            self.close(forks.EXIT_TIMEOUT if isinstance(error, SystemExit) else timeout)
+            self.close(process_exit.EXIT_TIMEOUT if isinstance(error, SystemExit) else timeout)
         except KQWorkerError as failure:
             if error is None:
                 raise
@@ -179,11 +176,6 @@ class Outbox:
             if hurried:
                 # Nobody prints these with their notes, or not all of them.
                 _logger.error("%s", failure)
-
-    def _opened(self) -> PushProducer | None:
-        """Return the producer of this process, if there is one already."""
-        producer = self._producer
-        return producer if producer is not None and producer.pid == os.getpid() else None
 
     def _ready(self, producer: PushProducer) -> None:
         """Raise why nothing can be pushed."""
@@ -194,32 +186,18 @@ class Outbox:
             raise closed(self.topic)
         producer.complain()
 
-    def _open(self) -> PushProducer:
-        # In this order: what a fork waits for comes first.
-        with forks.connecting(), self._lock:
-            from kqworker.kq.pushing import PushProducer, closed
+    def _make(self) -> PushProducer:
+        from kqworker.kq.pushing import PushProducer, closed
 
-            if self._closed:
-                raise closed(self.topic)
-            if self._producer is not None and self._producer.pid != os.getpid():
-                forks.leave(self._producer)
-                self._producer = None
-            if self._producer is None:
-                self._producer = PushProducer(self._addrs, self.topic, self._options, self.waits)
-                forks.at_exit(self)
-            return self._producer
-
-    def _forget(self, producer: PushProducer) -> None:
-        with self._lock:
-            if self._producer is producer:
-                self._producer = None
-                forks.ended(self)
+        if self._closed:
+            raise closed(self.topic)
+        return PushProducer(self._addrs, self.topic, self._options, self.waits)
 
     # Told by forks
 
     def begin_end(self, timeout: float) -> None:
         """Begin to deliver everything, as the process ends."""
-        producer = self._opened()
+        producer = self._connection.opened()
         self._closed = True
         if producer is not None:
             producer.begin_close(timeout)
@@ -231,13 +209,6 @@ class Outbox:
         except KQWorkerError as error:
             # Nobody is left whom an exception could reach.
             _logger.error("%s", error)
-
-    def after_fork(self) -> None:
-        """Make the lock anew, which a thread of the parent may have held."""
-        self._lock = threading.Lock()
-        if self._producer is not None:
-            forks.leave(self._producer)
-            self._producer = None
 
 
 def _bytes(what: str, given: str | bytes) -> bytes:

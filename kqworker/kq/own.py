@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kqworker import values
-from kqworker.settings import SETTINGS
+from kqworker.settings import values
+from kqworker.settings.settings import SETTINGS
 
 # Settings that a field of kq stands for.
 STANDING = {

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from kqworker.errors import ConfigError
 from kqworker.kafka import names
-from kqworker.settings import Settings
+from kqworker.settings.settings import Settings
 
 # What stands for them in go-queue's configuration.
 _FIELDS = {

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from kqworker import certificates, values
-from kqworker.delivery import Delivery
+from kqworker.app.delivery import Delivery
+from kqworker.app.signature import cannot_be_called, has_yield, is_async
 from kqworker.errors import ConfigError
 from kqworker.kq import security
 from kqworker.kq.balancers import Balancer, Hashing, Murmur2Balancer
 from kqworker.kq.option import Option, joined
 from kqworker.kq.security import TLS, protocol
-from kqworker.signature import cannot_be_called, has_yield, is_async
+from kqworker.settings import certificates, values
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from kqworker.delivery import Delivery
+from kqworker.app.delivery import Delivery
 from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
 from kqworker.kq.push_options import PushOption, combined
 from kqworker.types import Output

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kqworker import forks
-from kqworker.delivery import Delivery
+from kqworker.app import process_exit
+from kqworker.app.delivery import Delivery
+from kqworker.app.payload import refuse_unrun
 from kqworker.errors import BrokerError, HandlerError, KQWorkerError
 from kqworker.kq.balancers import Counting
 from kqworker.kq.push_options import PushOptions
-from kqworker.payload import refuse_unrun
 from kqworker.types import Output
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class PushProducer:
         self._choose = balancer.chooser() if isinstance(balancer, Counting) else None
         self._partitions = 0
         self._count_at = 0.0
-        forks.renew(self)
+        process_exit.renew(self)
 
     @property
     def counts(self) -> bool:
@@ -388,7 +388,7 @@ def _messages(count: int) -> str:
 
 def _open(addrs: tuple[str, ...], kafka: dict[str, str]) -> KafkaSink:
     # Here, and not above: what a handler's module imports, every worker imports.
-    from kqworker.settings import Settings
+    from kqworker.settings.settings import Settings
     from kqworker.sinks import open_sink
 
     return open_sink(Settings(brokers=addrs, kafka=kafka))

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from kqworker import certificates, logs
 from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
 from kqworker.kq.conf import KqConf
@@ -25,13 +24,15 @@ from kqworker.kq.properties import refuse_wrong
 from kqworker.kq.queue_options import DEFAULTS, QueueOption, QueueOptions, combined
 from kqworker.kq.security import TLS, in_words_of_kq
 from kqworker.kq.translate import Translation, translate
-from kqworker.lines import PlainWatch
-from kqworker.loading import refuse_green_threads
+from kqworker.loading.import_string import refuse_green_threads
 from kqworker.runtime.loop import Stop
 from kqworker.runtime.start import refuse_on_import
+from kqworker.settings import certificates
+from kqworker.watch import logs
+from kqworker.watch.plain import PlainWatch
 
 if TYPE_CHECKING:
-    from kqworker.watch import Watch
+    from kqworker.watch.interface import Watch
 
 _logger = logs.logger("kqworker.kq")
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from kqworker import values
-from kqworker.context import Context
+from kqworker.app.context import Context
+from kqworker.app.signature import cannot_be_called, has_yield
 from kqworker.errors import ConfigError
 from kqworker.kq.metrics import Adds
 from kqworker.kq.option import Option, joined
-from kqworker.signature import cannot_be_called, has_yield
+from kqworker.settings import values
 from kqworker.types import Message
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 Decides how both name them, which protocol they make together, and how a queue's user is told
 of what librdkafka names otherwise. Whether a file holds what
-it should is `kqworker.certificates`'. Pure. Tested by tests/kq/test_translate.py and
+it should is `settings.certificates`'. Pure. Tested by tests/kq/test_translate.py and
 tests/kq/test_push_options.py.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kqworker import certificates
+from kqworker.settings import certificates
 
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 # What is called so below `Kqworker: tls:` and by with_tls.

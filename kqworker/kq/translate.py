@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from kqworker import values
+from kqworker.app.payload import topic_fault
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kq.conf import KqConf
@@ -22,10 +22,10 @@ from kqworker.kq.queue_options import DEFAULTS, QueueOptions
 from kqworker.kq.sections import ShutdownConf
 from kqworker.kq.security import TLS, mechanism, protocol
 from kqworker.kq.sizes import fetch_sizes
-from kqworker.payload import topic_fault
-from kqworker.settings import KAFKA, Given, Resolved, Settings, flatten, resolve
+from kqworker.settings import values
+from kqworker.settings.settings import KAFKA, Given, Resolved, Settings, flatten, resolve
+from kqworker.settings.values import did_you_mean
 from kqworker.types import Ordering
-from kqworker.values import did_you_mean
 
 T = TypeVar("T")
 

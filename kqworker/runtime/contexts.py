@@ -18,7 +18,7 @@ from contextvars import Context, ContextVar, copy_context
 from sys import getrefcount
 from typing import Any
 
-from kqworker.context import Origin, current
+from kqworker.app.context import Origin, current
 
 Fresh = Callable[[], Context]
 

@@ -13,7 +13,7 @@ from contextvars import Context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from kqworker import logs
+from kqworker.watch import logs
 
 if TYPE_CHECKING:
     import asyncio

@@ -16,9 +16,9 @@ from sys import getrefcount
 from time import monotonic
 from typing import Any, Protocol
 
-from kqworker.context import Context, Origin, collected, current, running, take_outputs
+from kqworker.app.context import Context, Origin, collected, current, running, take_outputs
+from kqworker.app.handler import Handler
 from kqworker.errors import Reject, RetryLater
-from kqworker.handler import Handler
 from kqworker.runtime.channel import SupervisorGone
 from kqworker.runtime.contexts import Shared, shared
 from kqworker.runtime.failures import describe

@@ -15,7 +15,7 @@ from typing import Any
 
 import cloudpickle
 
-from kqworker.app import App
+from kqworker.app.app import App
 from kqworker.errors import ConfigError
 
 # msgspec's, on each class that a payload was checked against; it makes it again.

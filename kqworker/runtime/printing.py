@@ -18,8 +18,8 @@ import sys
 from dataclasses import dataclass
 from typing import Final, TextIO
 
-from kqworker.logs import clearing
 from kqworker.runtime.failures import reasons
+from kqworker.watch.logs import clearing
 
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
 _NAMES: Final = {1: "standard output", 2: "standard error"}

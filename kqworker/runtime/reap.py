@@ -18,7 +18,7 @@ from typing import Final
 
 import psutil
 
-from kqworker import logs
+from kqworker.watch import logs
 
 logger = logs.logger("kqworker.run")
 

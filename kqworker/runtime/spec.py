@@ -1,6 +1,6 @@
 """What a worker must know to boot, and how it gets its app from that.
 
-How an import fails, and in which words, is `kqworker.loading`'s. Knows nothing of
+How an import fails, and in which words, is `loading`'s. Knows nothing of
 channels. Tested by tests/runtime/test_boot.py and test_changed_app.py.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kqworker.app import App
+from kqworker.app.app import App
+from kqworker.app.handler import Handler
 from kqworker.core.policy import HandlerPolicy
 from kqworker.errors import ConfigError
-from kqworker.handler import Handler
-from kqworker.loading import load_app
-from kqworker.settings import Settings
+from kqworker.loading.import_string import load_app
+from kqworker.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

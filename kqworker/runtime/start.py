@@ -32,13 +32,13 @@ from typing import Any
 
 import psutil
 
-from kqworker import logs
 from kqworker.core.commands import WORKER
 from kqworker.errors import ConfigError
-from kqworker.loading import importing
+from kqworker.loading.import_string import importing
 from kqworker.runtime import preload
 from kqworker.runtime.reap import Handle
 from kqworker.runtime.spec import WorkerSpec
+from kqworker.watch import logs
 
 _logger = logs.logger("kqworker.run")
 

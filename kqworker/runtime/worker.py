@@ -20,11 +20,10 @@ from contextvars import Context, copy_context
 from dataclasses import replace
 from pathlib import Path
 
-from kqworker import logs
-from kqworker.app import App, in_run
-from kqworker.context import collecting
+from kqworker.app.app import App, in_run
+from kqworker.app.context import collecting
 from kqworker.errors import ConfigError
-from kqworker.loading import port_in_use
+from kqworker.loading.import_string import port_in_use
 from kqworker.runtime import broadcasts, preload
 from kqworker.runtime.channel import SupervisorGone, WorkerChannel
 from kqworker.runtime.contexts import for_messages
@@ -37,6 +36,7 @@ from kqworker.runtime.printing import finish_streams, take_streams
 from kqworker.runtime.slot import WorkerSlot
 from kqworker.runtime.spec import WorkerSpec, arranged, changes, load
 from kqworker.types import Failure
+from kqworker.watch import logs
 from kqworker.wire import Stop, encode_boot_failed, encode_ready
 
 _logger = logs.logger("kqworker.worker")

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from contextvars import Token
 from typing import Any, NoReturn
 
-from kqworker.app import App
-from kqworker.context import Context, Origin, collecting, current, running, take_outputs
-from kqworker.handler import Handler
+from kqworker.app.app import App
+from kqworker.app.context import Context, Origin, collecting, current, running, take_outputs
+from kqworker.app.handler import Handler
 from kqworker.types import Headers, Records, Segment, TopicPartition
 
 PLACE = TopicPartition("orders", 2)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-import sys
 import weakref
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from kqworker import App, ConfigError, Delivery
-from kqworker.context import take_outputs
+from kqworker.app import plugs
+from kqworker.app.context import take_outputs
 from kqworker.types import Output
 from tests.app.segments import in_a_message
 
@@ -44,9 +43,7 @@ def sinks(monkeypatch: pytest.MonkeyPatch) -> list[RecordingSink]:
         opened.append(RecordingSink())
         return opened[-1]
 
-    sinks = ModuleType("kqworker.sinks")
-    sinks.open_app_sink = open_app_sink  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "kqworker.sinks", sinks)
+    monkeypatch.setattr(plugs, "open_push_sink", open_app_sink)
     return opened
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kqworker import DecodeError, Message
-from kqworker.binding import _Draft
+from kqworker.app.binding import _Draft
 from tests.app.segments import given, made, no_context, segment
 
 

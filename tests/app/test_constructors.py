@@ -11,8 +11,8 @@ import attrs
 import msgspec
 import pytest
 
+from kqworker.app.payload import decoder, payload_for
 from kqworker.errors import DecodeError, Reject, RetryLater
-from kqworker.payload import decoder, payload_for
 from tests.app.segments import given, made
 
 T = TypeVar("T")

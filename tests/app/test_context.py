@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from kqworker import App, Context
-from kqworker.context import take_outputs, without_pushes
+from kqworker.app.context import take_outputs, without_pushes
 from tests.app.segments import begin_message, in_a_message, made, segment
 from tests.waiting import until
 

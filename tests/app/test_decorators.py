@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kqworker import ConfigError, Context, Message
-from kqworker.signature import cannot_be_called
+from kqworker.app.signature import cannot_be_called
 from tests.app.segments import given, made
 
 Function = Callable[..., Any]

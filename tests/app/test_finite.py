@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqworker.payload import encode, make_output
+from kqworker.app.payload import encode, make_output
 from tests.app.segments import made
 
 

@@ -13,9 +13,9 @@ import cloudpickle
 import pytest
 
 from kqworker import App, ConfigError, Message, Retry
-from kqworker.context import take_outputs
+from kqworker.app.context import take_outputs
+from kqworker.app.handler import Handler
 from kqworker.core.policy import HandlerPolicy
-from kqworker.handler import Handler
 from kqworker.types import Ordering
 from tests.app.segments import in_a_message, made, no_context, segment
 

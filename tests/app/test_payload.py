@@ -14,16 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kqworker.app.payload import Form, decoder, encode, make_output, payload_for, spell, topic_fault
 from kqworker.errors import DecodeError, Reject
-from kqworker.payload import (
-    Form,
-    decoder,
-    encode,
-    make_output,
-    payload_for,
-    spell,
-    topic_fault,
-)
 from kqworker.types import Message
 
 

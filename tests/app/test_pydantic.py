@@ -18,8 +18,8 @@ import pytest
 from pydantic import BaseModel, Field, field_serializer, field_validator
 
 from kqworker import ConfigError, Message, RetryLater
+from kqworker.app.payload import decoder, encode, payload_for
 from kqworker.errors import DecodeError
-from kqworker.payload import decoder, encode, payload_for
 from tests.app.segments import given, made
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kqworker import Output, types
-from kqworker.payload import encode
+from kqworker.app.payload import encode
 from tests.app.segments import made
 
 Record = partial(types.Output, returned=True)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from kqworker import App, ConfigError, Reject, RetryLater
-from kqworker.payload import refuse_unrun
+from kqworker.app.payload import refuse_unrun
 from tests.app.segments import given, made, no_context, segment
 
 ran: list[str] = []

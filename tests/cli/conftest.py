@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from kqworker.kafka.devbroker import DevBroker, start_dev_broker
-from kqworker.settings import SETTINGS
+from kqworker.settings.settings import SETTINGS
 
 APP = """\
 from dataclasses import dataclass

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kqworker import config
 from kqworker.cli.create import FILES
+from kqworker.settings import origins
 from tests.cli.conftest import Run
 
 
@@ -44,7 +44,7 @@ def test_its_settings_are_valid_even_when_nothing_is_commented_out(
             settings = settings.replace(line, line.removeprefix("# "))
     file.write_text(settings)
 
-    resolved = config.load({}, str(file), {}).resolve().settings
+    resolved = origins.load({}, str(file), {}).resolve().settings
 
     assert resolved.brokers == ("localhost:9092",)
     assert resolved.kafka["sasl.username"] == "a"

@@ -107,13 +107,14 @@ def test_a_thread_that_was_given_up_does_not_come_back_into_a_python_that_is_gon
 def test_what_is_still_delivered_as_python_ends_is_told_when_it_is_cut_off(number: str) -> None:
     code = (
         "import signal, sys\n"
-        "from kqworker import cli, forks\n"
+        "from kqworker import cli\n"
+        "from kqworker.app import process_exit\n"
         "class Owing:\n"
         "    def begin_end(self, timeout): pass\n"
         "    def end(self, timeout):\n"
         f"        if timeout: signal.raise_signal(signal.{number})\n"
         "        print('not delivered' if not timeout else 'it goes on', flush=True)\n"
-        "cli.program.main = lambda: sys.exit(forks.at_exit(Owing()) or 6)\n"
+        "cli.program.main = lambda: sys.exit(process_exit.at_exit(Owing()) or 6)\n"
         "cli.main()\n"
     )
     done = python(code)

@@ -10,7 +10,7 @@ import pytest
 from kqworker.cli.opening import or_try_dev, with_brokers
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.kafka.devbroker import DevBroker, start_dev_broker
-from kqworker.settings import Settings
+from kqworker.settings.settings import Settings
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from kqworker.cli import program
 from kqworker.cli.options import flags, setting_options
 from kqworker.errors import ConfigError
-from kqworker.settings import SETTINGS, Given, Layer
+from kqworker.settings.settings import SETTINGS, Given, Layer
 
 
 def layer_of(*args: str) -> Layer:

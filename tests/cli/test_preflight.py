@@ -11,7 +11,7 @@ import pytest
 from kqworker import App, Retry, preflight
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
-from kqworker.settings import Settings
+from kqworker.settings.settings import Settings
 
 app = App("shop")
 

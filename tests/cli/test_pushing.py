@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from kqworker.app.delivery import Delivery
 from kqworker.cli.pushing import deliver
-from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.kafka.devbroker import PARTITIONS, DevBroker, start_dev_broker
 from kqworker.types import Output

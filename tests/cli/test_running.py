@@ -20,11 +20,11 @@ from kqworker.core.snapshot import Snapshot
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker
 from kqworker.kafka.devbroker import DevBroker, create_topics
-from kqworker.lines import PlainWatch
 from kqworker.run import AppReference, _Run
 from kqworker.runtime.loop import Stop
-from kqworker.settings import Settings
-from kqworker.watch import Quiet
+from kqworker.settings.settings import Settings
+from kqworker.watch.interface import Quiet
+from kqworker.watch.plain import PlainWatch
 from tests.cli.conftest import Run, started
 
 APP = """\

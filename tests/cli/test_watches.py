@@ -14,10 +14,10 @@ from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.core.snapshot import Snapshot
 from kqworker.exits import Exit
-from kqworker.lines import PlainWatch, Rate, banner_lines, table
-from kqworker.settings import Settings
+from kqworker.settings.settings import Settings
 from kqworker.types import Ordering
-from kqworker.watch import Banner, HandlerLine, Summary, Watch
+from kqworker.watch.interface import Banner, HandlerLine, Summary, Watch
+from kqworker.watch.plain import PlainWatch, Rate, banner_lines, table
 
 TEST = HandlerLine("app:on_test", 6, "Order", HandlerPolicy("on_test", "test", time_limit=30.0))
 IMAGES = HandlerLine(

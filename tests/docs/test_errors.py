@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from kqworker.exits import Exit
-from kqworker.reports import LINES
+from kqworker.watch.report_log import LINES
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "kqworker"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from kqworker.app.delivery import Delivery
 from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered
-from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
 from kqworker.kafka import capacity, holdings
 from kqworker.kafka.bounded import BoundedSink

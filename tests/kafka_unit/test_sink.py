@@ -22,9 +22,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as ClientMessage
 
 from kqworker import App
+from kqworker.app.delivery import Delivery
 from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
-from kqworker.delivery import Delivery
 from kqworker.errors import BrokerError
 from kqworker.kafka import counting, refusals
 from kqworker.kafka.devbroker import (

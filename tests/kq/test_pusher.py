@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from kqworker import context
+from kqworker.app import context
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.kafka import properties
 from kqworker.kafka.devbroker import PARTITIONS, PROPERTIES, DevBroker, create_topics
@@ -234,7 +234,7 @@ def test_a_child_pushes_whatever_another_thread_did_at_the_fork(
 ) -> None:
     program = f"""
 import os, sys, threading
-from kqworker import delivery
+from kqworker.app import delivery
 from kqworker.kq import Pusher, with_sync_push
 pusher = Pusher({broker.address!r}, {topic!r}, with_sync_push())
 pushing = threading.Thread(target=pusher.push, args=("parent",))
@@ -248,8 +248,8 @@ pushing.join()
 held, going_on = threading.Event(), threading.Event()
 def hold():
     from kqworker.kafka.logs import client_log
-    mine = pusher._outbox
-    with mine._lock, mine._producer._lock, delivery._changed, client_log._lock:
+    mine = pusher._outbox._connection
+    with mine._lock, mine._client._lock, delivery._changed, client_log._lock:
         held.set()
         going_on.wait()
 holding = threading.Thread(target=hold)
@@ -328,7 +328,7 @@ PROGRAM = """
 import atexit, os, signal, time
 began = None
 atexit.register(lambda: began and print(time.monotonic() - began))
-from kqworker import forks
+from kqworker.app import process_exit
 from kqworker.kq import Pusher, with_flush_interval
 from tests.frozen import freeze
 from tests.interrupting import interrupt_within
@@ -357,7 +357,7 @@ os.kill({broker.pid}, signal.SIGCONT)
 
 def test_the_exit_has_one_deadline_for_all_pushers(broker: DevBroker, topic: str) -> None:
     program = f"""{PROGRAM}
-forks.EXIT_TIMEOUT = 2.0
+process_exit.EXIT_TIMEOUT = 2.0
 pushers = [Pusher("127.0.0.1:1", f"lost-{{number}}") for number in range(4)]
 pushers.append(Pusher({broker.address!r}, {topic!r}, with_flush_interval(600)))
 for pusher in pushers:

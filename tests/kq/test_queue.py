@@ -29,10 +29,10 @@ from kqworker.kq import (
     with_handle,
     with_queue_capacity,
 )
-from kqworker.loading import load_attribute
+from kqworker.loading.import_string import load_attribute
 from kqworker.run import AppReference, _Run
 from kqworker.runtime.loop import Stop
-from kqworker.watch import Quiet
+from kqworker.watch.interface import Quiet
 
 
 def conf(**fields: Any) -> KqConf:

@@ -15,7 +15,7 @@ from kqworker.kq.environment import forgotten
 from kqworker.kq.queue_options import QueueOptions
 from kqworker.kq.sections import LogConf, ShutdownConf
 from kqworker.kq.translate import Translation, translate
-from kqworker.settings import SETTINGS
+from kqworker.settings.settings import SETTINGS
 from kqworker.types import Ordering
 
 SIZES = (0, 1, 1024, 10 * 2**20, 2 * 2**30)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqworker import context
+from kqworker.app import context
 from kqworker.runtime.contexts import Fresh, Shared, for_messages, shared
 from tests.app.segments import made, segment
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from kqworker.app.payload import decoder, payload_for
 from kqworker.errors import DecodeError, Reject
-from kqworker.payload import decoder, payload_for
 from kqworker.runtime import failures
 from kqworker.runtime.failures import TEXT_SIZE, TRACEBACK_SIZE, cut, describe
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kqworker import App, Context, Reject, RetryLater, wire
-from kqworker.context import collecting
+from kqworker.app.context import collecting
 from kqworker.runtime import invoke
 from kqworker.runtime.channel import SupervisorGone
 from kqworker.runtime.invoke import Invoker

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from kqworker import logs
 from kqworker.cli.terminal import StatusLine
 from kqworker.runtime.printing import (
     Above,
@@ -25,6 +24,7 @@ from kqworker.runtime.printing import (
     print_nowhere,
     take_streams,
 )
+from kqworker.watch import logs
 
 STATUS = "1,234 handled · 99/s · 2 in flight · 2/2 workers busy"
 

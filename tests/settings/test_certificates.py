@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kqworker.certificates import fault
+from kqworker.settings.certificates import fault
 
 HERE = Path(__file__).parents[1] / "kq"
 PAIR = {

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from kqworker.errors import ConfigError
-from kqworker.settings import SETTINGS, Given, Settings, flatten, layer, resolve
+from kqworker.settings.settings import SETTINGS, Given, Settings, flatten, layer, resolve
 
 
 def test_nothing_given_leaves_the_defaults() -> None:

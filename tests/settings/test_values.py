@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqworker import values
+from kqworker.settings import values
 
 
 @pytest.mark.parametrize(

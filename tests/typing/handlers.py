@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, assert_type
 
 from kqworker import App, Context, Delivery, Message, Reject, Retry, RetryLater
-from kqworker.handler import Handler
+from kqworker.app.handler import Handler
 
 app = App("orders", brokers=["a:9092"], group="g", offset="earliest", members=2)
 

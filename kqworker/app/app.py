@@ -1,0 +1,376 @@
+"""The app: its handlers, its hooks, and the push that works inside and outside of workers.
+
+Decides what belongs together; what one handler may be is decided in `handler`.
+Imports neither Kafka nor processes; what opens the sink of its pushes is handed in.
+Tested by tests/app/test_app.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from kqworker.app import plugs
+from kqworker.app.connection import Connection, PushSink
+from kqworker.app.context import collect, without_pushes
+from kqworker.app.delivery import Delivery
+from kqworker.app.handler import Handler, locate, place
+from kqworker.app.payload import HeadersLike, make_output, refuse_untaken
+from kqworker.app.signature import cannot_be_called, has_yield, is_async
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.retry import Retry
+from kqworker.errors import ConfigError
+from kqworker.settings import values
+from kqworker.settings.settings import Given, Layer, Settings
+from kqworker.types import Ordering
+from kqworker.watch import logs
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[[], object])
+
+_logger = logs.logger("kqworker.app")
+
+
+class App:
+    """Handlers that run together, under one consumer group.
+
+    Args:
+        name: Of the app; the default of its group.
+        brokers: Bootstrap addresses, `host:port`, a list or with commas between them.
+            None leaves them to the command line, the environment or a file.
+        group: The consumer group; None for the app's name.
+        offset: Where a group without committed offsets starts; None for "earliest".
+        members: How many members of the group a supervisor owns, at least 1; None for 1.
+
+    Raises:
+        ConfigError: A value is outside its bounds; the text names it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        brokers: str | Sequence[str] | None = None,
+        group: str | None = None,
+        offset: Literal["earliest", "latest", "error"] | None = None,
+        members: int | None = None,
+    ) -> None:
+        self.name = _checked("name", values.text, name)
+        self.brokers = _checked("brokers", _addresses, brokers)
+        self.group = _checked("group", values.maybe(values.text), group)
+        offsets = values.one_of("earliest", "latest", "error")
+        self.offset = _checked("offset", values.maybe(offsets), offset)
+        self.members = _checked("members", values.maybe(values.whole(1)), members)
+        self._handlers: list[Handler[..., Any]] = []  # Any: each has a result of its own
+        self._run_hooks: list[Callable[[], object]] = []
+        self._start_hooks: list[Callable[[], object]] = []
+        self._stop_hooks: list[Callable[[], object]] = []
+        self._outlet = _Outlet()
+
+    def __repr__(self) -> str:
+        return f"<App {self.name!r}, {len(self._handlers)} handlers>"
+
+    @property
+    def handlers(self) -> tuple[Handler[..., Any], ...]:  # Any: as above
+        """The handlers, in the order of their declaration."""
+        return tuple(self._handlers)
+
+    def __getstate__(self) -> dict[str, object]:
+        # What the supervisor runs need not be fit to travel.
+        return {**self.__dict__, "_run_hooks": []}
+
+    @property
+    def run_hooks(self) -> tuple[Callable[[], object], ...]:
+        """What the supervisor runs before its first message."""
+        return tuple(self._run_hooks)
+
+    @property
+    def start_hooks(self) -> tuple[Callable[[], object], ...]:
+        """What a worker runs before its first message; an async one returns a coroutine."""
+        return tuple(self._start_hooks)
+
+    @property
+    def stop_hooks(self) -> tuple[Callable[[], object], ...]:
+        """What a worker runs after its last message; an async one returns a coroutine."""
+        return tuple(self._stop_hooks)
+
+    def policies(self) -> tuple[HandlerPolicy, ...]:
+        """Return what the core must know of the handlers, in their order."""
+        return tuple(handler.policy for handler in self._handlers)
+
+    def handler(
+        self,
+        *,
+        topic: str,
+        ordering: Ordering | Literal["unordered", "key", "partition"] = "unordered",
+        retry: Retry | None = None,
+        dead_letter: str | None = None,
+        dead_letter_overflow: Literal["truncate", "stall"] = "truncate",
+        time_limit: float | None = None,
+        output: str | None = None,
+        name: str | None = None,
+    ) -> Callable[[Callable[P, R]], Handler[P, R]]:
+        r"""Make a function, sync or async, the handler of a topic's messages.
+
+        It gets the payload by its parameter's annotation: `Message`, bytes, str (UTF-8), or
+        from JSON a dict, a list, a dataclass, a TypedDict, a `msgspec.Struct`. `X | None`
+        takes tombstones. Two parameters `key, value` are text unless annotated otherwise. A
+        `Context` may stand anywhere. A payload that cannot be decoded so is dead-lettered
+        without further attempts.
+
+        Returning accepts the message; an exception follows `retry`; `Reject` and
+        `RetryLater` decide for themselves.
+
+        Args:
+            topic: A topic, or a pattern that begins with "^", such as `^logs\..*`; the caret
+                holds for its own alternative alone, so `^a|b` finds a "b" anywhere. A topic
+                that is named by one handler is not given to another's pattern; of two
+                patterns the first declared counts.
+            ordering: "unordered" runs any messages at once, "key" those with one key one by
+                one, "partition" those of one partition.
+            retry: How often a message is tried; None for `Retry()`.
+            dead_letter: The topic for messages out of attempts; None logs and accepts them.
+            dead_letter_overflow: Of a dead letter that is larger than its topic takes,
+                "truncate" keeps key, headers and as much of the head of its value as fits, with
+                the header `kqworker-truncated`: the bytes that it had; "stall" holds its
+                message until the topic takes it.
+            time_limit: Seconds above 0 after which the worker is killed and the attempt has
+                failed; None for no limit.
+            output: The topic for what is returned and is not None, with the message's key and
+                without headers; an `Output` says otherwise.
+            name: Unique in the app; None for `module.qualname`.
+
+        Raises:
+            ConfigError: Something of this cannot be served; with the handler's file and line.
+        """
+
+        def decorate(function: Callable[P, R]) -> Handler[P, R]:
+            if isinstance(function, Handler):
+                # A second topic for a function: both handlers call the function itself.
+                function = function.function
+            handler = Handler(
+                self.push,
+                function,
+                topic=topic,
+                ordering=ordering,
+                retry=retry,
+                dead_letter=dead_letter,
+                dead_letter_overflow=dead_letter_overflow,
+                time_limit=time_limit,
+                output=output,
+                name=name,
+            )
+            self._add(handler)
+            return handler
+
+        return decorate
+
+    def _add(self, handler: Handler[..., Any]) -> None:  # Any: as above
+        for other in self._handlers:
+            if other.topic == handler.topic:
+                raise handler.refusal(
+                    f"topic {handler.topic!r} already has the handler {other.name} "
+                    f"({other.where}): a topic has one handler an app"
+                )
+            if other.name == handler.name:
+                raise handler.refusal(
+                    f"the name is taken by the handler of {other.topic!r} ({other.where}): "
+                    'give this one another, name="…"'
+                )
+        self._handlers.append(handler)
+
+    def on_start(self, function: F) -> F:
+        """Run a function once, in the supervisor, when Kafka has answered and nothing has begun.
+
+        It is the place for what there can be but one of, such as the port of a metrics server.
+        Workers neither run it nor share what it opens. It returns before the first message is
+        handled; what is to go on runs in a thread. If it raises, the run ends.
+
+        Raises:
+            ConfigError: It is async, needs arguments, or has a yield.
+        """
+        _hook(function, "on_start")
+        if is_async(function):
+            raise ConfigError(
+                f"{locate(function)}: @on_start: the supervisor has no event loop: give a function "
+                "that is not async, which may start a thread with one"
+            )
+        self._run_hooks.append(function)
+        return function
+
+    def on_worker_start(self, function: F) -> F:
+        """Run a function, sync or async, in each worker before its first message.
+
+        If it raises, the worker cannot boot and the run ends. It cannot push.
+        """
+        self._start_hooks.append(_hook(function, "on_worker_start"))
+        return function
+
+    def on_worker_stop(self, function: F) -> F:
+        """Run a function, sync or async, in each worker that ends in good order.
+
+        It cannot push.
+        """
+        self._stop_hooks.append(_hook(function, "on_worker_stop"))
+        return function
+
+    def push(
+        self,
+        topic: str,
+        value: object,
+        *,
+        key: str | bytes | None = None,
+        headers: HeadersLike | None = None,
+        partition: int | None = None,
+    ) -> Delivery:
+        """Push a value to a topic.
+
+        In a worker it is delivered after the handler has returned and before its message
+        is finished, and dropped if the handler raises. It belongs to the message in whose
+        context it is made: a thread needs a copy of that, or pushes by `Context.push`.
+        Elsewhere it is produced at once, without waiting; the connection is opened at the
+        first push.
+
+        Args:
+            topic: The topic's name.
+            value: bytes stay as they are, str becomes UTF-8, None is a tombstone, all else
+                becomes JSON.
+            key: Messages with one key go to one partition; None spreads them.
+            headers: By name; a list of pairs keeps its order and repeated names.
+            partition: From 0; None lets the key decide.
+
+        Returns:
+            The delivery under way; `wait()` for it where it must be certain.
+
+        Raises:
+            TypeError: The value has no JSON form, or the key is neither str nor bytes.
+            ValueError: The topic is not a name that Kafka takes, or the value holds a number
+                that is not finite.
+            RuntimeError: In a worker: it belongs to no message, or to one that has ended.
+            ConfigError, BrokerError: The connection cannot be opened.
+        """
+        output = make_output(topic, value, key, headers, partition)
+        collected = collect(output)
+        return self._outlet.open(self).send(output) if collected is None else collected
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Wait for what was pushed, then close the connection; a later push opens it again.
+
+        Called at the interpreter's exit too.
+
+        Args:
+            timeout: Seconds, at least 0.
+
+        Returns:
+            Whether all was delivered in time.
+        """
+        return self._outlet.close(timeout)
+
+
+def in_run(app: App, settings: Settings | None) -> None:
+    """Let what an app pushes beside its messages go where its run does, by its settings."""
+    app._outlet.settings = settings
+
+
+def run_settings(app: App) -> Settings | None:
+    """Return the settings of the run that an app is in; None outside of one."""
+    return app._outlet.settings
+
+
+def layer(app: App) -> Layer:
+    """Return what the App says, and that the group is called as the app unless it says so."""
+    said = {name: getattr(app, name) for name in ("brokers", "group", "offset", "members")}
+    given = {name: Given(value, "App(...)") for name, value in said.items() if value is not None}
+    given.setdefault("group", Given(app.name, "the app's name"))
+    return given
+
+
+class _Outlet:
+    """The way of pushes outside of workers."""
+
+    def __init__(self) -> None:
+        self._connection = Connection[PushSink](self)
+        self.settings: Settings | None = None  # of the run that the app is in
+
+    def __reduce__(self) -> tuple[type[_Outlet], tuple[()]]:
+        # A connection stays in its process.
+        return _Outlet, ()
+
+    def open(self, app: App) -> PushSink:
+        return self._connection.open(lambda: plugs.open_push_sink(app))
+
+    def close(self, timeout: float) -> bool:
+        sink = self._connection.awaited()
+        if sink is None:
+            return True
+        # Interrupted, what is under way stays ours: the exit goes on with it.
+        delivered = sink.close(timeout)
+        self._connection.forget(sink)
+        if not delivered:
+            _logger.error("pushes were not delivered within %.3g s", timeout)
+        return delivered
+
+    # Told by process_exit
+
+    def begin_end(self, timeout: float) -> None:
+        sink = self._connection.opened()
+        if sink is not None:
+            sink.begin_close(timeout)
+
+    def end(self, timeout: float) -> None:
+        self.close(timeout)
+
+
+def _checked(name: str, parse: values.Parse[R], value: object) -> R:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ConfigError(f"{_caller()}: App({name}={value!r}): must be {error}") from None
+
+
+def _caller() -> str:
+    """Return the file and line of the user's code that called this module."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return place(frame.f_code.co_filename, frame.f_lineno) if frame is not None else "<unknown>"
+
+
+def _addresses(value: object) -> tuple[str, ...] | None:
+    # An empty list says nothing, which None says already; it is a slip.
+    return values.addresses("" if value == [] or value == () else value)
+
+
+def _hook(function: Callable[[], object], kind: str) -> Callable[[], object]:
+    why = cannot_be_called(function, 0)
+    if why is not None:
+        raise ConfigError(
+            f"{locate(function)}: @{kind} needs a function that can be called without arguments: "
+            f"{why}"
+        )
+    if has_yield(function):
+        raise ConfigError(
+            f"{locate(function)}: @{kind}: it has a yield, so a call would run nothing"
+        )
+
+    async def settle(result: object) -> None:
+        with without_pushes(f"@{kind}"):
+            refuse_untaken(await result if inspect.isawaitable(result) else result, f"@{kind}")
+
+    async def run_async() -> None:
+        # Called within the loop, where a plain wrapper may make its task.
+        with without_pushes(f"@{kind}"):
+            result: object = function()
+        await settle(result)
+
+    def run() -> object:
+        with without_pushes(f"@{kind}"):
+            result = function()
+        if inspect.isawaitable(result):
+            return settle(result)
+        refuse_untaken(result, f"@{kind}")
+        return result
+
+    return run_async if is_async(function) else run

@@ -1,0 +1,143 @@
+"""What a run tells whoever watches it: the banner, the ticks, the reports, the summary.
+
+Pure: values and one Protocol. Knows nothing of terminals or logs; `kqworker.cli.watches`
+and `watch.plain` show what is told here. Tested through tests/cli/test_watches.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from kqworker.core.commands import Report
+from kqworker.core.policy import HandlerPolicy
+from kqworker.core.snapshot import Snapshot
+from kqworker.exits import Exit
+from kqworker.settings.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerLine:
+    """One handler of the banner.
+
+    Attributes:
+        name: As one would import it: `app:on_test`.
+        partitions: How many its topic has; None for a pattern, or where it is unknown.
+        payload: The type that payloads are decoded to, as a short name.
+        policy: Its topic and delivery policies.
+    """
+
+    name: str
+    partitions: int | None
+    payload: str
+    policy: HandlerPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """What is said once, at the start.
+
+    Attributes:
+        app: The reference that was given, such as `app:app`.
+        version: kqworker's.
+        pid: The supervisor's.
+        python: The interpreter's version.
+        librdkafka: The library's version.
+        brokers: The bootstrap addresses, with commas between them.
+        broker_count: How many brokers are up.
+        group: The consumer group.
+        protocol: How the group shares partitions: `cooperative` or `consumer`.
+        workers: How many processes.
+        method: How they are started: `forkserver` or `spawn`.
+        settings: Everything else that was set.
+        handlers: In the order of the app.
+    """
+
+    app: str
+    version: str
+    pid: int
+    python: str
+    librdkafka: str
+    brokers: str
+    broker_count: int
+    group: str
+    protocol: str
+    workers: int
+    method: str
+    settings: Settings
+    handlers: tuple[HandlerLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is said once, at the end.
+
+    Attributes:
+        handled: Messages whose handler returned.
+        failed: Messages that were dead-lettered or given up.
+        retried: Attempts that failed and were followed by another.
+        seconds: From ready to the end.
+        cpu_seconds: CPU time of the workers.
+        cores_busy: `cpu_seconds / seconds`.
+        left: What was abandoned, a line each; empty if nothing.
+        exit: How the run ended.
+    """
+
+    handled: int
+    failed: int
+    retried: int
+    seconds: float
+    cpu_seconds: float
+    cores_busy: float
+    left: tuple[str, ...]
+    exit: Exit
+
+
+class Watch(Protocol):
+    """Whoever watches a run; every method is called on the loop's thread and is quick."""
+
+    def started(self, banner: Banner) -> None:
+        """Say what is about to run: the preflight is over, the workers are starting."""
+        ...
+
+    def ready(self, seconds: float) -> None:
+        """Say that the workers are up and the group is joined, `seconds` after the start."""
+        ...
+
+    def tick(self, snapshot: Snapshot) -> None:
+        """Take the counters, about every 0.2 s."""
+        ...
+
+    def report(self, report: Report) -> None:
+        """Take something that happened to a message, a worker or a partition."""
+        ...
+
+    def stopping(self, reason: str) -> None:
+        """Say that the drain has begun, and why."""
+        ...
+
+    def finished(self, summary: Summary) -> None:
+        """Say how it ended; the last call."""
+        ...
+
+
+class Quiet:
+    """Watches nothing."""
+
+    def started(self, banner: Banner) -> None:
+        """Ignore it."""
+
+    def ready(self, seconds: float) -> None:
+        """Ignore it."""
+
+    def tick(self, snapshot: Snapshot) -> None:
+        """Ignore it."""
+
+    def report(self, report: Report) -> None:
+        """Ignore it."""
+
+    def stopping(self, reason: str) -> None:
+        """Ignore it."""
+
+    def finished(self, summary: Summary) -> None:
+        """Ignore it."""

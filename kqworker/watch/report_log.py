@@ -1,0 +1,89 @@
+"""What the core reports, as log lines: one place for their levels, words and fields.
+
+Decides nothing else. Never logs a payload or a key. Tested by tests/watch/test_report_log.py.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from kqworker.core.commands import Note, Report, process_name
+from kqworker.watch import logs
+
+logger = logs.logger("kqworker.supervisor")
+
+# What a report says, and how severe it is: an ERROR is work that was not done.
+LINES: dict[Note, tuple[int, str]] = {
+    Note.RETRYING: (logging.WARNING, "message failed, next attempt in {delay:.3g} s"),
+    Note.DEAD_LETTERED: (logging.ERROR, "message failed for good, sent to the dead letters"),
+    Note.GAVE_UP: (logging.ERROR, "message failed for good, accepted: no dead-letter topic"),
+    Note.STALLED: (logging.ERROR, "record not delivered, its message is held"),
+    Note.UNREADABLE: (logging.ERROR, "partition stalled: it cannot be read on"),
+    Note.GONE: (logging.ERROR, "messages LOST: Kafka deleted them before they were handled"),
+    Note.CIRCLE: (logging.WARNING, "what handlers produce comes round"),
+    Note.BROKE_CIRCLE: (logging.ERROR, "message DROPPED: its dead letters come round"),
+    Note.TRUNCATED: (logging.WARNING, "dead letter cut to what its topic takes"),
+    Note.PAUSED: (logging.WARNING, "partition paused, others go on"),
+    Note.SLOW: (logging.INFO, "partition paused for now, others go on"),
+    Note.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),
+    Note.WORKER_DIED: (logging.WARNING, "worker died"),
+    Note.BROKEN: (
+        logging.ERROR,
+        "the app cannot be started any more: nothing is handled until its next change",
+    ),
+    Note.MAP_IGNORED: (
+        logging.WARNING,
+        "completion map unreadable: what finished above the committed offset is handled again",
+    ),
+    Note.MAP_FULL: (
+        logging.WARNING,
+        "too many gaps for the commit's metadata: a restart may handle finished messages again",
+    ),
+    Note.COMMIT_FAILED: (logging.WARNING, "commit failed, the next one covers it"),
+    Note.DRAIN_EXPIRED: (logging.WARNING, "partitions given back before their messages were done"),
+    Note.SUSPECTED: (
+        logging.WARNING,
+        "its last owner did not end in order: what that may have been on is handled alone",
+    ),
+    Note.CHARGED: (
+        logging.ERROR,
+        "a supervisor ended while it handled this message alone: that was one attempt",
+    ),
+    Note.ABANDONED: (logging.ERROR, "message abandoned: it will be delivered again"),
+}
+
+
+def log(report: Report) -> None:
+    """Write a report to the log, with its coordinates in the text and as fields.
+
+    An app's own format shows no fields, and must not hide which message it is.
+    """
+    level, words = LINES[report.note]
+    if not logger.isEnabledFor(level):
+        return
+    fields: dict[str, object] = {"event": report.note.value.replace(" ", "_")}
+    if report.partition is not None:
+        fields["topic"], fields["partition"] = report.partition
+    if report.offset >= 0:
+        fields["offset"] = report.offset
+    if report.handler:
+        fields["handler"] = report.handler
+    if report.attempt:
+        fields["attempt"] = report.attempt
+    if report.worker:
+        fields["worker_id"] = report.worker
+    if report.seat is not None:
+        fields["worker"] = process_name(report.seat)
+    text = words.format(delay=report.delay)
+    if report.partition is not None:
+        text += f": {report.partition}" + (f"@{report.offset}" if report.offset >= 0 else "")
+    if report.failure is not None:
+        text += f": {report.failure.type}"
+        # The first line: so that what follows it, the fields, is still read as theirs.
+        why, *rest = report.failure.text.splitlines() or [""]
+        if why:
+            text += f": {why}"
+        traceback = report.failure.traceback or "\n".join(rest)
+        if traceback:
+            fields["traceback"] = traceback
+    logger.log(level, "%s", text, extra=fields)
