@@ -60,7 +60,8 @@ test-oldest: .venv-oldest/.installed-for-tests
 	KQWORKER_SIM_SEEDS=500 .venv-oldest/bin/python -m pytest $(WITHOUT_KAFKA)
 
 # What is fast and needs no Kafka, for every change.
-UNIT = tests/core tests/wire tests/sim tests/app tests/loading tests/settings tests/docs tests/typing tests/kq
+UNIT = tests/core tests/wire tests/sim tests/app tests/loading tests/settings tests/docs tests/typing tests/kq \
+    tests/test_readiness.py tests/test_verdict.py
 
 check: .venv/.installed-for-tests
 	.venv/bin/ruff format --check .

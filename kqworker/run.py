@@ -1,7 +1,7 @@
 """The composition root: an app, settings, Kafka and worker processes become a running whole.
 
-Decides the order of the start (preflight, workers, group) and of the end, what a signal
-means, and which exit code an end has. Behaviour is the core's.
+Decides the order of the start (preflight, workers, group) and of the end, and what a signal
+means. Behaviour is the core's; how a run has ended is verdict.py's.
 Tested by tests/e2e and tests/kafka.
 """
 
@@ -25,9 +25,8 @@ from kqworker.clock import Clock
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.limits import Limits
-from kqworker.core.snapshot import Snapshot
 from kqworker.core.supervisor import Supervisor
-from kqworker.errors import BrokerError, ConfigError, WorkerLost
+from kqworker.errors import BrokerError
 from kqworker.exits import Exit
 from kqworker.kafka.bounded import BoundedSink
 from kqworker.kafka.catching_up import CatchingUp
@@ -37,6 +36,7 @@ from kqworker.kafka.sink import KafkaSink
 from kqworker.kafka.source import KafkaSource
 from kqworker.loading.import_string import refuse_green_threads
 from kqworker.loading.reload import FileWatch
+from kqworker.readiness import Readiness
 from kqworker.runtime.garbage import collections
 from kqworker.runtime.loop import Loop, Signals, Stop, called, ending_signals
 from kqworker.runtime.packing import pack
@@ -45,7 +45,7 @@ from kqworker.runtime.reap import reap_adopted
 from kqworker.runtime.spec import WorkerSpec
 from kqworker.runtime.start import refuse_on_import
 from kqworker.settings import origins
-from kqworker.types import Failure
+from kqworker.verdict import verdict
 from kqworker.watch import logs
 from kqworker.watch.interface import Banner, HandlerLine, Quiet, Summary, Watch
 
@@ -60,13 +60,6 @@ RELOAD_SECONDS = 0.5
 REAP_SECONDS = 2.0
 CLOSE_SECONDS = 5.0
 TOLD_SECONDS = 2.0  # shorter standstills are not worth a line
-
-EXITS = {
-    c.End.CLEAN: Exit.CLEAN,
-    c.End.ABANDONED: Exit.ABANDONED,
-    c.End.BOOT_FAILED: Exit.USAGE,
-    c.End.CRASH_LOOP: Exit.CRASH_LOOP,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +130,7 @@ class _Run:
         self._workers = settings.workers if isinstance(settings.workers, int) else origins.cpus()
         self._clock = Clock(stood_still=self._on_standstill)
         self._began = time.monotonic()
-        self._ready_at: float | None = None
-        self._left: list[str] = []
+        self._abandoned: list[str] = []
         self._interrupts = 0
         self._stopping = False
         self._silenced = ""
@@ -159,6 +151,7 @@ class _Run:
             return Exit.CLEAN
         if settings.until_caught_up:
             self._catching_up = CatchingUp(plan.admin, plan.group, plan.isolation, found.targets)
+        readiness = Readiness(self._began, settings.startup_timeout, bool(found.partitions))
         in_run(self._app, settings)
         preflight.run_hooks(self._app)
         stopped: c.Stopped | None = None
@@ -207,13 +200,13 @@ class _Run:
                 if settings.reload:
                     files = FileWatch([Path(settings.app_dir)])
                     loop.every(RELOAD_SECONDS, lambda: self._changes(files))
-                loop.every(TICK_SECONDS, lambda: self._tick(core, source, sink, found))
+                loop.every(TICK_SECONDS, lambda: self._tick(core, source, sink, readiness))
                 if os.getpid() == 1 and workers.method == "forkserver":
                     # Workers that are spawned are our own children, and waited for.
                     loop.every(REAP_SECONDS, self._reap)
                 stopped = loop.run()
         assert stopped is not None
-        return self._finish(stopped, core, workers)
+        return self._finish(stopped, core, workers, readiness)
 
     # -- before
 
@@ -276,14 +269,14 @@ class _Run:
     # -- while it runs
 
     def _tick(
-        self, core: Supervisor, source: KafkaSource, sink: KafkaSink, found: preflight.Found
+        self, core: Supervisor, source: KafkaSource, sink: KafkaSink, readiness: Readiness
     ) -> Iterable[e.Event]:
         snapshot = core.snapshot()
         self._watch.tick(snapshot)
         events: list[e.Event] = []
-        if self._ready_at is None and snapshot.workers_ready and self._joined(snapshot, found):
-            self._ready_at = time.monotonic()
-            self._watch.ready(self._ready_at - self._began)
+        took = readiness.look(snapshot, time.monotonic())
+        if took is not None:
+            self._watch.ready(took)
         if self._catching_up is not None:
             events += self._catching_up.look(snapshot, self._stopping)
         if source.fatal is not None and self._fatal is None:
@@ -296,11 +289,6 @@ class _Run:
             # Nothing that has an output can finish any more.
             events.append(e.StopRequested(0.0))
         return events
-
-    def _joined(self, snapshot: Snapshot, found: preflight.Found) -> bool:
-        # A member of a larger group may well be given nothing.
-        waited = time.monotonic() - self._began > self._settings.startup_timeout
-        return snapshot.partitions > 0 or not found.partitions or waited
 
     def _changes(self, files: FileWatch) -> Iterable[e.Event]:
         changed = files.changed()
@@ -343,39 +331,25 @@ class _Run:
 
     def _report(self, report: c.Report) -> None:
         if report.note is c.Note.ABANDONED:
-            self._left.append(f"{report.partition} offset {report.offset} in {report.handler}")
+            self._abandoned.append(f"{report.partition} offset {report.offset} in {report.handler}")
         self._watch.report(report)
 
     # -- after
 
-    def _cut_short(self, snapshot: Snapshot) -> bool:
-        """Return whether it was to end by itself, and somebody's wish was faster.
-
-        Drained or not, a job that is a step of something must not look finished then.
-        """
-        done = snapshot.remaining == 0 and not snapshot.elsewhere
-        return self._settings.until_caught_up and self._stopping and not done
-
-    def _finish(self, stopped: c.Stopped, core: Supervisor, workers: ProcessWorkers) -> Exit:
-        if stopped.end is c.End.ABANDONED and stopped.failure is not None and not self._left:
-            self._left.append(stopped.failure.text)
+    def _finish(
+        self, stopped: c.Stopped, core: Supervisor, workers: ProcessWorkers, readiness: Readiness
+    ) -> Exit:
         snapshot = core.snapshot()
-        end = EXITS[stopped.end]
-        if end is Exit.CLEAN and self._cut_short(snapshot):
-            end = Exit.ABANDONED
-            self._left.append(
-                "what was not begun when it was told to stop"
-                + (f": {snapshot.remaining:,} to go" if snapshot.remaining else "")
-            )
-        if self._fatal is not None:
-            end = Exit.BROKER
-        elif end is Exit.CLEAN and self._settings.until_caught_up and _fell_short(snapshot):
-            end = Exit.MESSAGES_FAILED
-            self._left += [
-                f"{partition} from offset {offset} on, which cannot be read"
-                for partition, offset in core.unreadable().items()
-            ]
-        seconds = time.monotonic() - (self._ready_at or self._began)
+        end = verdict(
+            stopped,
+            snapshot,
+            caught_up=self._settings.until_caught_up,
+            asked=self._stopping,
+            fatal=self._fatal,
+            abandoned=self._abandoned,
+            unreadable=core.unreadable(),
+        )
+        seconds = readiness.lasted(time.monotonic())
         cpu = workers.cpu_seconds
         self._watch.finished(
             Summary(
@@ -385,29 +359,10 @@ class _Run:
                 seconds=seconds,
                 cpu_seconds=cpu,
                 cores_busy=cpu / seconds if seconds > 0 else 0.0,
-                left=tuple(self._left),
-                exit=end,
+                left=end.left,
+                exit=end.exit,
             )
         )
-        if stopped.end is c.End.BOOT_FAILED and stopped.failure is not None:
-            raise ConfigError(f"workers cannot start: {_told(stopped.failure)}")
-        if self._fatal is not None:
-            raise self._fatal
-        if stopped.end is c.End.CRASH_LOOP and stopped.failure is not None:
-            raise WorkerLost(
-                f"workers keep dying and handle nothing; the last one: {_told(stopped.failure)}"
-            )
-        return end
-
-
-def _fell_short(snapshot: Snapshot) -> bool:
-    """Return whether a run that has caught up has not handled all that there was."""
-    # What remains at its end cannot be read.
-    return bool(snapshot.failed or snapshot.gone or snapshot.remaining)
-
-
-def _told(failure: Failure) -> str:
-    """Return a failure for people: a ConfigError says all by itself."""
-    if failure.type.rpartition(".")[2] == "ConfigError":
-        return failure.text
-    return f"{failure.type}: {failure.text}\n{failure.traceback}".rstrip()
+        if end.error is not None:
+            raise end.error
+        return end.exit

@@ -17,8 +17,6 @@ from pathlib import Path
 
 import msgspec
 
-from kqworker.core.commands import Report
-from kqworker.core.snapshot import Snapshot
 from kqworker.demo.job import FILES, RESULTS, Found, app
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker, reader
@@ -29,7 +27,7 @@ from kqworker.settings.origins import cpus
 from kqworker.settings.settings import Settings
 from kqworker.sinks import open_sink
 from kqworker.types import Output, TopicPartition
-from kqworker.watch.interface import Banner, Summary, Watch
+from kqworker.watch.interface import Quiet, Several, Summary, Watch
 
 REFERENCE = AppReference("kqworker.demo.job:app")
 PARTITIONS = 12
@@ -57,37 +55,15 @@ class Pass:
     results: list[Found]
 
 
-class Keeping:
-    """A watch that passes everything on and keeps the summary."""
+class Keeping(Quiet):
+    """A watch that keeps the summary."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self) -> None:
         self.summary: Summary | None = None
 
-    def started(self, banner: Banner) -> None:
-        """Pass it on."""
-        self._watch.started(banner)
-
-    def ready(self, seconds: float) -> None:
-        """Pass it on."""
-        self._watch.ready(seconds)
-
-    def tick(self, snapshot: Snapshot) -> None:
-        """Pass it on."""
-        self._watch.tick(snapshot)
-
-    def report(self, report: Report) -> None:
-        """Pass it on."""
-        self._watch.report(report)
-
-    def stopping(self, reason: str) -> None:
-        """Pass it on."""
-        self._watch.stopping(reason)
-
     def finished(self, summary: Summary) -> None:
-        """Pass it on and keep it."""
+        """Keep it."""
         self.summary = summary
-        self._watch.finished(summary)
 
 
 def show(
@@ -183,8 +159,8 @@ def _pass(
     )
     _push(settings, paths)
     before = _ends(brokers, kafka)
-    keeping = Keeping(watch(settings))
-    code = run(app, settings, reference=REFERENCE, watch=keeping)
+    keeping = Keeping()
+    code = run(app, settings, reference=REFERENCE, watch=Several(watch(settings), keeping))
     if code is not Exit.CLEAN or keeping.summary is None:
         raise Interrupted(code)
     properties = consumer_properties(brokers, app.name, extra=kafka)

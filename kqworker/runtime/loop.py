@@ -256,9 +256,9 @@ class Loop:
         self._selector.register(signals, selectors.EVENT_READ, signals)
         self._selector.register(stop, selectors.EVENT_READ, stop)
         # Workers first: what they finished frees room for what was fetched.
-        self._ports: tuple[Port, ...] = (workers, sink, source)
-        for port in self._ports:
-            self._selector.register(port.fileno(), selectors.EVENT_READ, port)
+        self._ports: list[Port] = []
+        for port in (workers, sink, source):
+            self.listen(port)
         self._route: dict[type, Callable[..., None]] = {
             c.Produce: sink.produce,
             c.Report: report,
@@ -266,6 +266,11 @@ class Loop:
         }
         self._route.update(dict.fromkeys(get_args(c.SourceCommand), source.execute))
         self._route.update(dict.fromkeys(get_args(c.WorkersCommand), workers.execute))
+
+    def listen(self, port: Port) -> None:
+        """Hear a further port, after those that are heard already."""
+        self._ports.append(port)
+        self._selector.register(port.fileno(), selectors.EVENT_READ, port)
 
     def every(self, seconds: float, call: Call) -> None:
         """Call something about every `seconds`, and feed the core with what it returns."""

@@ -141,3 +141,44 @@ class Quiet:
 
     def finished(self, summary: Summary) -> None:
         """Ignore it."""
+
+
+class Several:
+    """Passes everything on to several watchers, in their order.
+
+    Args:
+        watches: Who is told.
+    """
+
+    def __init__(self, *watches: Watch) -> None:
+        self._watches = watches
+
+    def started(self, banner: Banner) -> None:
+        """Pass it on."""
+        for watch in self._watches:
+            watch.started(banner)
+
+    def ready(self, seconds: float) -> None:
+        """Pass it on."""
+        for watch in self._watches:
+            watch.ready(seconds)
+
+    def tick(self, snapshot: Snapshot) -> None:
+        """Pass it on."""
+        for watch in self._watches:
+            watch.tick(snapshot)
+
+    def report(self, report: Report) -> None:
+        """Pass it on."""
+        for watch in self._watches:
+            watch.report(report)
+
+    def stopping(self, reason: str) -> None:
+        """Pass it on."""
+        for watch in self._watches:
+            watch.stopping(reason)
+
+    def finished(self, summary: Summary) -> None:
+        """Pass it on."""
+        for watch in self._watches:
+            watch.finished(summary)

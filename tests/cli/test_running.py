@@ -12,18 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from kqworker import App
 from kqworker.cli.running import watch_for
 from kqworker.cli.watches import TerminalWatch
-from kqworker.core import commands as c
-from kqworker.core.snapshot import Snapshot
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker
 from kqworker.kafka.devbroker import DevBroker, create_topics
-from kqworker.run import AppReference, _Run
-from kqworker.runtime.loop import Stop
 from kqworker.settings.settings import Settings
-from kqworker.watch.interface import Quiet
 from kqworker.watch.plain import PlainWatch
 from tests.cli.conftest import Run, started
 
@@ -327,32 +321,6 @@ def test_ctrl_c_ends_the_wait_for_a_broker(shop: Path, number: signal.Signals) -
         assert code == 4
         assert time.monotonic() - begun < 5.0
         assert "Traceback" not in run.err
-
-
-@pytest.mark.parametrize(
-    ("snapshot", "code"),
-    [
-        (Snapshot(remaining=0), Exit.CLEAN),
-        (Snapshot(remaining=0, elsewhere=1), Exit.ABANDONED),
-        (Snapshot(remaining=None, elsewhere=12), Exit.ABANDONED),
-        (Snapshot(remaining=3), Exit.ABANDONED),
-    ],
-)
-def test_a_run_that_waits_for_others_has_not_caught_up(snapshot: Snapshot, code: Exit) -> None:
-    class Core:
-        def snapshot(self) -> Snapshot:
-            return snapshot
-
-    class Workers:
-        cpu_seconds = 0.0
-
-    app = App("waiting")
-    app.handler(topic="test", name="test")(lambda text: None)
-    settings = Settings(brokers=("a:1",), until_caught_up=True)
-    run = _Run(app, settings, AppReference(None), Quiet(), Stop())
-    run._on_signal(signal.SIGTERM)
-
-    assert run._finish(c.Stopped(c.End.CLEAN), Core(), Workers()) is code  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

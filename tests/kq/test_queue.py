@@ -30,9 +30,8 @@ from kqworker.kq import (
     with_queue_capacity,
 )
 from kqworker.loading.import_string import load_attribute
-from kqworker.run import AppReference, _Run
-from kqworker.runtime.loop import Stop
-from kqworker.watch.interface import Quiet
+from kqworker.run import AppReference
+from kqworker.runtime.packing import pack
 
 
 def conf(**fields: Any) -> KqConf:
@@ -373,10 +372,9 @@ def test_workers_share_what_the_handlers_module_loads(
 def test_a_handler_with_what_cannot_travel_is_an_error_before_the_start() -> None:
     lock = threading.Lock()
     queue = new_queue(conf(), lambda k, v: lock.locked())
-    run = _Run(queue._app, queue.settings, AppReference(None), Quiet(), Stop())
 
     with pytest.raises(ConfigError, match=r"cannot be sent to the worker processes: .*lock"):
-        run._spec()
+        pack(queue._app)
 
 
 def test_warnings_are_logged_at_the_start_and_once(

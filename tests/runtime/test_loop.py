@@ -244,3 +244,14 @@ def test_signals_are_as_before_when_it_is_over() -> None:
         assert signals.take() == [signal.SIGUSR1]
         assert signals.take() == []
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_further_port_is_heard_after_the_others() -> None:
+    around = Surroundings(2, source=[e.Replace()])
+    further = FakePort([e.StopRequested(1.0)])
+    with around.loop() as loop:
+        loop.listen(further)
+        loop.run()
+    further.close()
+
+    assert around.core.heard == [e.Replace(), e.StopRequested(1.0)]
