@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from kqworker.app import plugs
+from kqworker.app.around import Middleware, read_middleware
 from kqworker.app.connection import Connection, PushSink
-from kqworker.app.context import collect, without_pushes
+from kqworker.app.context import Context, collect
 from kqworker.app.delivery import Delivery
 from kqworker.app.handler import Handler, locate, place
-from kqworker.app.payload import HeadersLike, make_output, refuse_untaken
-from kqworker.app.signature import cannot_be_called, has_yield, is_async
+from kqworker.app.hooks import hook
+from kqworker.app.payload import HeadersLike, make_output
+from kqworker.app.signature import is_async
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.errors import ConfigError
@@ -29,6 +31,8 @@ from kqworker.watch import logs
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[[], object])
+# Any: what the handler returns
+M = TypeVar("M", bound=Callable[[Context, Callable[[], Any]], object])
 
 _logger = logs.logger("kqworker.app")
 
@@ -64,6 +68,7 @@ class App:
         self.offset = _checked("offset", values.maybe(offsets), offset)
         self.members = _checked("members", values.maybe(values.whole(1)), members)
         self._handlers: list[Handler[..., Any]] = []  # Any: each has a result of its own
+        self._middleware: list[Middleware] = []
         self._run_hooks: list[Callable[[], object]] = []
         self._start_hooks: list[Callable[[], object]] = []
         self._stop_hooks: list[Callable[[], object]] = []
@@ -179,7 +184,44 @@ class App:
                     f"the name is taken by the handler of {other.topic!r} ({other.where}): "
                     'give this one another, name="…"'
                 )
+        for middleware in self._middleware:
+            _refuse_async(middleware, handler)
+        handler.around = (*self._middleware, *handler.around)
         self._handlers.append(handler)
+
+    def middleware(self, function: M) -> M:
+        """Call a function, sync or async, around each call of each handler, in the workers.
+
+        It takes the message's `Context` and `call`, which decodes the message and calls the
+        handler, and returns what `call()` does, an async one what `await call()` does. What it
+        raises fails the attempt, as if the handler had raised it; what it returns is taken for
+        what the handler returned. The first declared is the outermost.
+
+        One that is async needs handlers that are async; one that is not goes with both, and
+        around an async handler `call()` returns when that has ended.
+
+        Raises:
+            ConfigError: It cannot be called so, has a yield, is async beside a handler that is
+                not, or is not async and declared after one that is.
+        """
+        try:
+            middleware = read_middleware(function)
+        except ValueError as error:
+            raise ConfigError(f"{locate(function)}: {error}") from None
+        for other in self._middleware:
+            if other.is_async and not middleware.is_async:
+                raise ConfigError(
+                    f"{locate(function)}: @middleware: it is not async, and the one at "
+                    f"{locate(other.function)} is: declare it before that one, for it cannot run "
+                    "inside"
+                )
+        for handler in self._handlers:
+            _refuse_async(middleware, handler)
+        outer = len(self._middleware)
+        for handler in self._handlers:
+            handler.around = (*handler.around[:outer], middleware, *handler.around[outer:])
+        self._middleware.append(middleware)
+        return function
 
     def on_start(self, function: F) -> F:
         """Run a function once, in the supervisor, when Kafka has answered and nothing has begun.
@@ -191,7 +233,7 @@ class App:
         Raises:
             ConfigError: It is async, needs arguments, or has a yield.
         """
-        _hook(function, "on_start")
+        hook(function, "on_start")
         if is_async(function):
             raise ConfigError(
                 f"{locate(function)}: @on_start: the supervisor has no event loop: give a function "
@@ -205,7 +247,7 @@ class App:
 
         If it raises, the worker cannot boot and the run ends. It cannot push.
         """
-        self._start_hooks.append(_hook(function, "on_worker_start"))
+        self._start_hooks.append(hook(function, "on_worker_start"))
         return function
 
     def on_worker_stop(self, function: F) -> F:
@@ -213,7 +255,7 @@ class App:
 
         It cannot push.
         """
-        self._stop_hooks.append(_hook(function, "on_worker_stop"))
+        self._stop_hooks.append(hook(function, "on_worker_stop"))
         return function
 
     def push(
@@ -323,6 +365,14 @@ class _Outlet:
         self.close(timeout)
 
 
+def _refuse_async(middleware: Middleware, handler: Handler[..., Any]) -> None:  # Any: as above
+    if middleware.is_async and not handler.is_async:
+        raise handler.refusal(
+            f"it is not async, and the middleware at {locate(middleware.function)} is: make both "
+            "async, or neither"
+        )
+
+
 def _checked(name: str, parse: values.Parse[R], value: object) -> R:
     try:
         return parse(value)
@@ -341,36 +391,3 @@ def _caller() -> str:
 def _addresses(value: object) -> tuple[str, ...] | None:
     # An empty list says nothing, which None says already; it is a slip.
     return values.addresses("" if value == [] or value == () else value)
-
-
-def _hook(function: Callable[[], object], kind: str) -> Callable[[], object]:
-    why = cannot_be_called(function, 0)
-    if why is not None:
-        raise ConfigError(
-            f"{locate(function)}: @{kind} needs a function that can be called without arguments: "
-            f"{why}"
-        )
-    if has_yield(function):
-        raise ConfigError(
-            f"{locate(function)}: @{kind}: it has a yield, so a call would run nothing"
-        )
-
-    async def settle(result: object) -> None:
-        with without_pushes(f"@{kind}"):
-            refuse_untaken(await result if inspect.isawaitable(result) else result, f"@{kind}")
-
-    async def run_async() -> None:
-        # Called within the loop, where a plain wrapper may make its task.
-        with without_pushes(f"@{kind}"):
-            result: object = function()
-        await settle(result)
-
-    def run() -> object:
-        with without_pushes(f"@{kind}"):
-            result = function()
-        if inspect.isawaitable(result):
-            return settle(result)
-        refuse_untaken(result, f"@{kind}")
-        return result
-
-    return run_async if is_async(function) else run

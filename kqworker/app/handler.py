@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 import math
 import re
 import types
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from kqworker.app.around import Around
 from kqworker.app.binding import Bind, compile_binding
 from kqworker.app.context import Context, Push
 from kqworker.app.delivery import Delivery
@@ -34,7 +34,7 @@ from kqworker.app.signature import (
     is_async,
     plain_function,
     read_signature,
-    returns_coroutine,
+    settled,
 )
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
@@ -65,6 +65,7 @@ class Handler(Generic[P, R]):
         is_async: Whether a call returns a coroutine.
         payload: The type that values are decoded to, as one would write it.
         app_push: The push of its app.
+        around: What is around its calls in a worker, the outermost first.
         final: What the function raises fails the message for good, `RetryLater` excepted.
     """
 
@@ -86,6 +87,7 @@ class Handler(Generic[P, R]):
     ) -> None:
         functools.update_wrapper(self, function)
         self.app_push = app_push
+        self.around: tuple[Around, ...] = ()
         self.function = function
         self.name = self._checked_name(name)
         self._refuse_what_cannot_be_called()
@@ -135,11 +137,7 @@ class Handler(Generic[P, R]):
         return read_signature(self.function)
 
     def _compiled(self) -> Bind:
-        function: Callable[..., object] = self.function
-        if self.is_async and not returns_coroutine(function):
-            # A plain wrapper around a coroutine function: only its result can tell.
-            function = _settled(function)
-        return compile_binding(function, self._signature)
+        return compile_binding(settled(self.function), self._signature)
 
     @property
     def where(self) -> str:
@@ -344,14 +342,6 @@ def place(filename: str, line: int) -> str:
     """Return `file:line`, the file as seen from the current directory."""
     path, here = Path(filename), Path.cwd()
     return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{line}"
-
-
-def _settled(function: Callable[..., object]) -> Callable[..., object]:
-    async def settle(*args: object, **kwargs: object) -> object:
-        result = function(*args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
-
-    return settle
 
 
 def _look_up(module: str, qualname: str) -> object:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import inspect
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from kqworker.app.app import App
+from kqworker.app.around import Call, Contexts, Run
 from kqworker.app.context import Context, Push, without_pushes
 from kqworker.app.handler import Handler
 from kqworker.app.payload import refuse_unrun, refuse_untaken
@@ -27,7 +28,7 @@ from kqworker.kq.translate import Translation
 from kqworker.loading.import_string import load_attribute
 from kqworker.runtime.failures import users_part
 from kqworker.runtime.printing import lost_by
-from kqworker.types import Headers, Message, Output, Segment
+from kqworker.types import Message, Output, Segment
 from kqworker.watch import logs
 
 _logger = logs.logger("kqworker.handler")
@@ -40,7 +41,6 @@ FORMS = Forms(
 
 # Any: a handler has whatever parameters and result it has.
 Function = Callable[..., Any]
-Call = Callable[[int], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,6 @@ class KqHandler(Handler[..., Any]):
     ) -> None:
         self._reference = reference
         self._app_dir = translation.settings.app_dir
-        self._metrics = None if metrics is None else Harmless(metrics)
-        self._error_handler = error_handler
         self.final = translation.final
         super().__init__(
             app_push,
@@ -143,6 +141,9 @@ class KqHandler(Handler[..., Any]):
         )
         if error_handler is not None and not self.is_async and is_async(error_handler):
             raise self.refusal("its error handler is async, and the handler is not")
+        told = () if error_handler is None else (_Told(error_handler, self.is_async),)
+        counted = () if metrics is None else (_Counted(Harmless(metrics)),)
+        self.around = (_TRACED, *told, *counted)
 
     def __getstate__(self) -> dict[str, object]:
         state = super().__getstate__()
@@ -160,21 +161,6 @@ class KqHandler(Handler[..., Any]):
 
     def _asked_for(self) -> Signature:
         return read_signature(self.function, FORMS)
-
-    def bind(self, segment: Segment, context: Callable[[int], Context]) -> Call:
-        """Return the function that handles message `i` of a segment, with all around it."""
-        call: Call = super().bind(segment, context)
-        asynchronous = self.is_async
-        if self._metrics is not None:
-            counted = _counted_async if asynchronous else _counted
-            call = counted(call, self._metrics)
-        if self._error_handler is not None:
-            failures = _Failures(self._error_handler, segment, context)
-            call = (failures.told_async if asynchronous else failures.told)(call)
-        headers = segment.records.headers
-        if headers is not None:
-            call = (_traced_async if asynchronous else _traced)(call, headers)
-        return call
 
     def encode_result(self, result: object, key: bytes | None = None) -> Output | None:
         """Do as other handlers; but an exception that was returned is raised, as Go's is.
@@ -243,42 +229,46 @@ def _module(function: Function, reference: str | None) -> str:
 # -- what is around a call
 
 
-def _counted(call: Call, metrics: Adds) -> Call:
-    def counted(i: int) -> object:
-        began = perf_counter()
-        try:
-            return call(i)
-        finally:
-            metrics.add(perf_counter() - began)
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    """Has a call be in the trace of its message."""
 
-    return counted
+    is_async = False
 
+    def wrap(self, call: Call, segment: Segment, contexts: Contexts, run: Run) -> Call:
+        headers = segment.records.headers
+        if headers is None:
+            return call
 
-def _counted_async(call: Call, metrics: Adds) -> Call:
-    async def counted(i: int) -> object:
-        began = perf_counter()
-        try:
-            return await call(i)
-        finally:
-            metrics.add(perf_counter() - began)
+        def traced(i: int) -> object:
+            with handling(headers[i]):
+                return call(i)
 
-    return counted
+        return traced
 
 
-def _traced(call: Call, headers: Sequence[Headers | None]) -> Call:
-    def traced(i: int) -> object:
-        with handling(headers[i]):
-            return call(i)
-
-    return traced
+_TRACED = _Traced()
 
 
-def _traced_async(call: Call, headers: Sequence[Headers | None]) -> Call:
-    async def traced(i: int) -> object:
-        with handling(headers[i]):
-            return await call(i)
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Counts the calls, and how long they take."""
 
-    return traced
+    metrics: Adds
+
+    is_async = False
+
+    def wrap(self, call: Call, segment: Segment, contexts: Contexts, run: Run) -> Call:
+        add = self.metrics.add
+
+        def counted(i: int) -> object:
+            began = perf_counter()
+            try:
+                return call(i)
+            finally:
+                add(perf_counter() - began)
+
+        return counted
 
 
 def _result(result: object) -> object:
@@ -290,79 +280,67 @@ def _result(result: object) -> object:
     return result
 
 
-class _Failures:
-    """Tells an error handler of the failed attempts at a segment's messages."""
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Tells an error handler of failed attempts; beside an async handler it may be async."""
 
-    def __init__(
-        self, handler: ErrorHandler, segment: Segment, context: Callable[[int], Context]
-    ) -> None:
-        self._handler = handler
-        self._segment = segment
-        self._context = context
+    handler: ErrorHandler
+    may_be_async: bool
 
-    def told(self, call: Call) -> Call:
+    is_async = False
+
+    def wrap(self, call: Call, segment: Segment, contexts: Contexts, run: Run) -> Call:
         def told(i: int) -> object:
             try:
                 return _result(call(i))
             except BaseException as error:  # all that is a failed attempt to the worker
                 if lost_by(error) is None:
+                    # Whoever shows it, shows where the handler failed, and not what called it.
+                    error.with_traceback(users_part(error.__traceback__))
+                    context = contexts(i)
                     try:
-                        refuse_unrun(self._tell(i, error), "the error handler")
-                    except TypeError as worse:  # the message's own failure is what counts
-                        self._failed(i, worse)
+                        self._tell(context, _message(segment, i), error, run)
+                    except BaseException as worse:  # the message's own failure is what counts
+                        _log(context, worse)
                 raise
 
         return told
 
-    def told_async(self, call: Call) -> Call:
-        async def told(i: int) -> object:
-            try:
-                return _result(await call(i))
-            except BaseException as error:  # all that is a failed attempt to the worker
-                if lost_by(error) is not None:
-                    raise
-                answer = self._tell(i, error)
-                try:
-                    with without_pushes("an error handler"):
-                        answer = await answer if inspect.isawaitable(answer) else answer
-                    refuse_unrun(answer, "the error handler")
-                except BaseException as worse:  # the message's own failure is what counts
-                    self._failed(i, worse)
-                raise
+    def _tell(
+        self, context: Context, message: Message[bytes | None], error: BaseException, run: Run
+    ) -> None:
+        with without_pushes("an error handler"):
+            answer: object = self.handler(context, message, error)
+            if self.may_be_async and inspect.isawaitable(answer):
+                answer = run(_awaited(answer))
+        refuse_unrun(answer, "the error handler")
 
-        return told
 
-    def _tell(self, i: int, error: BaseException) -> object:
-        # Whoever shows it, shows where the handler failed, and not what called it.
-        error.with_traceback(users_part(error.__traceback__))
-        try:
-            with without_pushes("an error handler"):
-                return self._handler(self._context(i), self._message(i), error)
-        except BaseException as worse:  # the message's own failure is what counts
-            self._failed(i, worse)
-            return None
+async def _awaited(answer: Awaitable[object]) -> object:
+    return await answer
 
-    def _failed(self, i: int, error: BaseException) -> None:
-        context = self._context(i)
-        coordinates = {
-            "topic": context.topic,
-            "partition": context.partition,
-            "offset": context.offset,
-            "attempt": context.attempt,
-        }
-        told = type(error), error, users_part(error.__traceback__)
-        where = f"{context.topic}[{context.partition}]@{context.offset}"
-        text = "the error handler failed on %s"
-        _logger.error(text, where, exc_info=told, extra=coordinates)
 
-    def _message(self, i: int) -> Message[bytes | None]:
-        records = self._segment.records
-        timestamp = records.timestamps[i]
-        return Message(
-            records.values[i],
-            None if records.keys is None else records.keys[i],
-            *records.partition,
-            records.offsets[i],
-            None if timestamp < 0 else timestamp / 1000,
-            () if records.headers is None else records.headers[i] or (),
-        )
+def _log(context: Context, error: BaseException) -> None:
+    coordinates = {
+        "topic": context.topic,
+        "partition": context.partition,
+        "offset": context.offset,
+        "attempt": context.attempt,
+    }
+    told = type(error), error, users_part(error.__traceback__)
+    where = f"{context.topic}[{context.partition}]@{context.offset}"
+    text = "the error handler failed on %s"
+    _logger.error(text, where, exc_info=told, extra=coordinates)
+
+
+def _message(segment: Segment, i: int) -> Message[bytes | None]:
+    records = segment.records
+    timestamp = records.timestamps[i]
+    return Message(
+        records.values[i],
+        None if records.keys is None else records.keys[i],
+        *records.partition,
+        records.offsets[i],
+        None if timestamp < 0 else timestamp / 1000,
+        () if records.headers is None else records.headers[i] or (),
+    )

@@ -16,6 +16,7 @@ from sys import getrefcount
 from time import monotonic
 from typing import Any, Protocol
 
+from kqworker.app.around import serve
 from kqworker.app.context import Context, Origin, collected, current, running, take_outputs
 from kqworker.app.handler import Handler
 from kqworker.errors import Reject, RetryLater
@@ -190,16 +191,8 @@ class Invoker:
             deadline = None if limit is None else monotonic() + limit
             return Context(handler, segment, i, deadline)
 
-        call = handler.bind(segment, context)
-        if handler.is_async:
-            run = self._loop.run
-
-            def call_async(i: int) -> object:
-                coroutine: Any = call(i)  # Any: `is_async` promises it, no type can
-                return run(coroutine)
-
-            return call_async
-        if not self._loop.running:
+        call = serve(handler, segment, context, self._loop.run)
+        if handler.is_async or not self._loop.running:
             return call
         breathe = self._loop.breathe
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import dataclasses
 import inspect
 import re
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import kqworker
 from kqworker import App, Context, Delivery, Message, Retry
+from kqworker.app.around import serve
 from kqworker.types import Output
+from tests.app.segments import segment
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "api.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -96,3 +102,25 @@ def test_the_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     app = names["app"]
     assert isinstance(app, App)
     app.close()
+
+
+def test_the_example_of_middleware_does_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with sqlite3.connect("orders.db") as database:
+        database.execute("create table orders (id)")
+    (example,) = re.findall(r"<!-- middleware -->\n```python\n(.*?)```", TEXT, re.DOTALL)
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(example, "api.md", "exec", dont_inherit=True), names)
+    (handler,) = names["app"].handlers
+    messages = segment(b'{"id": 1}', b'{"no": "id"}')
+    call = serve(handler, messages, lambda i: Context(handler, messages, i, None), asyncio.run)
+
+    with caplog.at_level("INFO", "kqworker.handler"):
+        contextvars.copy_context().run(call, 0)
+        with pytest.raises(KeyError):
+            contextvars.copy_context().run(call, 1)
+
+    assert sqlite3.connect("orders.db").execute("select id from orders").fetchall() == [(1,)]
+    assert [line[:5] for line in caplog.messages] == ["took "] * 2

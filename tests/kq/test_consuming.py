@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import io
 import logging
 import pickle
@@ -16,6 +15,7 @@ import cloudpickle
 import pytest
 
 from kqworker import App, Context, DecodeError, Message
+from kqworker.app.around import serve
 from kqworker.errors import ConfigError
 from kqworker.kq import KqConf, Metrics, with_handle
 from kqworker.kq.consuming import KqHandler, QueueApp, _print_at_once, function_of
@@ -40,11 +40,8 @@ def handler_of(handler: object, **options: Any) -> KqHandler:
     return found
 
 
-def call(handler: KqHandler, messages: Segment, i: int = 0, awaiting: bool = True) -> Any:
-    result = handler.bind(messages, lambda i: Context(handler, messages, i, None))(i)
-    if handler.is_async or (awaiting and inspect.iscoroutine(result)):
-        return asyncio.run(result)
-    return result
+def call(handler: KqHandler, messages: Segment, i: int = 0) -> Any:
+    return serve(handler, messages, lambda i: Context(handler, messages, i, None), asyncio.run)(i)
 
 
 def given(handler: object, messages: Segment | None = None, **options: Any) -> Any:
@@ -439,7 +436,7 @@ def test_work_that_is_returned_and_has_not_run_is_a_failure_and_the_error_handle
     made = handler_of(handler, error_handler=tell)
 
     with pytest.raises(TypeError, match="the handler returned a") as caught:
-        made.encode_result(call(made, segment(b"value"), awaiting=False))
+        made.encode_result(call(made, segment(b"value")))
 
     assert heard == ([caught.value] if telling else [])
 

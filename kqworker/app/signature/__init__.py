@@ -8,7 +8,7 @@ from kqworker.app.signature.called import (
     has_yield,
     is_async,
     plain_function,
-    returns_coroutine,
+    settled,
 )
 from kqworker.app.signature.reading import Forms, Parameter, Role, Signature, read_signature
 
@@ -22,5 +22,5 @@ __all__ = [
     "is_async",
     "plain_function",
     "read_signature",
-    "returns_coroutine",
+    "settled",
 ]

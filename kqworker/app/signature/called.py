@@ -239,6 +239,19 @@ def is_async(function: object) -> bool:
     return returns_coroutine(function) or inspect.iscoroutinefunction(plain_function(function))
 
 
+def settled(function: Callable[..., object]) -> Callable[..., object]:
+    """Return the function; an async one so that a call certainly returns a coroutine."""
+    if not is_async(function) or returns_coroutine(function):
+        return function
+
+    # A plain wrapper around a coroutine function: only its result can tell.
+    async def settle(*args: object, **kwargs: object) -> object:
+        result = function(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    return settle
+
+
 def has_yield(function: object) -> bool:
     """Return whether a call returns a generator and runs nothing."""
     called = _called_function(function)
