@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 
 from kqworker.core.commands import Report
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import ENDLESS
+from kqworker.core.signals import numbers
 from kqworker.core.snapshot import Snapshot
 from kqworker.settings.values import show_size
 from kqworker.types import Ordering
@@ -106,7 +106,7 @@ class PlainWatch:
             line += f" · {waiting(snapshot)}"
         if snapshot.stalled:
             line += f" · {snapshot.stalled:,} stalled"
-        self._log(line, "status", **asdict(snapshot))
+        self._log(line, "status", **numbers(snapshot))
 
     def report(self, report: Report) -> None:
         """Log it."""

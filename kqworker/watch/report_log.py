@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 from kqworker.core.commands import Note, Report, process_name
+from kqworker.core.signals import INCIDENTS
 from kqworker.watch import logs
 
 logger = logs.logger("kqworker.supervisor")
@@ -61,7 +62,7 @@ def log(report: Report) -> None:
     level, words = LINES[report.note]
     if not logger.isEnabledFor(level):
         return
-    fields: dict[str, object] = {"event": report.note.value.replace(" ", "_")}
+    fields: dict[str, object] = {"event": INCIDENTS[report.note].name}
     if report.partition is not None:
         fields["topic"], fields["partition"] = report.partition
     if report.offset >= 0:
