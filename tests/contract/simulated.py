@@ -1,4 +1,4 @@
-"""The simulator's workers behind the `Workers` port, for the contract that binds them too.
+"""The simulator's workers and its sink behind their ports, for the contracts that bind them too.
 
 Messages are the verbs of tests/runtime/apps.py, as far as the contract uses them; time is
 virtual and goes on by a step with every look.
@@ -16,7 +16,8 @@ from typing import Any
 
 from kqworker.core import commands as c
 from kqworker.core.events import Event, Observed
-from kqworker.types import Task, TopicPartition
+from kqworker.types import Output, Task, TopicPartition
+from tests.sim.kafka import Sink
 from tests.sim.scenario import Faults
 from tests.sim.workers import Worker
 
@@ -96,6 +97,13 @@ class Stage:
     def began(self, message: object) -> None:
         pass
 
+    def post(self, event: Event) -> None:
+        self.posted.append(event)
+
+    def finish(self) -> None:
+        while self._due:
+            self.go_on()
+
     def go_on(self) -> None:
         until = self.now + STEP
         while self._due and self._due[0][0] <= until:
@@ -154,3 +162,36 @@ class SimulatedWorkers:
     def close(self, timeout: float) -> None:
         self._ready.close()
         self._writer.close()
+
+
+class SimulatedSink:
+    """The simulator's sink behind the `Sink` port; what has the key `refused` is refused."""
+
+    def __init__(self) -> None:
+        self.landed: list[Output] = []
+        world = SimpleNamespace(origin=self._origin, landed=self.landed.append)
+        self._stage = Stage(world=world)
+        self._sink = Sink(self._stage)  # type: ignore[arg-type]
+        self._ready, self._writer = socket.socketpair()
+        self._writer.send(b"\0")  # there is always something to look at: time
+
+    def _origin(self, output: Output) -> SimpleNamespace:
+        return SimpleNamespace(refused=output.key == b"refused", denied=False)
+
+    def fileno(self) -> int:
+        return self._ready.fileno()
+
+    def produce(self, command: c.Produce) -> None:
+        self._sink.produce(command)
+
+    def events(self) -> list[Event]:
+        self._stage.go_on()
+        events, self._stage.posted = self._stage.posted, []
+        return events
+
+    def close(self, timeout: float) -> bool:
+        if self._ready.fileno() >= 0:
+            self._stage.finish()
+            self._ready.close()
+            self._writer.close()
+        return True

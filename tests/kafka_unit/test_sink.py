@@ -84,29 +84,6 @@ def stored(broker: DevBroker, topic: str, partition: int, count: int) -> list[Ou
     return outputs
 
 
-def test_a_record_arrives_whole_and_is_answered(broker: DevBroker, sink: KafkaSink) -> None:
-    headers = (("a", b"1"), ("a", None), ("b", b""))
-    outputs = [
-        Output("out", b"value", b"key", headers, 3, 1_700_000_000_000),
-        Output("out", None, None, (), 3, 1_700_000_000_001),
-        Output("out", b"", b"", (), 3, 1_700_000_000_002),
-    ]
-    for number, output in enumerate(outputs):
-        sink.produce(Produce(number, output))
-
-    assert deliveries(sink, 3) == [Delivered(0), Delivered(1), Delivered(2)]
-    assert stored(broker, "out", 3, 3) == outputs
-
-
-def test_the_descriptor_is_readable_only_while_events_wait(sink: KafkaSink) -> None:
-    assert not select.select([sink], [], [], 0)[0]
-    sink.produce(Produce(1, Output("out", b"1")))
-    deliveries(sink, 1)
-
-    assert not select.select([sink], [], [], 0)[0]
-    assert sink.events() == []
-
-
 def test_a_full_queue_blocks_nobody_and_loses_nothing(broker: DevBroker) -> None:
     properties = {**producer_properties(broker.address), "queue.buffering.max.messages": "10"}
     sink = KafkaSink(properties)
