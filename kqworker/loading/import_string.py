@@ -47,7 +47,7 @@ BLOCKING = (
 )
 # How many of what a file defines are named where none was.
 SUGGESTED = 3
-_OURS = f"{Path(__file__).parent}/"
+_OURS = f"{Path(__file__).parent.parent}/"
 # By context, and so by thread: another one may start a run meanwhile.
 _importing: ContextVar[bool] = ContextVar("importing", default=False)
 
