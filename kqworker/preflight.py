@@ -21,7 +21,7 @@ from kqworker.core.routing import circle
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.kafka import destinations, devbroker
 from kqworker.kafka.admin import READ_COMMITTED, Admin, Cluster
-from kqworker.kafka.behind import left_to_read
+from kqworker.kafka.group_lag import left_to_read
 from kqworker.kafka.properties import admin_properties, consumer_properties, producer_properties
 from kqworker.loading.import_string import failed, refuse_green_threads
 from kqworker.settings.settings import Settings

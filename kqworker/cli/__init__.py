@@ -25,8 +25,8 @@ from kqworker import __version__
 from kqworker.cli.broker import broker
 from kqworker.cli.create import init
 from kqworker.cli.demo import demo
+from kqworker.cli.inspection import check, config, handlers
 from kqworker.cli.kq import kq
-from kqworker.cli.looking import check, config, handlers
 from kqworker.cli.pushing import push
 from kqworker.cli.running import dev, run
 from kqworker.cli.terminal import fail

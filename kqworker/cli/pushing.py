@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kqworker.cli.app_options import settings_of, with_brokers
 from kqworker.cli.inputs import Argument, Input, file_lines, input_lines
-from kqworker.cli.opening import settings_of, with_brokers
 from kqworker.cli.options import CONNECTION, setting_options
 from kqworker.cli.terminal import fail, say
 from kqworker.errors import BrokerError, ConfigError

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kqworker.cli.opening import Opened, open_app, or_try_dev, with_brokers
+from kqworker.cli.app_options import (
+    Opened,
+    open_app,
+    or_try_dev,
+    with_brokers,
+)
 from kqworker.cli.options import app_argument, setting_options
 from kqworker.cli.terminal import coloured, live, say
 from kqworker.exits import Exit
@@ -63,7 +68,7 @@ def start(opened: Opened, settings: Settings) -> Exit:
 
 def watch_for(settings: Settings) -> Watch:
     """Return the live status line for a person at a terminal, else log lines."""
-    from kqworker.cli.watches import TerminalWatch
+    from kqworker.cli.terminal_watch import TerminalWatch
     from kqworker.watch.plain import PlainWatch
 
     if live(sys.stderr) and settings.log_format == "text":

@@ -19,7 +19,7 @@ import msgspec
 
 from kqworker.demo.job import FILES, RESULTS, Found, app
 from kqworker.exits import Exit
-from kqworker.kafka import devbroker, reader
+from kqworker.kafka import devbroker, range_reader
 from kqworker.kafka.admin import Admin
 from kqworker.kafka.properties import admin_properties, consumer_properties
 from kqworker.run import AppReference, run
@@ -164,7 +164,7 @@ def _pass(
     if code is not Exit.CLEAN or keeping.summary is None:
         raise Interrupted(code)
     properties = consumer_properties(brokers, app.name, extra=kafka)
-    values = reader.read(properties, before, _ends(brokers, kafka))
+    values = range_reader.read(properties, before, _ends(brokers, kafka))
     decoder = msgspec.json.Decoder(Found)
     results = [decoder.decode(value) for value in values if value is not None]
     return Pass(keeping.summary.seconds, results)

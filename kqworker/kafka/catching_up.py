@@ -1,7 +1,7 @@
 """How a run learns that all is handled that it is to end with.
 
 Decides when the core is told what is to be handled, when others of the group are asked about,
-and when transactions are. What is asked is behind.py's.
+and when transactions are. What is asked is group_lag.py's.
 Tested by tests/kafka/test_until_caught_up.py.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from kqworker.core.events import CatchUp
 from kqworker.core.snapshot import Snapshot
 from kqworker.kafka.admin import READ_COMMITTED
-from kqworker.kafka.behind import Behind, Transactions
+from kqworker.kafka.group_lag import Behind, Transactions
 from kqworker.types import TopicPartition
 
 

@@ -1,7 +1,7 @@
 """What a run looks like as log lines: the banner, the counters now and then, the summary.
 
 Decides words and layout only; the numbers come from `watch.interface`. Whoever starts runs
-without a terminal logs by this. Tested by tests/cli/test_watches.py.
+without a terminal logs by this. Tested by tests/cli/test_terminal_watch.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kqworker.cli.running import watch_for
-from kqworker.cli.watches import TerminalWatch
+from kqworker.cli.terminal_watch import TerminalWatch
 from kqworker.exits import Exit
 from kqworker.kafka import devbroker
 from kqworker.kafka.devbroker import DevBroker, create_topics

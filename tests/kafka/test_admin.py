@@ -9,7 +9,7 @@ import pytest
 
 from kqworker.errors import BrokerError
 from kqworker.kafka.admin import Admin
-from kqworker.kafka.behind import left_to_read
+from kqworker.kafka.group_lag import left_to_read
 from kqworker.kafka.properties import admin_properties, producer_properties
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output, TopicPartition

@@ -19,8 +19,8 @@ from confluent_kafka import TopicPartition as Foreign
 
 from kqworker.errors import BrokerError
 from kqworker.kafka.admin import Admin
-from kqworker.kafka.behind import left_to_read
 from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
+from kqworker.kafka.group_lag import left_to_read
 from kqworker.kafka.properties import admin_properties, producer_properties
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output, TopicPartition

@@ -2,7 +2,7 @@
 
 Decides words and layout only; the numbers come from `watch.interface`, and what log lines
 say too from `watch.plain`. Everything goes to standard error: standard output is the
-handlers'. Tested by tests/cli/test_watches.py.
+handlers'. Tested by tests/cli/test_terminal_watch.py.
 """
 
 from __future__ import annotations

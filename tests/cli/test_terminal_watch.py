@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from kqworker.cli.watches import Progress, TerminalWatch
+from kqworker.cli.terminal_watch import Progress, TerminalWatch
 from kqworker.core.commands import Note, Report
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry

@@ -3,7 +3,7 @@
 Decides how often Kafka is asked, and when that it waits for a transaction is said. For a run
 that ends when all that there was is handled: what another supervisor of the group does, it can
 see by the group's commits alone.
-Tested by tests/kafka_unit/test_behind.py, test_admin.py and tests/kafka/test_admin.py.
+Tested by tests/kafka_unit/test_group_lag.py, test_admin.py and tests/kafka/test_admin.py.
 """
 
 from __future__ import annotations

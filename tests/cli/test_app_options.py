@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kqworker.cli.opening import or_try_dev, with_brokers
+from kqworker.cli.app_options import or_try_dev, with_brokers
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.kafka.devbroker import DevBroker, start_dev_broker
 from kqworker.settings.settings import Settings

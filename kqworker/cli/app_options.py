@@ -1,7 +1,7 @@
 """From what the command line says to an app and its settings.
 
 Decides the order: the settings that say where the app is come first, then the app, then
-all settings again with what the app says. Tested by tests/cli/test_opening.py.
+all settings again with what the app says. Tested by tests/cli/test_app_options.py.
 """
 
 from __future__ import annotations

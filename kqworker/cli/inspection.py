@@ -1,7 +1,7 @@
 """`kqworker check`, `handlers` and `config`: look, and change nothing.
 
 Decides what is shown, and in which order it is checked. Consumes nothing, creates nothing.
-Tested by tests/cli/test_looking.py.
+Tested by tests/cli/test_inspection.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,12 @@ from contextlib import contextmanager
 
 import click
 
-from kqworker.cli.opening import Opened, open_app, or_try_dev, with_brokers
+from kqworker.cli.app_options import (
+    Opened,
+    open_app,
+    or_try_dev,
+    with_brokers,
+)
 from kqworker.cli.options import LOADING, app_argument, setting_options
 from kqworker.cli.terminal import coloured, paint
 from kqworker.errors import ConfigError, KQWorkerError

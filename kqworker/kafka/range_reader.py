@@ -1,6 +1,6 @@
 """Reads a part of a topic once, outside of any group.
 
-Decides nothing. Tested by tests/kafka_unit/test_reader.py.
+Decides nothing. Tested by tests/kafka_unit/test_range_reader.py.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as Foreign
 
 from kqworker.errors import BrokerError
-from kqworker.kafka import behind
+from kqworker.kafka import group_lag
 from kqworker.kafka.admin import Admin
-from kqworker.kafka.behind import Behind, Transactions
 from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
+from kqworker.kafka.group_lag import Behind, Transactions
 from kqworker.kafka.properties import admin_properties
 from kqworker.types import TopicPartition
 
@@ -30,7 +30,7 @@ def broker() -> Iterator[DevBroker]:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(behind, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(group_lag, "ASK_SECONDS", 0.0)
 
 
 def join() -> None:
@@ -87,7 +87,7 @@ def test_one_question_is_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_it_is_not_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Behind] = []
-    monkeypatch.setattr(behind, "ASK_SECONDS", 60.0)
+    monkeypatch.setattr(group_lag, "ASK_SECONDS", 60.0)
     monkeypatch.setattr(Behind, "_ask", lambda self: asked.append(self))
     asking = Behind({}, "g", {ZERO: 2})
 
@@ -129,7 +129,7 @@ def test_what_an_idle_run_waits_for_is_asked_after_a_while_and_told_now_and_then
     transactions.look(idle=True)
     join()
     assert asked == []
-    monkeypatch.setattr(behind, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(group_lag, "IDLE_SECONDS", 0.0)
     transactions.look(idle=False)
     for _ in range(4):
         transactions.look(idle=True)
@@ -148,7 +148,7 @@ def test_without_an_answer_no_transaction_is_told(
         raise BrokerError("no answer", retriable=True)
 
     monkeypatch.setattr(Admin, "end_offsets", refuse)
-    monkeypatch.setattr(behind, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(group_lag, "IDLE_SECONDS", 0.0)
     transactions = Transactions(admin_properties("127.0.0.1:9"), {ZERO: 5})
     for _ in range(2):
         transactions.look(idle=True)
