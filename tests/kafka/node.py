@@ -215,6 +215,13 @@ def _tls_scram(tls: certificates.Certificates) -> dict[str, str]:
     }
 
 
+def _ours(ports: range) -> range:
+    """Those of this process of `pytest -n`: no other takes the port of a broker that is down."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return ports[number % count :: count]
+
+
 def free_ports(count: int) -> Sequence[int]:
     """Loopback ports nobody listens on, away from those the system hands out by itself.
 
@@ -227,7 +234,7 @@ def free_ports(count: int) -> Sequence[int]:
     except FileNotFoundError:  # not Linux: the range IANA names
         lowest = 49152
     outside = range(20000, lowest) if lowest > 22000 else range(10000, 60000)
-    candidates = random.SystemRandom().sample(outside, 200)
+    candidates = random.SystemRandom().sample(_ours(outside), 200)
     found: list[int] = []
     for port in candidates:
         with socket.socket() as probe:

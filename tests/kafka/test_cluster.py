@@ -240,3 +240,14 @@ def test_ports_are_distinct_and_away_from_those_the_system_hands_out() -> None:
         lowest, highest = map(int, handed_out.read_text().split())
         if lowest > 22000:
             assert not any(lowest <= port <= highest for port in ports)
+
+
+def test_runs_side_by_side_take_no_port_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+    taken = []
+    for worker in ("gw0", "gw1"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        # So many that two who drew from the same ports would meet.
+        taken.append({port for _ in range(20) for port in free_ports(150)})
+
+    assert not taken[0] & taken[1]
