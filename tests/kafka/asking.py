@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from tests import waiting
 
@@ -39,6 +39,28 @@ def settings_of(bootstrap: str) -> dict[str, str | int]:
     # Refused connections are expected here; librdkafka would print each one.
     quiet = {"log_level": 0, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 250}
     return {"bootstrap.servers": bootstrap, **quiet}
+
+
+def told_by(broker: int, address: str, timeout: float = ASK_TIMEOUT) -> ClusterMetadata | None:
+    """What one broker knows of its cluster; None when it did not answer, or another one did.
+
+    A client asks whichever broker it has come to know of by then. It says which that was: -1 is
+    the address that it was given.
+    """
+    try:
+        told = admin_of(address).list_topics(timeout=timeout)
+    except KafkaException:
+        return None
+    return told if told.orig_broker_id in (-1, broker) else None
+
+
+def leaders(broker: int, address: str, topic: str) -> int | None:
+    """How many partitions of a topic one broker knows the leader of; as `told_by` has it."""
+    told = told_by(broker, address)
+    if told is None:
+        return None
+    found = told.topics.get(topic)
+    return sum(p.leader >= 0 for p in found.partitions.values()) if found else 0
 
 
 def only(futures: Mapping[str, Future[T]]) -> T:

@@ -33,7 +33,16 @@ from confluent_kafka.admin import (
 )
 
 from tests.kafka import certificates
-from tests.kafka.asking import ASK_TIMEOUT, admin_of, answer_to, only, settings_of, until
+from tests.kafka.asking import (
+    ASK_TIMEOUT,
+    admin_of,
+    answer_to,
+    leaders,
+    only,
+    settings_of,
+    told_by,
+    until,
+)
 from tests.kafka.node import FORMAT_TIMEOUT, PASSWORD, USER, Node, Ports, free_ports
 
 # Fresh ports are free when chosen; somebody may still be quicker.
@@ -115,7 +124,7 @@ class Cluster:
     @property
     def brokers(self) -> int:
         """How many brokers the cluster has now, by its own account."""
-        return len(self._described(self._admin()))
+        return len(self._admin().list_topics(timeout=ASK_TIMEOUT).brokers)
 
     # -- topics and offsets
 
@@ -345,16 +354,18 @@ class Cluster:
         self._wait_until_ready(self._nodes)
 
     def _wait_until_ready(self, nodes: Sequence[Node]) -> None:
-        """Each of `nodes` knows all that run as members, and owns the ports we gave it."""
-        expected = {n.index for n in self._nodes if n.running and not n.frozen}
-        for node in nodes:
-            admin = admin_of(f"127.0.0.1:{node.ports.internal}")
+        """Every broker that runs knows all that do, and `nodes` own the ports we gave them."""
+        serving = self._serving()
+        expected = {node.index for node in serving}
+        for node in serving:
 
-            def serves(node: Node = node, admin: AdminClient = admin) -> bool:
+            def serves(node: Node = node) -> bool:
                 assert node.running, f"broker {node.index} ended"
-                return expected <= self._described(admin, timeout=2.0)
+                told = told_by(node.index, node.address, timeout=2.0)
+                return told is not None and expected <= told.brokers.keys()
 
             until(serves, f"broker {node.index} serves")
+        for node in nodes:
             wanted = {node.ports.client, node.ports.internal, node.ports.controller}
             ours = node.listening_ports()
             assert wanted <= ours, f"on {wanted - ours} listens somebody else than broker {node}"
@@ -371,21 +382,11 @@ class Cluster:
         return admin_of(self._internal())
 
     def _internal(self) -> str:
-        return ",".join(self._addresses(frozen=True))
+        """The brokers' own listeners, of those that run, frozen ones too."""
+        return ",".join(n.address for n in self._nodes if n.running) or self.bootstrap
 
-    def _addresses(self, frozen: bool = False) -> list[str]:
-        """The brokers' own listeners, of those that run, or frozen ones too."""
-        nodes = [n for n in self._nodes if n.running and (frozen or not n.frozen)]
-        return [f"127.0.0.1:{n.ports.internal}" for n in nodes] or [self.bootstrap]
-
-    @staticmethod
-    def _described(admin: AdminClient, timeout: float = ASK_TIMEOUT) -> set[int]:
-        """The numbers of the brokers that are members now; none when there is no answer."""
-        try:
-            told = admin.describe_cluster(request_timeout=timeout).result(timeout + 1)
-        except (KafkaException, TimeoutError):
-            return set()
-        return {broker.id for broker in told.nodes} if told.controller is not None else set()
+    def _serving(self) -> list[Node]:
+        return [node for node in self._nodes if node.running and not node.frozen]
 
     @staticmethod
     def _topic(admin: AdminClient, name: str) -> TopicMetadata:
@@ -393,12 +394,7 @@ class Cluster:
 
     def _wait_for_leaders(self, name: str, partitions: int) -> None:
         # Each broker learns of it on its own, and any of them may be asked next.
-        everyone = [admin_of(address) for address in self._addresses()]
-        until(
-            lambda: all(self._led(admin, name) == partitions for admin in everyone),
-            f"topic {name} has its {partitions} leaders",
-        )
-
-    def _led(self, admin: AdminClient, name: str) -> int:
-        found = admin.list_topics(timeout=ASK_TIMEOUT).topics.get(name)
-        return sum(p.leader >= 0 for p in found.partitions.values()) if found else 0
+        asked = [(n.index, n.address) for n in self._serving()] or [(-1, self.bootstrap)]
+        for at in asked:
+            knows = f"broker {at} knows the {partitions} leaders of topic {name}"
+            until(lambda at=at: leaders(*at, name) == partitions, knows)

@@ -73,6 +73,11 @@ class Node:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def address(self) -> str:
+        """Where the other brokers reach it: without security."""
+        return f"127.0.0.1:{self.ports.internal}"
+
     def configure(
         self,
         voters: Mapping[int, int],
