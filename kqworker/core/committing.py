@@ -79,7 +79,7 @@ class Committing:
         owner, workers = self._messages.suspects.owner, self._crew.pool.size
         these = epochs or self._epochs
         for epoch in these if owner else ():
-            if epoch.asked is None and epoch.owner == owner:
+            if epoch.awaited is None and epoch.owner == owner:
                 interval = self._limits.commit_interval
                 epoch.may_begin(self._messages.margin(epoch.handler, workers, interval))
         marks, reports = self._epochs.ask(these)
@@ -108,7 +108,7 @@ class Committing:
         """
         # A late answer to a former epoch's commit is none to this one's.
         found = ((self._epochs.get(partition), mark) for partition, mark in event.marks.items())
-        epochs = [epoch for epoch, mark in found if epoch is not None and epoch.asked == mark]
+        epochs = [epoch for epoch, mark in found if epoch is not None and epoch.awaited == mark]
         self._out += self._epochs.answered(event)
         if self._messages.suspects.any:
             self._messages.suspects.answered(epochs, now, event.error is None)

@@ -40,15 +40,16 @@ class Epoch:
         partitions, clean, begun, handed, owner: What its commits say beside the map; see
             `Completion`.
         margin: How far beyond `handed` messages may have begun before the next commit.
+        awaited: The mark whose answer it waits for; `awaited_begun` was `begun` then.
         told: What was begun, by the last commit of this owner that was confirmed; None while
             there is none.
         former: What the former owner has committed.
     """
 
     __slots__ = (
-        "asked",
-        "asking",
         "attempts",
+        "awaited",
+        "awaited_begun",
         "begun",
         "budget",
         "busy",
@@ -95,7 +96,7 @@ class Epoch:
         self.budget = METADATA_BUDGET
         self.used = 0
         self.full = False  # at the last look of `Epochs.due`
-        self.asked: Mark | None = None
+        self.awaited: Mark | None = None
         self.committed: Mark | None = None
         if start.offset is not None:
             self.committed = Mark(start.offset, start.metadata)
@@ -109,7 +110,7 @@ class Epoch:
         self.owner = 0
         self.margin = 0
         self.told: tuple[int, ...] | None = None
-        self.asking: tuple[int, ...] = ()  # `begun` when `asked` was
+        self.awaited_begun: tuple[int, ...] = ()
         self.former = found
 
     def mark(self) -> Mark | None:
@@ -143,7 +144,7 @@ class Epoch:
 
     def unsettled(self) -> bool:
         """Return whether something of it is finished, and its commit not confirmed."""
-        return self.asked is not None or self.mark() not in (None, self.committed)
+        return self.awaited is not None or self.mark() not in (None, self.committed)
 
     def owes(self) -> bool:
         """Return whether what is finished, or was tried, is not confirmed as such by a commit.
@@ -316,12 +317,14 @@ class Epochs:
     def ask(self, epochs: Iterable[Epoch]) -> tuple[dict[TopicPartition, Mark], list[Report]]:
         """Return what is to be committed now of these, and what is to be said of it.
 
-        One commit is under way for a partition at a time: the next one is cumulative.
+        An epoch waits for one answer at a time: it must say which mark is confirmed, and who is
+        named in that. The next mark is cumulative. (What is on its way to the broker, of former
+        epochs, too, is the source's matter: docs/decisions/0019.)
         """
-        marks, reports = self.due([epoch for epoch in epochs if epoch.asked is None])
+        marks, reports = self.due([epoch for epoch in epochs if epoch.awaited is None])
         for partition, mark in marks.items():
             epoch = self._epochs[partition]
-            epoch.asked, epoch.asking = mark, epoch.begun
+            epoch.awaited, epoch.awaited_begun = mark, epoch.begun
         return marks, reports
 
     def answered(self, event: Committed) -> list[Report]:
@@ -333,12 +336,12 @@ class Epochs:
         reports = []
         for partition, mark in event.marks.items():
             epoch = self._epochs.get(partition)
-            if epoch is None or epoch.asked != mark:
+            if epoch is None or epoch.awaited != mark:
                 continue
-            epoch.asked = None
+            epoch.awaited = None
             if event.error is None:
                 epoch.committed = mark
-                epoch.told = epoch.asking
+                epoch.told = epoch.awaited_begun
                 continue
             if not event.too_large:
                 # It may be the answer that failed, and what is to be committed may go back to

@@ -195,7 +195,7 @@ class Suspects:
         for epoch, ward in self._wards.items():
             if ward.again_at is not None and now >= ward.again_at:
                 ward.again_at = None
-            if epoch.told != epoch.begun and epoch.asked is None and ward.again_at is None:
+            if epoch.told != epoch.begun and epoch.awaited is None and ward.again_at is None:
                 found.append(epoch)
         return found
 
@@ -206,7 +206,7 @@ class Suspects:
         """
         found = False
         for epoch in epochs:
-            if epoch.asked is None and epoch.committed is not None:
+            if epoch.awaited is None and epoch.committed is not None:
                 found = True
                 epoch.confirmed()
                 self._make_do(self._wards[epoch])

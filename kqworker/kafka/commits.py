@@ -61,7 +61,7 @@ class Commits:
         marks = {ours(p): Mark(p.offset, p.metadata or "") for p in partitions}
         parts = _apart(error, marks)
         if len(parts) > 1:
-            again = {p: mark for p, mark in marks.items() if self._ledger.under_way(p, mark)}
+            again = {p: mark for p, mark in marks.items() if self._ledger.on_its_way(p, mark)}
             for part in parts:
                 self._send(consumer, {p: again[p] for p in part if p in again})
             partitions = [p for p in partitions if ours(p) not in again]

@@ -1,8 +1,11 @@
-"""Which commits of one member may go to the broker, and which are under way.
+"""Which commits of one member may go to the broker, and which are on their way to it.
 
 The broker checks neither who owns a partition nor whether an offset goes back, so both are
-checked here, at the last moment. Decides that one commit of a partition is under way at a
-time and what a newer one does meanwhile. Each mark is answered, or merged into a newer one.
+checked here, at the last moment. Decides that one request of a partition is on its way at a
+time, whichever epoch it is of, and what a newer mark does meanwhile: librdkafka sends a
+request again by itself, and of two the older one could arrive last. Each mark is answered, or
+merged into a newer one. (Whose answer the core waits for is `core.epochs`'s: see
+docs/decisions/0019.)
 
 Pure: no Kafka, no clock, no thread. Tested by tests/kafka_unit/test_ledger.py.
 """
@@ -31,7 +34,7 @@ class Epoch:
         floor: Commits may not go below it: the start, then the highest that was asked for.
         reached: Commits may not go beyond it: the position of what was handed over.
         committed: What the broker has, as far as is known.
-        waiting: The newest mark that came while another was under way.
+        waiting: The newest mark that came while another was on its way.
     """
 
     floor: int | None
@@ -46,7 +49,7 @@ class Ledger:
     def __init__(self) -> None:
         self._epochs: dict[TopicPartition, Epoch] = {}
         # With the epoch that it belongs to: an answer may come after the epoch's end.
-        self._sent: dict[TopicPartition, tuple[Epoch, Mark]] = {}
+        self._on_its_way: dict[TopicPartition, tuple[Epoch, Mark]] = {}
 
     @property
     def owned(self) -> Set[TopicPartition]:
@@ -55,8 +58,8 @@ class Ledger:
 
     @property
     def busy(self) -> bool:
-        """Whether a commit is under way."""
-        return bool(self._sent)
+        """Whether a commit is on its way."""
+        return bool(self._on_its_way)
 
     def begin(self, partition: TopicPartition, start: Start) -> None:
         """Open an epoch."""
@@ -88,17 +91,17 @@ class Ledger:
         send: Marks = {}
         for partition, mark in allowed.items():
             epoch = self._epochs[partition]
-            if partition not in self._sent:
+            if partition not in self._on_its_way:
                 send[partition] = mark
-                self._sent[partition] = (epoch, mark)
-            elif self._sent[partition] != (epoch, mark):
+                self._on_its_way[partition] = (epoch, mark)
+            elif self._on_its_way[partition] != (epoch, mark):
                 epoch.waiting = mark
         return send, answers
 
     def last(
         self, marks: Mapping[TopicPartition, Mark], partitions: Iterable[TopicPartition]
     ) -> tuple[Marks, list[Committed]]:
-        """Return what to commit, without regard to what is under way, before an epoch ends.
+        """Return what to commit, without regard to what is on its way, before an epoch ends.
 
         Args:
             marks: What the core asks for.
@@ -110,9 +113,12 @@ class Ledger:
             if epoch.waiting is not None:
                 send.setdefault(partition, epoch.waiting)
                 epoch.waiting = None
-            if partition in send and partition in self._sent:
+            if partition in send and partition in self._on_its_way:
                 # Its answer comes later, but it was sent before: it says nothing new then.
-                self._sent[partition] = (Epoch(None, None, None), self._sent[partition][1])
+                self._on_its_way[partition] = (
+                    Epoch(None, None, None),
+                    self._on_its_way[partition][1],
+                )
         return send, answers
 
     def settle(self, partition: TopicPartition, mark: Mark, ok: bool) -> None:
@@ -120,26 +126,26 @@ class Ledger:
         if partition in self._epochs:
             self._epochs[partition].committed = mark if ok else None
 
-    def under_way(self, partition: TopicPartition, mark: Mark) -> bool:
+    def on_its_way(self, partition: TopicPartition, mark: Mark) -> bool:
         """Return whether this is what `ask` gave last, in the present epoch."""
         present = self._epochs.get(partition)
-        return present is not None and self._sent.get(partition) == (present, mark)
+        return present is not None and self._on_its_way.get(partition) == (present, mark)
 
     def answered(self, partition: TopicPartition, mark: Mark, ok: bool) -> Mark | None:
         """Take the broker's answer to what `ask` gave; return what is to be sent next.
 
         An answer to anything else changes nothing.
         """
-        if self._sent.get(partition, (None, None))[1] != mark:
+        if self._on_its_way.get(partition, (None, None))[1] != mark:
             return None
-        epoch, _ = self._sent.pop(partition)
+        epoch, _ = self._on_its_way.pop(partition)
         # After a failure nobody knows what it has: the answer alone may have been lost.
         epoch.committed = mark if ok else None
         present = self._epochs.get(partition)
         if present is None or present.waiting is None:
             return None
         following, present.waiting = present.waiting, None
-        self._sent[partition] = (present, following)
+        self._on_its_way[partition] = (present, following)
         return following
 
     def _allowed(self, marks: Mapping[TopicPartition, Mark]) -> tuple[Marks, list[Committed]]:
@@ -154,7 +160,7 @@ class Ledger:
                 reason = BEYOND
             elif epoch.floor is not None and mark.offset < epoch.floor:
                 reason = BACKWARDS
-            elif mark == epoch.committed and partition not in self._sent:
+            elif mark == epoch.committed and partition not in self._on_its_way:
                 reason = None
             else:
                 epoch.floor = mark.offset

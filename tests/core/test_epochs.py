@@ -178,7 +178,7 @@ def test_what_is_committed_already_is_not_asked_for(epochs: Epochs, epoch: Epoch
     assert epochs.settled()
 
 
-def test_one_commit_of_a_partition_is_under_way_at_a_time(epochs: Epochs, epoch: Epoch) -> None:
+def test_an_epoch_waits_for_one_answer_at_a_time(epochs: Epochs, epoch: Epoch) -> None:
     admit(epoch, 0, 1)
     finish(epoch, 0)
     assert epochs.ask(epochs) == ({TP: Mark(1, "")}, [])
@@ -190,6 +190,38 @@ def test_one_commit_of_a_partition_is_under_way_at_a_time(epochs: Epochs, epoch:
     assert epochs.ask(epochs) == ({TP: Mark(2, "")}, [])
     epochs.answered(Committed({TP: Mark(2, "")}))
     assert epochs.settled()
+
+
+def test_an_answer_confirms_who_was_named_when_it_was_asked(epochs: Epochs, epoch: Epoch) -> None:
+    epoch.claim(5)
+    admit(epoch, 0, 1)
+    epoch.name(0)
+    marks, _ = epochs.ask(epochs)
+    epoch.name(1)
+    assert epochs.ask(epochs) == ({}, [])  # else the answer to the first would confirm nothing
+
+    epochs.answered(Committed(marks))
+
+    assert (epoch.told, epoch.committed) == ((0,), marks[TP])
+    again, _ = epochs.ask(epochs)
+    epochs.answered(Committed(again))
+    assert epoch.told == (1,)
+
+
+def test_an_epoch_does_not_wait_for_the_answer_to_a_former_one(
+    epochs: Epochs, epoch: Epoch
+) -> None:
+    admit(epoch, 0)
+    finish(epoch, 0)
+    former, _ = epochs.ask(epochs)
+    epochs.end([TP])
+    again = begun(epochs=epochs)
+    admit(again, 0, 1)
+    finish(again, 0, 1)
+
+    assert epochs.ask(epochs) == ({TP: Mark(2, "")}, [])
+    epochs.answered(Committed(former))
+    assert again.awaited == Mark(2, "")
 
 
 def test_nothing_is_settled_while_a_commit_is_under_way(epochs: Epochs, epoch: Epoch) -> None:
@@ -277,7 +309,7 @@ def test_a_late_answer_to_the_same_offset_with_another_map_changes_nothing(
 
     assert epochs.answered(Committed(former, error)) == []
 
-    assert (again.asked, again.committed) == (marks[TP], Mark(0, ""))
+    assert (again.awaited, again.committed) == (marks[TP], Mark(0, ""))
     assert not epochs.settled()
     epochs.answered(Committed(marks))
     assert epochs.settled()

@@ -70,7 +70,7 @@ def test_what_failed_may_have_been_done_so_nothing_goes_below_it() -> None:
     assert made.ask({TP: Mark(7, "")}) == ({}, [Committed({TP: Mark(7, "")}, BACKWARDS)])
 
 
-def test_the_newest_waits_for_what_is_under_way() -> None:
+def test_the_newest_waits_for_what_is_on_its_way() -> None:
     made = ledger(reached=9)
     made.ask({TP: Mark(1, "")})
     for offset in (2, 3):
@@ -81,12 +81,25 @@ def test_the_newest_waits_for_what_is_under_way() -> None:
     assert made.answered(TP, Mark(3, ""), ok=True) is None
 
 
-def test_the_same_again_while_it_is_under_way_waits_for_its_answer() -> None:
+def test_the_same_again_while_it_is_on_its_way_waits_for_its_answer() -> None:
     made = ledger(reached=9)
     made.ask({TP: Mark(1, "")})
 
     assert made.ask({TP: Mark(1, "")}) == ({}, [])
     assert made.answered(TP, Mark(1, ""), ok=True) is None
+
+
+def test_the_next_epoch_waits_for_what_is_on_its_way_of_the_former() -> None:
+    made = ledger(reached=9)
+    made.ask({TP: Mark(5, "former")})
+    made.end([TP])
+    made.begin(TP, Start(3))
+    made.reach(TP, 4)
+
+    assert made.ask({TP: Mark(4, "next")}) == ({}, [])
+    assert made.answered(TP, Mark(5, "former"), ok=True) == Mark(4, "next")
+    made.answered(TP, Mark(4, "next"), ok=True)
+    assert made.ask({TP: Mark(4, "next")}) == ({}, [Committed({TP: Mark(4, "next")})])
 
 
 def test_what_waits_when_the_epoch_ends_is_answered() -> None:
@@ -195,7 +208,7 @@ class OneMember(RuleBasedStateMachine):
         self.floor = mark.offset
 
     @invariant()
-    def one_is_under_way_at_a_time(self) -> None:
+    def one_is_on_its_way_at_a_time(self) -> None:
         assert len(self.under_way) <= 1
         assert self.ledger.busy == bool(self.under_way)
 

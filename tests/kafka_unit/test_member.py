@@ -53,6 +53,8 @@ class Scripted:
         self.consumes: queue.SimpleQueue[Step] = queue.SimpleQueue()
         self.found: list[Any] = []
         self.commits: list[dict[TopicPartition, int]] = []
+        self.marks: list[Mark] = []
+        self.held: list[Step] | None = None  # answers to commits, where they are late
         self.refusals: list[KafkaError] = []
         self.positions: dict[TopicPartition, int] = {}
         self.assigned_at: list[list[int]] = []
@@ -88,8 +90,13 @@ class Scripted:
         if self.refusals:
             raise KafkaException(self.refusals.pop(0))
         self.commits.append({TopicPartition(p.topic, p.partition): p.offset for p in offsets})
+        self.marks += [Mark(p.offset, p.metadata) for p in offsets]
         if asynchronous:
-            self.polls.put(lambda me: me.config["on_commit"](None, offsets))
+            answer: Step = lambda me: me.config["on_commit"](None, offsets)  # noqa: E731
+            if self.held is None:
+                self.polls.put(answer)
+            else:
+                self.held.append(answer)
         return None if asynchronous else offsets
 
     def position(self, partitions: list[KafkaPartition]) -> list[KafkaPartition]:
@@ -610,6 +617,70 @@ def test_nothing_is_committed_of_what_was_lost(bench: Bench) -> None:
 
     assert bench.wait(Committed) == [Committed({TP: Mark(1, "")}, NOT_OWNED)]
     assert bench.consumer.commits == []
+
+
+def with_a_commit_on_its_way(bench: Bench) -> None:
+    """A partition whose commit at 1 the broker has not answered."""
+    bench.assign(TP, OTHER)
+    bench.poll(lambda _: message(0))
+    bench.wait(Fetched)
+    bench.consumer.held = []
+    bench.source.execute(Commit({TP: Mark(1, "former")}))
+    until(lambda: bench.consumer.marks == [Mark(1, "former")], "the commit", TIMEOUT)
+
+
+def answered_at_last(bench: Bench) -> None:
+    """All answers that are late come."""
+    late, bench.consumer.held = bench.consumer.held, None
+    for answer in late or ():
+        bench.poll(answer)
+
+
+def carried_out(bench: Bench) -> None:
+    """Everything that was posted is carried out: a commit of another partition is."""
+    bench.source.execute(Commit({OTHER: Mark(0, "other")}))
+    until(lambda: Mark(0, "other") in bench.consumer.marks, "the other commit", TIMEOUT)
+
+
+def test_an_assignment_during_a_commit_begins_behind_it(bench: Bench) -> None:
+    bench.consumer.found = [{("t", 1): (0, "")}, {("t", 0): (0, "")}]
+    with_a_commit_on_its_way(bench)
+    bench.poll(lambda me: me.on_lost(me, [KafkaPartition(*TP)]))
+    bench.wait(Lost)
+    bench.poll(lambda me: me.on_assign(me, [KafkaPartition(*TP)]))
+    bench.wait(Assigned, 2)
+    bench.poll(lambda _: message(0))
+    bench.wait(Fetched, 2)
+
+    # The core does not know of what its former epoch has asked for, and asks at once.
+    bench.source.execute(Commit({TP: Mark(1, "present")}))
+    carried_out(bench)
+
+    assert bench.consumer.marks == [Mark(1, "former"), Mark(0, "other")]
+    answered_at_last(bench)
+    until(lambda: bench.consumer.marks[2:] == [Mark(1, "present")], "the present one", TIMEOUT)
+
+
+def test_a_late_release_does_not_overtake_and_is_replaced_by_what_is_newer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "ANSWER_SECONDS", 0.01)
+    bench.source._members[0]._drain_seconds = 0.0
+    bench.consumer.found = [{("t", 1): (0, "")}, {("t", 0): (1, "")}]
+    with_a_commit_on_its_way(bench)
+    bench.poll(revoke(TP))  # and nobody answers in time
+    bench.wait(Revoked)
+    bench.poll(lambda me: me.on_assign(me, [KafkaPartition(*TP)]))
+    bench.wait(Assigned, 2)
+
+    bench.source.execute(Release(0, (TP,), {TP: Mark(1, "in order")}))
+    bench.source.execute(Commit({TP: Mark(1, "present")}))
+    carried_out(bench)
+
+    assert bench.consumer.marks == [Mark(1, "former"), Mark(0, "other")]
+    answered_at_last(bench)
+    # That nothing is with a worker would not be true of the present epoch.
+    until(lambda: bench.consumer.marks[2:] == [Mark(1, "present")], "the present one", TIMEOUT)
 
 
 def test_the_answer_to_another_revoke_does_not_end_this_one(bench: Bench) -> None:

@@ -10,17 +10,17 @@ FAULTS = (
     ),
     Fault(
         "two-commits-at-once", "Commit",
-        "[epoch for epoch in epochs if epoch.asked is None]", "list(epochs)",
+        "[epoch for epoch in epochs if epoch.awaited is None]", "list(epochs)",
     ),
     Fault(
         "former-epochs-answer-counts", "Commit",
-        "if epoch is None or epoch.asked != mark:",
-        "if epoch is None or epoch.asked is None:",
+        "if epoch is None or epoch.awaited != mark:",
+        "if epoch is None or epoch.awaited is None:",
     ),
     Fault(
         "former-map-is-taken-for-this-one", "Commit",
-        "if epoch is None or epoch.asked != mark:",
-        "if epoch is None or not epoch.asked or epoch.asked.offset != mark.offset:",
+        "if epoch is None or epoch.awaited != mark:",
+        "if epoch is None or not epoch.awaited or epoch.awaited.offset != mark.offset:",
         scene="answers to former owners",
     ),
     Fault(

@@ -50,8 +50,8 @@ FAULTS = (
     ),
     Fault(
         "failed-commit-is-taken-back", 2,
-        "epoch.asked = None",
-        "epoch.asked = None\n"
+        "epoch.awaited = None",
+        "epoch.awaited = None\n"
         "            if event.error: epoch.offsets._starts.insert(epoch.offsets._head, 0); "
         "epoch.offsets._stops.insert(epoch.offsets._head, 1); epoch.offsets._count += 1",
     ),
