@@ -2,8 +2,9 @@
 
 A lane is a partition's epoch, or a key in it. Whoever takes messages of a lane holds it
 until it is released; meanwhile nothing else of that lane runs. Partitions take turns, so
-that a backlog of one keeps none of another waiting. Nothing is copied here: a span names
-messages of a batch as it was fetched.
+that a backlog of one keeps none of another waiting. A span names messages of a batch as it was
+fetched, and nothing of it is copied; by key, of a copy of its columns (`LaneRecords`), out of
+which payloads leave one by one.
 
 Pure: no Kafka, no clock, no process. Knows nothing of workers, retries or offsets.
 Tested by tests/core/test_lanes.py and by every run in tests/sim.
@@ -13,11 +14,11 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from kqworker.core.epochs import Epoch
-from kqworker.types import Ordering, Records, Segment
+from kqworker.types import Headers, Ordering, Records, Segment
 
 
 class Span(NamedTuple):
@@ -33,6 +34,47 @@ class Span(NamedTuple):
     def first(self) -> int:
         """Its lowest offset."""
         return self.records.offsets[self.start]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRecords(Records):
+    """Messages whose payloads nobody else holds, and which leave with each that is taken.
+
+    By key, one message may wait long after its neighbours have gone: a batch that kept their
+    payloads for it would hold many times what is counted.
+
+    Attributes:
+        values, headers: Columns of its own; None where a message has left.
+    """
+
+    values: list[bytes | None]
+    headers: list[Headers | None] | None
+
+    @classmethod
+    def of(cls, records: Records) -> LaneRecords:
+        """Copy the columns of payloads; those of `records` stay as they are."""
+        headers = None if records.headers is None else list(records.headers)
+        return cls(
+            records.partition,
+            records.offsets,
+            list(records.values),
+            records.keys,
+            records.timestamps,
+            headers,
+            records.size,
+        )
+
+    def give_up(self, indices: Sequence[int]) -> LaneRecords:
+        """Return the messages at `indices`, which ascend; keep nothing but their places."""
+        if len(indices) == len(self):
+            return self
+        taken = LaneRecords.of(self.pick(indices))
+        for i in indices:
+            self.values[i] = None
+        if self.headers is not None:
+            for i in indices:
+                self.headers[i] = None
+        return taken
 
 
 class Lane:
@@ -219,11 +261,7 @@ class Lanes:
         if not self._by_key:
             self._append((epoch, None), span)
             return
-        # Columns of our own, out of which payloads are taken one by one.
-        own = records.slice(start, stop)
-        if own is records:
-            headers = None if records.headers is None else list(records.headers)
-            own = replace(records, values=list(records.values), headers=headers)
+        own = LaneRecords.of(records.slice(start, stop))
         for i in range(len(own)):
             self._append(self._name(epoch, own, i), Span(epoch, own, i, i + 1, attempt))
 
@@ -338,19 +376,10 @@ def segments_of(spans: Sequence[Span], ordering: Ordering) -> list[tuple[Epoch, 
             last[3].extend(range(s.start, s.stop))
         else:
             joined.append((s.epoch, s.records, s.attempt, list(range(s.start, s.stop))))
-    return [(epoch, Segment(_pick(r, indices), attempt)) for epoch, r, attempt, indices in joined]
+    return [(epoch, Segment(_taken(r, indices), attempt)) for epoch, r, attempt, indices in joined]
 
 
-def _pick(records: Records, indices: list[int]) -> Records:
-    """Take messages out of a batch.
-
-    By key, one message may wait long after its neighbours have gone: a batch that kept
-    their payloads for it would hold many times what is counted.
-    """
-    picked = records.pick(indices)
-    if picked is not records:
-        for column in (records.values, records.headers):
-            if isinstance(column, list):
-                for i in indices:
-                    column[i] = None
-    return picked
+def _taken(records: Records, indices: list[int]) -> Records:
+    if isinstance(records, LaneRecords):
+        return records.give_up(indices)
+    return records.pick(indices)  # a message that waited for its next attempt, alone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kqworker.core.completion import Completion
 from kqworker.core.epochs import Epoch
 from kqworker.core.events import Start
@@ -48,6 +50,28 @@ def test_what_was_fetched_is_left_as_it_came() -> None:
     take(queue, 1)
 
     assert fetched.values == VALUES
+
+
+def test_columns_that_cannot_be_changed_are_taken_from_all_the_same() -> None:
+    fetched = replace(batch(), values=tuple(VALUES), headers=((("h", b"1"),), None, None, None))
+    queue = queue_with(fetched)
+
+    assert [take(queue, 1).headers, take(queue, 2).values] == [[(("h", b"1"),)], [b"1", b"3"]]
+
+
+def test_what_went_back_leaves_its_payload_behind_when_it_is_taken_again() -> None:
+    epoch = Epoch(1, 0, TP, 0, Start(0), Completion())
+    queue = Lanes(by_key=True)
+    queue.push(Span(epoch, records(0, 1, 2, keys=[b"a", b"b", b"c"], values=VALUES[:3]), 0, 3, 1))
+    spans, lanes = queue.take(3, 1 << 20)
+    ((_, segment),) = segments_of(spans, Ordering.KEY)
+
+    queue.give_back([Span(epoch, segment.records, i, i + 1, 1) for i in range(3)])
+    for lane in lanes:
+        queue.release(lane)
+
+    assert take(queue, 2).values == [b"0", b"1"]
+    assert segment.records.values == [None, None, b"2"]  # a worker may be on it for long
 
 
 def test_a_part_of_a_batch_keeps_nothing_of_the_rest() -> None:
