@@ -100,12 +100,12 @@ def test_each_member_holds_what_a_queue_may_hold() -> None:
     assert (settings.members, settings.prefetch, settings.commit_interval) == (3, 150, 0.5)
 
 
-@pytest.mark.parametrize("field", ["Conns", "Processors"])
-def test_nothing_is_taken_for_one_and_told(field: str) -> None:
+@pytest.mark.parametrize(("field", "workers"), [("Conns", 8), ("Processors", 1)])
+def test_nothing_is_taken_for_one_and_told(field: str, workers: int) -> None:
     translation = translate(conf(**{field.lower(): 0}))
 
     assert f"{field}: 0 is taken for 1" in str(translation.warnings)
-    assert translation.settings.members == 1 and translation.settings.workers in (1, 8)
+    assert (translation.settings.members, translation.settings.workers) == (1, workers)
 
 
 @pytest.mark.parametrize(
