@@ -12,13 +12,13 @@ import datetime
 import json
 import math
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+import tomli
+
 from kqworker.kq import json5
 from kqworker.kq.environment import forgotten
-from kqworker.kq.toml11 import as_toml10
 from kqworker.kq.trees import Entry, FormatError, Number, Value, fixed
 from kqworker.kq.yaml11 import read_yaml
 
@@ -52,17 +52,17 @@ def read_json_value(text: str) -> Value:
 
 
 def read_toml(content: bytes) -> Entry:
-    """Read TOML 1.1.
+    """Read TOML 1.1, which go-zero's parser takes and Python's own does not.
 
     Raises:
         FormatError: It is not valid.
     """
     try:
         text = content.decode("utf-8")
-        tree = tomllib.loads(as_toml10(text))
+        tree = tomli.loads(text)
     except UnicodeDecodeError:
         raise FormatError(None, "not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
+    except tomli.TOMLDecodeError as error:
         raise _toml_fault(str(error)) from None
     except ValueError:
         raise FormatError(None, "not valid TOML: a number that has no room in 64 bits") from None
@@ -270,7 +270,7 @@ def json_number(value: float) -> str:
 
 
 def _toml_lines(text: str) -> dict[tuple[str, ...], int]:
-    # tomllib keeps no positions. In a text of several lines anything may look like a key.
+    # tomli keeps no positions. In a text of several lines anything may look like a key.
     if '"""' in text or "'''" in text:
         return {}
     lines: dict[tuple[str, ...], int] = {}

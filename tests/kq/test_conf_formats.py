@@ -203,6 +203,7 @@ def test_what_is_new_in_toml_11_is_taken(content: str, read: object) -> None:
         "a = {b = 1",
         "a = {b = 1,\n}c = 2",
         "a = { #\x00\n}",
+        "a = 07:32.5",
     ],
 )
 def test_what_is_wrong_in_toml_11_too_is_refused(content: str) -> None:
