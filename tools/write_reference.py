@@ -15,7 +15,8 @@ import click
 from kqworker.cli import program
 from kqworker.exits import Exit
 from kqworker.kafka.properties import consumer_properties, producer_properties
-from kqworker.kq.fields import KQ, Field, Section
+from kqworker.kq.conf import KQ
+from kqworker.kq.fields import Field, Kind, Section
 from kqworker.settings.settings import SETTINGS, Setting, show_setting
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -178,13 +179,23 @@ def _kq_row(prefix: str, field: Field) -> str:
     kind = ", ".join(f"`{word}`" for word in field.options) or field.kind.value
     if field.bounds:
         kind += f", at least {field.bounds[0]:g} and below {field.bounds[1]:g}"
-    if field.default is not None:
-        default = f"`{field.default}`"
-    elif field.inherits:
+    if field.inherits:
         default = "that of the section around it"
+    elif field.required:
+        default = "**required**"
     else:
-        default = "" if field.optional else "**required**"
+        default = "" if field.optional else f"`{_written(field)}`"
     return f"| `{prefix}{field.name}` | {kind} | {default} | {field.here} |\n"
+
+
+def _written(field: Field) -> str:
+    match field.default:
+        case bool(flag):
+            return str(flag).lower()
+        case float(seconds) if field.kind is Kind.DURATION:
+            return f"{seconds / 60:g}m" if seconds % 60 == 0 else f"{seconds:g}s"
+        case other:
+            return str(other)
 
 
 def _argument(argument: click.Argument) -> str:

@@ -18,13 +18,11 @@ from typing import Any
 from kqworker.errors import ConfigError
 from kqworker.kq import fields
 from kqworker.kq.environment import expand
-from kqworker.kq.fields import Kind
+from kqworker.kq.fields import Kind, Section, tag
 from kqworker.kq.formats import READERS
-from kqworker.kq.mapping import ZEROS, Mapped, Note, allowed, decode
+from kqworker.kq.mapping import Mapped, Note, allowed, decode
 from kqworker.kq.must import end
 from kqworker.kq.sections import (
-    ALWAYS,
-    CLASSES,
     DevServerConf,
     LogConf,
     ProfilingConf,
@@ -35,7 +33,6 @@ from kqworker.kq.sections import (
 from kqworker.kq.trees import Entry, FormatError
 from kqworker.settings.values import MASK, did_you_mean
 
-LOG_FIELDS = fields.LOG.section.fields if fields.LOG.section else ()
 UNSERVED = "is not served by this version and changes nothing"
 BY_HAND = "KqConf(...)"
 
@@ -76,29 +73,33 @@ class KqConf:
         ConfigError: `brokers` is one text, or a field is not of its kind or none of its options.
     """
 
-    name: str
-    brokers: tuple[str, ...]
-    group: str
-    topic: str
-    ca_file: str = ""
-    offset: str = "last"
-    conns: int = 1
-    consumers: int = 8
-    processors: int = 8
-    min_bytes: int = 10240
-    max_bytes: int = 10485760
-    username: str = ""
-    password: str = field(default="", repr=False)
-    force_commit: bool = True
-    commit_in_order: bool = False
-    mode: str = "pro"
+    name: str = field(metadata={"here": "the name of the service, in the log and of the app"})
+    log: LogConf = field(default_factory=LogConf, metadata={"here": "the log"})
+    mode: str = tag("pro", "accepted; changes nothing", "dev", "test", "rt", "pre", "pro")
     metrics_url: str = ""
-    log: LogConf = field(default_factory=LogConf)
     prometheus: PrometheusConf | None = None
     telemetry: TelemetryConf | None = None
     dev_server: DevServerConf | None = None
-    shutdown: ShutdownConf = field(default_factory=ShutdownConf)
+    shutdown: ShutdownConf = field(
+        default_factory=ShutdownConf, metadata={"here": "the end", "optional": True}
+    )
     profiling: ProfilingConf | None = None
+    brokers: tuple[str, ...] = field(
+        metadata={"here": "the addresses of Kafka, each `host:port`"},
+    )
+    group: str = field(metadata={"here": "the consumer group"})
+    topic: str = field(metadata={"here": "the topic"})
+    ca_file: str = tag("", "certificates of the authorities that Kafka's is checked against")
+    offset: str = tag("last", "where a group begins that has no offsets yet", "first", "last")
+    conns: int = tag(1, "members of the group that the process owns")
+    consumers: int = tag(8, "accepted; each member has one fetch thread")
+    processors: int = tag(8, "worker processes in all")
+    min_bytes: int = tag(10240, "`fetch.min.bytes`")
+    max_bytes: int = tag(10485760, "`fetch.max.bytes` and `max.partition.fetch.bytes`")
+    username: str = tag("", "the user, for SASL")
+    password: str = tag("", "the password, for SASL", secret=True)
+    force_commit: bool = tag(True, "whether a message is given up after its handler failed")
+    commit_in_order: bool = tag(False, "accepted; commits are always in order here", optional=False)
     kqworker: Mapping[str, object] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -108,7 +109,7 @@ class KqConf:
             raise ConfigError(f'{BY_HAND}: brokers must be several texts, such as ("kafka:9092",)')
         object.__setattr__(self, "brokers", tuple(self.brokers))
         if not self.origins:
-            _check(self, fields.KQ, "")
+            _check(self, KQ, "")
             if not isinstance(self.kqworker, Mapping):
                 raise _refused("kqworker", "a mapping of settings", type(self.kqworker).__name__)
 
@@ -130,6 +131,11 @@ class KqConf:
             return int(found[1]) if found else math.inf
 
         return tuple(sorted(texts, key=line))
+
+
+# What kqworker adds to the fields of a file is no key of one; `Kqworker:` is read apart.
+KQ = fields.section(KqConf, "kqworker", "warnings", "origins")
+LOG = fields.section(LogConf)
 
 
 def load(
@@ -164,7 +170,7 @@ def load(
     try:
         root = reader(expand(content, os.environb) if use_env else content)
         here = root if section is None else _below(root, section)
-        mapped = decode(here, fields.KQ)
+        mapped = decode(here, KQ)
     except FormatError as error:
         column = "" if error.column is None else f":{error.column}"
         raise ConfigError(f"{_at(shown, error.line)}{column}: {error}") from None
@@ -217,17 +223,14 @@ def _elsewhere(root: Entry) -> Iterator[Note]:
 
 def _unserved(mapped: Mapped) -> Iterator[Note]:
     log = mapped.values["log"]
-    assert isinstance(log, dict)
-    said = [(each.name, each, mapped.values[each.attribute]) for each in fields.KQ.fields]
-    said += [(f"Log.{each.name}", each, log[each.attribute]) for each in LOG_FIELDS]
+    said = [(each.name, each, mapped.values[each.attribute]) for each in KQ.fields]
+    said += [(f"Log.{each.name}", each, getattr(log, each.attribute)) for each in LOG.fields]
     for name, each, value in said:
         if name not in mapped.lines:
             continue
         # A switch that is off, or a text that is empty, asks for nothing.
-        off = value == ZEROS[each.kind] or (
-            isinstance(value, dict) and (value.get("disabled") or value.get("enabled") is False)
-        )
-        if not each.here and not off:
+        on = value and not getattr(value, "disabled", False) and getattr(value, "enabled", True)
+        if not each.here and on:
             yield Note(mapped.lines[name], f"{name} {UNSERVED}")
 
 
@@ -243,15 +246,15 @@ _IN_PYTHON: Mapping[Kind, tuple[type[object] | tuple[type[object], ...], str]] =
 }
 
 
-def _check(conf: object, section: fields.Section, prefix: str) -> None:
+def _check(conf: object, section: Section, prefix: str) -> None:
     """Refuse what was given by hand and is not of its kind, or none of its options."""
     for each in section.fields:
         value, name = getattr(conf, each.attribute), prefix + each.name
         if each.section is not None:
-            made = CLASSES[each.name]
+            made = each.section.made
             if isinstance(value, made):
                 _check(value, each.section, f"{name}.")
-            elif value is not None or each.name in ALWAYS:
+            elif value is not None or each.default is not None:
                 raise _refused(name, f"a {made.__name__}", repr(value))
             continue
         wanted, called = _IN_PYTHON[each.kind]
@@ -279,26 +282,11 @@ def _at(path: str, line: int | None) -> str:
 
 
 def _conf(path: str, mapped: Mapped) -> KqConf:
-    conf: KqConf = _build(
-        KqConf,
-        fields.KQ,
-        mapped.values,
+    # The values are of the types of their fields: these say how each is read.
+    values: dict[str, Any] = mapped.values
+    return KqConf(
+        **values,
         warnings=tuple(_told(path, [*mapped.notes, *_unserved(mapped)])),
         kqworker=mapped.own,
         origins={"": path} | {name: _at(path, line) for name, line in mapped.lines.items()},
     )
-    return conf
-
-
-# The table says which kinds of values there are, and a test holds it against the classes.
-def _build(made: Any, section: fields.Section, values: Mapping[str, Any], **others: object) -> Any:
-    arguments = dict(values)
-    for each in section.fields:
-        given = arguments[each.attribute]
-        if each.section is None:
-            continue
-        if given is not None:
-            arguments[each.attribute] = _build(CLASSES[each.name], each.section, given)
-        elif each.name == "Shutdown":
-            arguments[each.attribute] = ShutdownConf()
-    return made(**arguments, **others)

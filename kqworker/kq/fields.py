@@ -1,16 +1,24 @@
-"""The fields of go-queue's configuration: their kinds, defaults, bounds, and what each does here.
+"""What one key of go-queue's configuration is: read off the dataclass that holds its value.
 
-The table says what the struct tags of go-queue v1.2.2 and go-zero v1.10.3 say.
-Pure. Knows neither how a value is read (`kqworker.kq.mapping`) nor where it stands
-(`kqworker.kq.formats`). Tested by tests/kq/test_conf.py and, against Go,
+The classes are the table: `kqworker.kq.sections` and `kqworker.kq.conf.KqConf` say in a
+field's type, default and metadata what the struct tags of go-queue v1.2.2 and go-zero
+v1.10.3 say. Pure. Knows neither how a value is read (`kqworker.kq.mapping`) nor where it
+stands (`kqworker.kq.formats`). Tested by tests/kq/test_conf.py and, against Go,
 tests/interop/test_conf.py.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass
 from enum import Enum
+from typing import Any, TypeVar, get_args, get_type_hints
+
+T = TypeVar("T")
+
+# Our own settings, which go-zero does not know.
+OWN = "Kqworker"
 
 
 class Kind(Enum):
@@ -27,26 +35,39 @@ class Kind(Enum):
     SECTION = "section"
 
 
-@dataclass(frozen=True, slots=True)
+_KINDS: Mapping[object, Kind] = {
+    str: Kind.TEXT,
+    int: Kind.WHOLE,
+    float: Kind.DURATION,
+    bool: Kind.FLAG,
+    tuple[str, ...]: Kind.LIST,
+    Mapping[str, str]: Kind.MAP,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One key of the file.
+    """One key of the file; what is no type, default or `repr` of an attribute is metadata.
 
     Attributes:
+        attribute: The name in the class.
         name: As go-zero writes it, and as the errors do.
-        default: As it would stand in a file; None for none.
-        optional: Whether it may be absent (or null, in JSON) without a default.
+        kind: By the attribute's type.
+        default: That of the attribute, or a function that makes it; MISSING for none.
+        optional: Whether go-zero has no default for it, so that a null of JSON fits.
         options: The only texts allowed; empty allows any.
         bounds: The lowest number allowed, and the first that is too high.
         inherits: Whether an absent one is looked for in the sections around it.
-        secret: Whether its value must not be shown.
+        secret: Whether its value must not be shown, in a `repr` or anywhere else.
         section: What stands below it, for `Kind.SECTION`.
         here: What it does in kqworker; empty where the version does not serve it.
     """
 
+    attribute: str
     name: str
     kind: Kind
-    default: str | None = None
-    optional: bool = False
+    default: object
+    optional: bool
     options: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
     inherits: bool = False
@@ -55,175 +76,53 @@ class Field:
     here: str = ""
 
     @property
-    def attribute(self) -> str:
-        """The name in Python's case.
-
-        >>> Field("CaFile", Kind.TEXT).attribute, Field("CPU", Kind.FLAG).attribute
-        ('ca_file', 'cpu')
-        """
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.name).lower()
-
-    @property
     def required(self) -> bool:
-        """Whether a file without it is refused; a section is, if one of its fields is."""
-        if self.optional or self.default is not None:
-            return False
-        if self.section is None:
-            return True
-        return any(field.required for field in self.section.fields)
+        """Whether a file without it is refused."""
+        return self.default is MISSING
+
+    def absent(self) -> object:
+        """Return what holds where it is not given; None where it is required."""
+        if self.required:
+            return None
+        return self.default() if callable(self.default) else self.default
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The fields that may stand below one key, in go-zero's order."""
+    """The fields that may stand below one key, in go-zero's order, and the class they make."""
 
+    made: type[Any]
     fields: tuple[Field, ...]
 
-    def names(self) -> list[str]:
-        """Return the names of the fields."""
-        return [field.name for field in self.fields]
+
+def tag(default: T, here: str = "", *options: str, secret: bool = False, **others: object) -> T:
+    """Return a dataclass field, for mypy the value; `others` are further attributes of `Field`."""
+    metadata = {"here": here, "options": options, **others}
+    made: Any = dataclasses.field(default=default, repr=not secret, metadata=metadata)
+    result: T = made
+    return result
 
 
-def _text(name: str, default: str | None = None, here: str = "", *options: str) -> Field:
-    return Field(name, Kind.TEXT, default, default is None, options, here=here)
+def section(made: type[Any], *others: str) -> Section:
+    """Return the table that a class is, without the attributes that are no key of the file.
+
+    >>> from kqworker.kq.sections import ShutdownConf
+    >>> [(each.name, each.kind.name, each.default) for each in section(ShutdownConf).fields]
+    [('WrapUpTime', 'DURATION', 1.0), ('WaitTime', 'DURATION', 5.5)]
+    """
+    hints = get_type_hints(made)
+    fields = [each for each in dataclasses.fields(made) if each.name not in others]
+    return Section(made, tuple(_field(each, hints[each.name]) for each in fields))
 
 
-def _flag(name: str, default: bool | None = None, here: str = "") -> Field:
-    shown = None if default is None else str(default).lower()
-    return Field(name, Kind.FLAG, shown, default is None, here=here)
-
-
-def _whole(name: str, default: int | None = None, here: str = "") -> Field:
-    shown = None if default is None else str(default)
-    return Field(name, Kind.WHOLE, shown, default is None, here=here)
-
-
-def _duration(name: str, default: str, here: str = "") -> Field:
-    return Field(name, Kind.DURATION, default, here=here)
-
-
-def _section(name: str, *fields: Field, optional: bool = True, here: str = "") -> Field:
-    return Field(name, Kind.SECTION, optional=optional, section=Section(fields), here=here)
-
-
-FIELD_KEYS = _section(
-    "FieldKeys",
-    _text("CallerKey", "caller"),
-    _text("ContentKey", "content"),
-    _text("DurationKey", "duration"),
-    _text("LevelKey", "level"),
-    _text("SpanKey", "span"),
-    _text("TimestampKey", "@timestamp"),
-    _text("TraceKey", "trace"),
-    _text("TruncatedKey", "truncated"),
-)
-
-LOG = _section(
-    "Log",
-    _text("ServiceName"),
-    _text("Mode", "console", "`console` only: the log goes to stderr", "console", "file", "volume"),
-    _text("Encoding", "json", "the form of a line of the log", "json", "plain"),
-    _text("TimeFormat"),
-    _text("Path", "logs"),
-    _text("Level", "info", "the lowest level logged", "debug", "info", "error", "severe"),
-    Field("MaxContentLength", Kind.UNSIGNED, optional=True),
-    _flag("Compress"),
-    _flag("Stat", True),
-    _whole("KeepDays"),
-    _whole("StackCooldownMillis", 100),
-    _whole("MaxBackups", 0),
-    _whole("MaxSize", 0),
-    _text("Rotation", "daily", "", "daily", "size"),
-    _text("FileTimeFormat"),
-    FIELD_KEYS,
-    optional=False,
-    here="the log",
-)
-
-PROMETHEUS = _section("Prometheus", _text("Host"), _whole("Port", 9101), _text("Path", "/metrics"))
-
-TELEMETRY = _section(
-    "Telemetry",
-    _text("Name"),
-    _text("Endpoint"),
-    Field("Sampler", Kind.NUMBER, "1.0"),
-    _text("Batcher", "otlpgrpc", "", "zipkin", "otlpgrpc", "otlphttp", "file"),
-    Field("OtlpHeaders", Kind.MAP, optional=True, secret=True),
-    _text("OtlpHttpPath"),
-    _flag("OtlpHttpSecure"),
-    _flag("Disabled"),
-)
-
-DEV_SERVER = _section(
-    "DevServer",
-    _flag("Enabled", True),
-    _text("Host"),
-    _whole("Port", 6060),
-    _text("MetricsPath", "/metrics"),
-    _text("HealthPath", "/healthz"),
-    _flag("EnableMetrics", True),
-    _flag("EnablePprof", True),
-    _text("HealthResponse", "OK"),
-)
-
-SHUTDOWN = _section(
-    "Shutdown",
-    _duration("WrapUpTime", "1s", "accepted; a stop begins to drain at once"),
-    _duration("WaitTime", "5.5s", "how long a stop waits for the messages that are being handled"),
-    here="the end",
-)
-
-PROFILE_TYPE = _section(
-    "ProfileType",
-    _flag("Logger", False),
-    _flag("CPU", True),
-    _flag("Goroutines", True),
-    _flag("Memory", True),
-    _flag("Mutex", False),
-    _flag("Block", False),
-    optional=False,
-)
-
-PROFILING = _section(
-    "Profiling",
-    Field("Name", Kind.TEXT, optional=True, inherits=True),
-    Field("ServerAddr", Kind.TEXT),
-    _text("AuthUser"),
-    Field("AuthPassword", Kind.TEXT, optional=True, secret=True),
-    _duration("UploadRate", "15s"),
-    _duration("CheckInterval", "10s"),
-    _duration("ProfilingDuration", "2m"),
-    Field("CpuThreshold", Kind.WHOLE, "700", bounds=(0, 1000)),
-    PROFILE_TYPE,
-)
-
-KQ = Section(
-    (
-        Field("Name", Kind.TEXT, here="the name of the service, in the log and of the app"),
-        LOG,
-        _text("Mode", "pro", "accepted; changes nothing", "dev", "test", "rt", "pre", "pro"),
-        _text("MetricsUrl"),
-        PROMETHEUS,
-        TELEMETRY,
-        DEV_SERVER,
-        SHUTDOWN,
-        PROFILING,
-        Field("Brokers", Kind.LIST, here="the addresses of Kafka, each `host:port`"),
-        Field("Group", Kind.TEXT, here="the consumer group"),
-        Field("Topic", Kind.TEXT, here="the topic"),
-        _text("CaFile", here="certificates of the authorities that Kafka's is checked against"),
-        _text("Offset", "last", "where a group begins that has no offsets yet", "first", "last"),
-        _whole("Conns", 1, "members of the group that the process owns"),
-        _whole("Consumers", 8, "accepted; each member has one fetch thread"),
-        _whole("Processors", 8, "worker processes in all"),
-        _whole("MinBytes", 10240, "`fetch.min.bytes`"),
-        _whole("MaxBytes", 10485760, "`fetch.max.bytes` and `max.partition.fetch.bytes`"),
-        _text("Username", here="the user, for SASL"),
-        Field("Password", Kind.TEXT, optional=True, secret=True, here="the password, for SASL"),
-        _flag("ForceCommit", True, "whether a message is given up after its handler failed"),
-        _flag("CommitInOrder", False, "accepted; commits are always in order here"),
-    )
-)
-
-# Our own settings, which go-zero does not know.
-OWN = "Kqworker"
+def _field(each: dataclasses.Field[Any], hint: Any) -> Field:
+    below: list[Any] = [one for one in (hint, *get_args(hint)) if dataclasses.is_dataclass(one)]
+    default = each.default if each.default_factory is MISSING else each.default_factory
+    tags: dict[str, Any] = {
+        "name": each.name.title().replace("_", ""),
+        "kind": Kind.SECTION if below else _KINDS[hint],
+        # In go-zero's tags a zero is hardly ever a default: it is what no value leaves.
+        "optional": default in ("", 0, None, dict),
+        "section": section(below[0]) if below else None,
+    }
+    return Field(attribute=each.name, default=default, secret=not each.repr, **tags | each.metadata)

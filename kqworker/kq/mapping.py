@@ -25,17 +25,6 @@ INT64 = range(-(2**63), 2**63)
 UINT32 = range(2**32)
 LONGEST = 60  # characters of a value that an error shows
 UNQUOTED = (Kind.WHOLE, Kind.UNSIGNED, Kind.NUMBER, Kind.FLAG)
-ZEROS: dict[Kind, object] = {
-    Kind.TEXT: "",
-    Kind.WHOLE: 0,
-    Kind.UNSIGNED: 0,
-    Kind.NUMBER: 0.0,
-    Kind.FLAG: False,
-    Kind.DURATION: 0.0,
-    Kind.LIST: (),
-    Kind.MAP: {},
-    Kind.SECTION: None,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +40,7 @@ class Mapped:
     """What became of a file.
 
     Attributes:
-        values: By attribute; a section is a dict of the same form, or None when it is off.
+        values: By attribute; a section is of its class, or None when it is off.
         own: The section `Kqworker:`, as it stands there.
         problems: What keeps it from being used.
         notes: What is given and does nothing.
@@ -115,11 +104,14 @@ class _Reading:
                 self.mapped.lines.setdefault(name, entry.line)
                 values[each.attribute] = self._given(each, entry, name, (given, *around))
             else:
-                values[each.attribute] = self._absent(each, here.line, name, (given, *around))
+                if each.required:
+                    text = f"{name} is missing: it must be {allowed(each)}"
+                    self.mapped.problems.append(Note(here.line, text))
+                values[each.attribute] = each.absent()
         return values
 
     def _by_name(self, table: dict[str, Entry], section: Section, prefix: str) -> dict[str, Entry]:
-        names = {each.lower(): each for each in section.names()}
+        names = {each.name.lower(): each.name for each in section.fields}
         if not prefix:
             names[OWN.lower()] = OWN
         given: dict[str, Entry] = {}
@@ -153,31 +145,18 @@ class _Reading:
         if entry.value is None:
             if not each.optional:
                 self._problem(entry, f"{name} must be {allowed(each)}, not null")
-            return ZEROS[each.kind]
+            return each.absent()
         if each.section is not None:
             if isinstance(entry.value, dict):
-                return self.section(entry, each.section, f"{name}.", around)
+                values = self.section(entry, each.section, f"{name}.", around)
+                return each.section.made(**values)
             self._problem(entry, self._refusal(each, name, entry.value))
             return None
         try:
             return self._value(each, entry.value, name)
         except Refused as refused:
             self.mapped.problems.append(Note(refused.line or entry.line, str(refused)))
-            return ZEROS[each.kind]
-
-    def _absent(
-        self, each: Field, line: int | None, name: str, around: tuple[dict[str, Entry], ...]
-    ) -> object:
-        if each.default is not None:
-            return from_default(each)
-        if each.optional:
-            return ZEROS[each.kind]
-        if each.required:
-            text = f"{name} is missing: it must be {allowed(each)}"
-            self.mapped.problems.append(Note(line, text))
-            return ZEROS[each.kind]
-        assert each.section is not None
-        return self.section(Entry({}, line), each.section, f"{name}.", around)
+            return None
 
     def _problem(self, entry: Entry, text: str) -> None:
         self.mapped.problems.append(Note(entry.line, text))
@@ -295,23 +274,6 @@ def _lines(name: str, entry: Entry) -> Iterator[tuple[str, int | None]]:
     if isinstance(entry.value, dict):
         for key, item in entry.value.items():
             yield from _lines(f"{name}.{key}", item)
-
-
-def from_default(each: Field) -> object:
-    """Return the default of a field, as its value."""
-    default = each.default
-    assert default is not None
-    match each.kind:
-        case Kind.FLAG:
-            return default == "true"
-        case Kind.WHOLE | Kind.UNSIGNED:
-            return int(default)
-        case Kind.NUMBER:
-            return float(default)
-        case Kind.DURATION:
-            return parse_duration(default)
-        case _:
-            return default
 
 
 def allowed(each: Field) -> str:

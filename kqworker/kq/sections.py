@@ -1,13 +1,17 @@
 """The sections of go-queue's configuration, as `KqConf` holds them: those of go-zero's ServiceConf.
 
-Pure. Knows no file: `kqworker.kq.fields` has what may stand in one, and a test holds the
-classes against it. Tested by tests/kq/test_conf.py.
+Each is the table of what may stand in it, which `kqworker.kq.fields` reads; only what a
+type and a default do not say is metadata. A zero that is a default of go-zero, and is not
+just what an absent field leaves, is tagged `optional=False`.
+Pure. Knows no file. Tested by tests/kq/test_conf.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from kqworker.kq.fields import Kind, tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +33,21 @@ class LogConf:
     """`Log`. Served are `mode` "console", `encoding` and `level`."""
 
     service_name: str = ""
-    mode: str = "console"
-    encoding: str = "json"
+    mode: str = tag(
+        "console", "`console` only: the log goes to stderr", "console", "file", "volume"
+    )
+    encoding: str = tag("json", "the form of a line of the log", "json", "plain")
     time_format: str = ""
     path: str = "logs"
-    level: str = "info"
-    max_content_length: int = 0
+    level: str = tag("info", "the lowest level logged", "debug", "info", "error", "severe")
+    max_content_length: int = tag(0, kind=Kind.UNSIGNED)
     compress: bool = False
     stat: bool = True
     keep_days: int = 0
     stack_cooldown_millis: int = 100
-    max_backups: int = 0
-    max_size: int = 0
-    rotation: str = "daily"
+    max_backups: int = tag(0, optional=False)
+    max_size: int = tag(0, optional=False)
+    rotation: str = tag("daily", "", "daily", "size")
     file_time_format: str = ""
     field_keys: FieldKeysConf | None = None
 
@@ -61,8 +67,8 @@ class TelemetryConf:
 
     name: str = ""
     endpoint: str = ""
-    sampler: float = 1.0
-    batcher: str = "otlpgrpc"
+    sampler: float = tag(1.0, kind=Kind.NUMBER)
+    batcher: str = tag("otlpgrpc", "", "zipkin", "otlpgrpc", "otlphttp", "file")
     # Such headers carry tokens.
     otlp_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     otlp_http_path: str = ""
@@ -92,46 +98,32 @@ class ShutdownConf:
     them. `wrap_up_time` is accepted: a stop begins to drain at once.
     """
 
-    wrap_up_time: float = 1.0
-    wait_time: float = 5.5
+    wrap_up_time: float = tag(1.0, "accepted; a stop begins to drain at once")
+    wait_time: float = tag(5.5, "how long a stop waits for the messages that are being handled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileTypeConf:
     """`Profiling.ProfileType`. Not served."""
 
-    logger: bool = False
-    cpu: bool = True
+    logger: bool = tag(False, optional=False)
+    cpu: bool = tag(True, name="CPU")
     goroutines: bool = True
     memory: bool = True
-    mutex: bool = False
-    block: bool = False
+    mutex: bool = tag(False, optional=False)
+    block: bool = tag(False, optional=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfilingConf:
     """`Profiling`; times in seconds. Not served."""
 
+    name: str = tag("", inherits=True)
     server_addr: str
-    name: str = ""
     auth_user: str = ""
-    auth_password: str = field(default="", repr=False)
+    auth_password: str = tag("", secret=True)
     upload_rate: float = 15.0
     check_interval: float = 10.0
     profiling_duration: float = 120.0
-    cpu_threshold: int = 700
+    cpu_threshold: int = tag(700, bounds=(0, 1000))
     profile_type: ProfileTypeConf = field(default_factory=ProfileTypeConf)
-
-
-CLASSES: Mapping[str, type[object]] = {
-    "Log": LogConf,
-    "FieldKeys": FieldKeysConf,
-    "Prometheus": PrometheusConf,
-    "Telemetry": TelemetryConf,
-    "DevServer": DevServerConf,
-    "Shutdown": ShutdownConf,
-    "Profiling": ProfilingConf,
-    "ProfileType": ProfileTypeConf,
-}
-# Sections that are there even where a file has none.
-ALWAYS = ("Log", "Shutdown", "ProfileType")

@@ -18,7 +18,7 @@ import pytest
 
 from kqworker.errors import ConfigError
 from kqworker.kq import fields
-from kqworker.kq.conf import KqConf, load
+from kqworker.kq.conf import KQ, KqConf, load
 from kqworker.kq.sections import ShutdownConf
 
 HERE = Path(__file__).parent
@@ -124,7 +124,7 @@ def differences(path: Path, theirs: Mapping[str, Any]) -> str:
     if conf.shutdown == ShutdownConf() and not any(theirs["Conf"]["Shutdown"].values()):
         # Absent: go-zero has zeros then, and takes its own defaults for them (proc.Setup).
         conf = dataclasses.replace(conf, shutdown=ShutdownConf(wrap_up_time=0.0, wait_time=0.0))
-    values, expected = as_go(conf, fields.KQ), without_empty(theirs["Conf"])
+    values, expected = as_go(conf, KQ), without_empty(theirs["Conf"])
     return "" if values == expected else f"{values} is not {expected}"
 
 
@@ -183,7 +183,7 @@ def test_there_are_files_of_every_field() -> None:
     text = "".join(
         (HERE / "conf" / name).read_bytes().decode("utf-8", "replace").lower() for name in FILES
     )
-    waiting, names = [fields.KQ], []
+    waiting, names = [KQ], []
     while waiting:
         for each in waiting.pop().fields:
             names.append(each.name)

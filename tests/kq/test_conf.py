@@ -6,7 +6,7 @@ import builtins
 import dataclasses
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 from types import ModuleType
@@ -15,10 +15,18 @@ from typing import Any
 import pytest
 
 from kqworker.errors import ConfigError
-from kqworker.kq import fields
-from kqworker.kq.conf import KqConf, load, must_load
-from kqworker.kq.mapping import ZEROS, from_default
-from kqworker.kq.sections import CLASSES, LogConf, ShutdownConf
+from kqworker.kq.conf import KQ, KqConf, load, must_load
+from kqworker.kq.fields import Kind, Section
+from kqworker.kq.sections import (
+    DevServerConf,
+    FieldKeysConf,
+    LogConf,
+    ProfileTypeConf,
+    ProfilingConf,
+    PrometheusConf,
+    ShutdownConf,
+    TelemetryConf,
+)
 
 PLAIN = """\
 Name: orders
@@ -331,33 +339,51 @@ def test_a_shutdown_that_is_absent_has_the_defaults(tmp_path: Path) -> None:
     assert given == ShutdownConf(wrap_up_time=1.0, wait_time=0.1)
 
 
-def classes() -> Mapping[type[object], fields.Section]:
-    found: dict[type[object], fields.Section] = {KqConf: fields.KQ}
-    waiting = [fields.KQ]
-    while waiting:
-        for each in waiting.pop().fields:
-            if each.section is not None:
-                found[CLASSES[each.name]] = each.section
-                waiting.append(each.section)
-    return found
+EMPTY = {
+    "Log: {}": ("log", LogConf()),
+    "Log: {FieldKeys: {}}": ("log", LogConf(field_keys=FieldKeysConf())),
+    "Prometheus: {}": ("prometheus", PrometheusConf()),
+    "Telemetry: {}": ("telemetry", TelemetryConf()),
+    "DevServer: {}": ("dev_server", DevServerConf()),
+    "Shutdown: {}": ("shutdown", ShutdownConf()),
+    "Profiling: {ServerAddr: a}": ("profiling", ProfilingConf(server_addr="a", name="orders")),
+    "Profiling: {ServerAddr: a, ProfileType: {}}": (
+        "profiling",
+        ProfilingConf(server_addr="a", name="orders", profile_type=ProfileTypeConf()),
+    ),
+}
 
 
-@pytest.mark.parametrize("made", classes(), ids=lambda made: made.__name__)
-def test_the_classes_are_those_of_the_table(made: type[object]) -> None:
-    section = classes()[made]
-    assert dataclasses.is_dataclass(made)
-    ours = {f.name: f for f in dataclasses.fields(made)}
-    others = {"kqworker", "warnings", "origins"} if made is KqConf else set()
+@pytest.mark.parametrize("content", EMPTY)
+def test_a_section_that_is_empty_has_the_defaults_of_its_class(
+    tmp_path: Path, content: str
+) -> None:
+    attribute, expected = EMPTY[content]
 
-    assert ours.keys() - others == {each.attribute for each in section.fields}
+    assert getattr(load(write(tmp_path, PLAIN + content)), attribute) == expected
+
+
+TYPES = {Kind.TEXT: str, Kind.WHOLE: int, Kind.UNSIGNED: int, Kind.NUMBER: float}
+TYPES |= {Kind.FLAG: bool, Kind.DURATION: float, Kind.LIST: tuple, Kind.MAP: dict}
+
+
+def sections(section: Section = KQ) -> Iterator[Section]:
+    yield section
     for each in section.fields:
-        attribute = ours[each.attribute]
-        if each.required:
-            assert attribute.default is dataclasses.MISSING
-        elif each.section is None:
-            expected = from_default(each) if each.default is not None else ZEROS[each.kind]
-            if attribute.default_factory is not dataclasses.MISSING:
-                assert attribute.default_factory() == expected
-            else:
-                assert attribute.default == expected
-                assert type(attribute.default) is type(expected)
+        if each.section is not None:
+            yield from sections(each.section)
+
+
+@pytest.mark.parametrize("section", list(sections()), ids=lambda section: section.made.__name__)
+def test_a_default_is_of_the_type_of_its_field(section: Section) -> None:
+    plain = [each for each in section.fields if each.section is None and not each.required]
+
+    assert [each.name for each in plain if type(each.absent()) is not TYPES[each.kind]] == []
+    # It is one of the words that the field takes.
+    assert [each.name for each in plain if each.options and each.default not in each.options] == []
+
+
+def test_only_what_kqworker_adds_is_no_key_of_a_file() -> None:
+    ours = {each.name for each in dataclasses.fields(KqConf)}
+
+    assert ours - {each.attribute for each in KQ.fields} == {"kqworker", "warnings", "origins"}

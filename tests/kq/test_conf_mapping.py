@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from kqworker.kq.fields import KQ
+from kqworker.kq.conf import KQ
 from kqworker.kq.formats import read_json, read_json5
 from kqworker.kq.mapping import Mapped, decode
+from kqworker.kq.sections import ProfilingConf, TelemetryConf
 from kqworker.kq.yaml11 import read_yaml
 
 VARIABLE = " (to have the variable there: use_env=True, or --use-env)"
@@ -145,9 +146,9 @@ def test_all_that_is_missing_is_told_at_once() -> None:
 @pytest.mark.parametrize(("own", "name"), [({}, "orders"), ({"Name": "p"}, "p")])
 def test_the_name_of_profiling_is_inherited(own: dict[str, str], name: str) -> None:
     profiling = mapped(Profiling={"ServerAddr": "a", **own}).values["profiling"]
-    assert isinstance(profiling, dict)
+    assert isinstance(profiling, ProfilingConf)
 
-    assert profiling["name"] == name
+    assert profiling.name == name
 
 
 def test_what_is_wrong_with_an_inherited_name_is_told_once() -> None:
@@ -165,8 +166,8 @@ def test_a_long_value_is_shown_in_part() -> None:
 def test_headers_may_be_numbers_or_a_text_of_json() -> None:
     for given in ({"a": "x", "b": 5}, '{"a": "x", "b": "5"}'):
         telemetry = mapped(Telemetry={"OtlpHeaders": given}).values["telemetry"]
-        assert isinstance(telemetry, dict)
-        assert telemetry["otlp_headers"] == {"a": "x", "b": "5"}
+        assert isinstance(telemetry, TelemetryConf)
+        assert telemetry.otlp_headers == {"a": "x", "b": "5"}
 
 
 def test_a_key_that_nothing_reads_is_told_with_the_nearest_name() -> None:
