@@ -89,7 +89,7 @@ READERS: Mapping[str, Callable[[bytes], Entry]] = {
 
 
 class _Json:
-    """A JSON parser that keeps lines, and numbers as they are written."""
+    """A JSON parser that keeps lines, which the hooks of Python's own are not given."""
 
     def __init__(self, text: str) -> None:
         self.text = text
