@@ -28,7 +28,7 @@ from kqworker import App, Message
 from kqworker.core.snapshot import Snapshot
 from kqworker.run import AppReference, run
 from kqworker.settings.settings import Settings
-from kqworker.watch.interface import Quiet
+from kqworker.watch.interface import Several
 
 SECONDS = 14.0
 QUIET_AFTER, QUIET_EVERY = 3.0, 0.5
@@ -57,7 +57,7 @@ def on_quiet(message: Message[bytes]) -> None:
         file.write(f"{waited}\n")
 
 
-class Watching(Quiet):
+class Watching(Several):
     """Keeps the last counters."""
 
     last = Snapshot()

@@ -15,16 +15,17 @@ from kqworker.exits import Exit
 from kqworker.kafka.properties import consumer_properties
 from kqworker.run import AppReference, run
 from kqworker.settings.settings import Settings
-from kqworker.watch.interface import Quiet
+from kqworker.watch.interface import Several
 
 COUNT = 2_000_000
 ROUNDS = 3
 
 
-class Rate(Quiet):
+class Rate(Several):
     """Notes when the first and the last messages were done."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.points: list[tuple[float, int]] = []
 
     def tick(self, snapshot: object) -> None:

@@ -47,7 +47,7 @@ from kqworker.runtime.start import refuse_on_import
 from kqworker.settings import origins
 from kqworker.verdict import verdict
 from kqworker.watch import logs
-from kqworker.watch.interface import Banner, HandlerLine, Quiet, Summary, Watch
+from kqworker.watch.interface import Banner, HandlerLine, Several, Summary, Watch
 
 if TYPE_CHECKING:
     from kqworker.app.app import App
@@ -112,7 +112,7 @@ def run(
     """
     refuse_on_import()
     refuse_green_threads()
-    return _Run(app, settings, reference, watch or Quiet(), stop or Stop()).run()
+    return _Run(app, settings, reference, watch or Several(), stop or Stop()).run()
 
 
 class _Run:

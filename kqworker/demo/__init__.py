@@ -27,7 +27,7 @@ from kqworker.settings.origins import cpus
 from kqworker.settings.settings import Settings
 from kqworker.sinks import open_sink
 from kqworker.types import Output, TopicPartition
-from kqworker.watch.interface import Quiet, Several, Summary, Watch
+from kqworker.watch.interface import Several, Summary, Watch
 
 REFERENCE = AppReference("kqworker.demo.job:app")
 PARTITIONS = 12
@@ -55,15 +55,17 @@ class Pass:
     results: list[Found]
 
 
-class Keeping(Quiet):
-    """A watch that keeps the summary."""
+class Keeping(Several):
+    """A watch that passes everything on and keeps the summary."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(watch)
         self.summary: Summary | None = None
 
     def finished(self, summary: Summary) -> None:
-        """Keep it."""
+        """Pass it on and keep it."""
         self.summary = summary
+        super().finished(summary)
 
 
 def show(
@@ -159,8 +161,8 @@ def _pass(
     )
     _push(settings, paths)
     before = _ends(brokers, kafka)
-    keeping = Keeping()
-    code = run(app, settings, reference=REFERENCE, watch=Several(watch(settings), keeping))
+    keeping = Keeping(watch(settings))
+    code = run(app, settings, reference=REFERENCE, watch=keeping)
     if code is not Exit.CLEAN or keeping.summary is None:
         raise Interrupted(code)
     properties = consumer_properties(brokers, app.name, extra=kafka)

@@ -121,30 +121,8 @@ class Watch(Protocol):
         ...
 
 
-class Quiet:
-    """Watches nothing."""
-
-    def started(self, banner: Banner) -> None:
-        """Ignore it."""
-
-    def ready(self, seconds: float) -> None:
-        """Ignore it."""
-
-    def tick(self, snapshot: Snapshot) -> None:
-        """Ignore it."""
-
-    def report(self, report: Report) -> None:
-        """Ignore it."""
-
-    def stopping(self, reason: str) -> None:
-        """Ignore it."""
-
-    def finished(self, summary: Summary) -> None:
-        """Ignore it."""
-
-
 class Several:
-    """Passes everything on to several watchers, in their order.
+    """Passes everything on to several watchers, in their order; without any, to nobody.
 
     Args:
         watches: Who is told.

@@ -28,3 +28,9 @@ def test_each_watcher_is_told_everything_in_their_order() -> None:
         getattr(several, call)(number)
 
     assert heard == [(name, call, n) for n, call in enumerate(CALLS) for name in "ab"]
+
+
+def test_without_a_watcher_nobody_is_told() -> None:
+    nobody: Any = Several()
+
+    assert [getattr(nobody, call)(None) for call in CALLS] == [None] * len(CALLS)
