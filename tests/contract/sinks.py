@@ -9,7 +9,6 @@ from typing import Protocol
 from confluent_kafka import Consumer, TopicPartition
 
 from kqworker import ports
-from kqworker.kafka.bounded import BoundedSink
 from kqworker.kafka.devbroker import DevBroker, create_topics
 from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.sink import KafkaSink
@@ -76,6 +75,3 @@ def built_in(kind: type[KafkaSink], broker: DevBroker) -> OnKafka:
 
 def apache(cluster: Cluster) -> OnKafka:
     return OnKafka(KafkaSink, cluster.bootstrap, cluster.new_topic(PARTITIONS))
-
-
-__all__ = ["BoundedSink", "KafkaSink", "Shore", "Simulated", "apache", "built_in"]

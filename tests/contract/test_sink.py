@@ -10,9 +10,11 @@ import pytest
 
 from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
+from kqworker.kafka.bounded import BoundedSink
+from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
 from tests.contract.brokers import PARTITIONS, TIMEOUT
-from tests.contract.sinks import BoundedSink, KafkaSink, Shore, Simulated, apache, built_in
+from tests.contract.sinks import Shore, Simulated, apache, built_in
 
 ON_KAFKA = [
     "producer",
