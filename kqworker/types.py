@@ -106,9 +106,15 @@ class Records:
 
 def payload_size(keys: Sequence[bytes | None] | None, values: Sequence[bytes | None]) -> int:
     """Return the bytes of all keys and values; None counts nothing."""
-    # filter(None, …) also drops empty payloads, which weigh nothing.
-    size = sum(map(len, filter(None, values)))
-    return size if keys is None else size + sum(map(len, filter(None, keys)))
+    return _size(values) if keys is None else _size(values) + _size(keys)
+
+
+def _size(payloads: Sequence[bytes | None]) -> int:
+    try:
+        return sum(map(len, payloads))  # type: ignore[arg-type]  # nearly always none is None
+    except TypeError:
+        # filter(None, …) also drops empty payloads, which weigh nothing.
+        return sum(map(len, filter(None, payloads)))
 
 
 @dataclass(frozen=True, slots=True)

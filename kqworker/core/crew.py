@@ -112,7 +112,7 @@ class Crew:
         flight.told(event.outcomes, event.unbegun)
         if not event.complete:
             return
-        begun = len(flight.task) - len(flight.unbegun)
+        begun = flight.count - len(flight.unbegun)
         if begun:
             self._messages.paces[flight.task.handler].observe(begun, event.seconds)
             self.pool.progressed()

@@ -53,18 +53,20 @@ class Dispatch:
         if messages.suspects.active:
             self._dispatch_suspect(now)
             return
-        while waiting := [h for h in range(len(spent)) if messages.ready(h)]:
+        while waiting := messages.waiting:
             worker = self._free(now)
             if worker is None:
                 return
-            # A handler that had nothing to do has saved nothing up meanwhile.
-            handler = min(waiting, key=lambda h: max(spent[h], self._served))
+            handler = waiting[0]
+            if len(waiting) > 1:
+                # A handler that had nothing to do has saved nothing up meanwhile.
+                handler = min(waiting, key=lambda h: max(spent[h], self._served))
             ready, pace = messages.ready(handler), messages.paces[handler]
             # An even share, so that no worker idles while another has a full frame.
             share = -(-ready // max(1, self._pool.count(State.IDLE)))
             flight = messages.take(handler, min(pace.count, share))
             self._served = max(spent[handler], self._served)
-            spent[handler] = self._served + pace.seconds_of(len(flight.task))
+            spent[handler] = self._served + pace.seconds_of(flight.count)
             self._send(worker, flight, now)
 
     def _dispatch_suspect(self, now: float) -> None:

@@ -23,6 +23,8 @@ DEATH_SECONDS = 5.0
 class Phase(enum.Enum):
     """How far the end has come."""
 
+    __hash__ = object.__hash__  # as of `State`
+
     RUNNING = "running"
     DRAINING = "draining"  # what is handed over may finish
     COMMITTING = "committing"  # what is finished is committed

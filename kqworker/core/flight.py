@@ -15,7 +15,7 @@ from kqworker.types import Outcome, Segment, Task
 class Flight:
     """A task that a worker has, with what the supervisor must remember of it."""
 
-    __slots__ = ("alone", "lanes", "outcomes", "parts", "settled", "task", "unbegun")
+    __slots__ = ("alone", "count", "lanes", "outcomes", "parts", "settled", "task", "unbegun")
 
     def __init__(
         self,
@@ -25,6 +25,7 @@ class Flight:
         alone: bool = False,
     ) -> None:
         self.task = task
+        self.count = len(task)
         self.parts = parts
         self.lanes = lanes
         self.alone = alone  # a suspect, which has no lane
@@ -44,13 +45,13 @@ class Flight:
 
     def settle_but(self, running: int | None, lane: Lane | None) -> None:
         """Count all as settled but the message that its worker is on, and keep its lane alone."""
-        self.settled.update(i for i in range(len(self.task)) if i != running)
+        self.settled.update(i for i in range(self.count) if i != running)
         self.lanes = [one for one in self.lanes if one is lane]
 
     @property
     def open(self) -> int:
         """How many of its messages are not settled."""
-        return len(self.task) - len(self.settled)
+        return self.count - len(self.settled)
 
     def locate(self, index: int) -> tuple[Epoch, Segment, int]:
         """Return the epoch and the segment of message `index`, and its index in there."""

@@ -172,8 +172,9 @@ def _move(spans: deque[Span], taken: list[Span], count: int, size: int) -> tuple
         span = spans.popleft()
         n = _cut(span, count, size)
         if n < span.stop - span.start:
-            spans.appendleft(span._replace(start=span.start + n))
-            span = span._replace(stop=span.start + n)
+            epoch, records, start, stop, attempt = span
+            spans.appendleft(Span(epoch, records, start + n, stop, attempt))
+            span = Span(epoch, records, start, start + n, attempt)
         taken.append(span)
         count -= n
         size -= _bytes(span, n)

@@ -162,6 +162,11 @@ class Messages:
         """Return a handler's name, for reports."""
         return self._policies[handler].name
 
+    @property
+    def waiting(self) -> list[int]:
+        """The handlers with messages that may be taken now."""
+        return [handler for handler, queue in enumerate(self._queues) if queue.ready]
+
     def ready(self, handler: int) -> int:
         """Return how many messages of a handler may be taken now."""
         return self._queues[handler].ready

@@ -32,6 +32,8 @@ KILLER_SECONDS = 0.2
 class State(enum.Enum):
     """Where a worker stands."""
 
+    __hash__ = object.__hash__  # Enum's is a function in Python, and these are looked up often
+
     STARTING = "starting"
     IDLE = "idle"
     BUSY = "busy"
@@ -43,6 +45,8 @@ class State(enum.Enum):
 
 class Signal(enum.Enum):
     """What happens to a worker."""
+
+    __hash__ = object.__hash__
 
     READY = "ready"
     SENT = "sent"
@@ -128,7 +132,7 @@ class Worker:
     @property
     def open(self) -> int:
         """How many messages it has that are not settled."""
-        return sum(flight.open for flight in self.flights)
+        return sum([flight.open for flight in self.flights])
 
     @property
     def last(self) -> int:
@@ -194,6 +198,7 @@ class Pool:
         self._killers: set[Place] = set()
         self._kills = 0
         self._workers: dict[int, Worker] = {}
+        self._counts = dict.fromkeys(State, 0)
         self._next = 0
         self._deaths = 0
         self._boot_deaths = 0
@@ -229,6 +234,7 @@ class Pool:
         seat = next(number for number in itertools.count() if number not in taken)
         self._next += 1
         worker = self._workers[self._next] = Worker(self._next, seat)
+        self._counts[worker.state] += 1
         return worker
 
     def signal(self, worker: Worker, signal: Signal) -> None:
@@ -238,9 +244,12 @@ class Pool:
         if state is None:
             raise BugError(f"worker {worker.id} is {worker.state.value}: {signal.value}?")
         self.visited.add(key)
+        self._counts[worker.state] -= 1
         worker.state = state
         if state is State.GONE:
             del self._workers[worker.id]
+        else:
+            self._counts[state] += 1
 
     def may(self, worker: Worker, signal: Signal) -> bool:
         """Return whether `signal` has a row for the worker's state."""
@@ -292,7 +301,7 @@ class Pool:
 
     def count(self, *states: State) -> int:
         """Return how many workers are in one of these states."""
-        return sum(1 for worker in self._workers.values() if worker.state in states)
+        return sum([self._counts[state] for state in states])
 
 
 def _delay(row: int, longest: float) -> float:

@@ -90,7 +90,7 @@ class Recalls:
             if not running.task <= number <= running.recalled:
                 continue
             on = running.index if number == running.task else None
-            behind = range(0 if on is None else on + 1, len(flight.task))
+            behind = range(0 if on is None else on + 1, flight.count)
             flight.begin_none_of(behind)
             self._messages.settle_but(flight, on, now)
         if worker.open <= 1:

@@ -177,16 +177,18 @@ class Supervisor:
         """Return when `handle` wants a `Tick` if nothing else happens; None when it is over."""
         if self._ending.phase is Phase.OVER:
             return None
-        times = (
-            self._commits.deadline,
+        first = self._commits.deadline
+        for due in (
             self._crew.deadline(),
             self._messages.deadline(),
             self._flow.deadline() if self._ending.phase is Phase.RUNNING else None,
             self._messages.suspects.deadline(),
             self._partitions.deadline,
             self._ending.deadline,
-        )
-        return min([due for due in times if due is not None])
+        ):
+            if due is not None and due < first:
+                first = due
+        return first
 
     def snapshot(self) -> Snapshot:
         """Return the counters and gauges of this moment."""

@@ -131,8 +131,9 @@ class Invoker:
         call = self._bind(handler, segment)
         own = self._shared
         if own is not None and own.untouched:
-            context = own.context
-            own.origin.partition, own.origin.offsets = partition, offsets
+            context, table, origin = own.context, own.table, own.origin
+            tables, origins = own.tables + 1, own.origins + 1  # with these references
+            origin.partition, origin.offsets = partition, offsets
         else:
             own = None
         i = begin = 0
@@ -152,11 +153,11 @@ class Invoker:
                     # not push into another. As `untouched` does; a call would cost more.
                     if (
                         own is not None
-                        and getrefcount(own.table) == own.tables
-                        and getrefcount(own.origin) == own.origins
+                        and getrefcount(table) == tables
+                        and getrefcount(origin) == origins
                     ):
-                        running[0] = own.origin
-                        own.origin.index = i
+                        running[0] = origin
+                        origin.index = i
                     else:
                         own = None  # those that follow are likely to be as the one before
                         running[0] = origin = Origin()

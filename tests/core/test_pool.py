@@ -198,8 +198,11 @@ def test_rounds_of_deaths_are_counted_by_the_workers_of_now() -> None:
 
 def test_workers_are_counted_by_state() -> None:
     pool = Pool(target=3)
-    for state in (State.IDLE, State.BUSY, State.BUSY):
-        worker_in(pool, state)
+    ready, sent = (Signal.READY,), (Signal.READY, Signal.SENT)
+    for signals in (ready, sent, sent):
+        worker = pool.start()
+        for signal in signals:
+            pool.signal(worker, signal)
     assert pool.count(State.BUSY) == 2
     assert pool.count(State.IDLE, State.BUSY) == 3
     assert pool.count(State.LEAVING) == 0
