@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from confluent_kafka import Consumer, KafkaException, Message
@@ -110,7 +110,6 @@ class Member:
             present,
             from_zero,
         )
-        self._first: Message | None = None
         self._batch = FIRST_BATCH
         self._look_at = 0.0
         self._drained = self._held_back = False  # since the last round of `Places.watch`
@@ -210,20 +209,18 @@ class Member:
             self._consumer.close()
 
     def _fetch(self) -> None:
-        first = self._consumer.poll(POLL_SECONDS)
-        if first is None:
-            self._drained = True
-            if self._unseen:
-                # All was read: what lies between the last message and the end is known now.
-                self._look_at = 0.0
-            return
-        self._first = first
         # Not consume() alone: it waits for the whole timeout unless its number came.
         messages = self._consumer.consume(self._batch, 0)
-        if self._first is not None:
-            messages.insert(0, self._first)
-            self._first = None
-        self._take(messages, full=len(messages) > self._batch)
+        if not messages:
+            first = self._consumer.poll(POLL_SECONDS)
+            if first is None:
+                self._drained = True
+                if self._unseen:
+                    # All was read: what lies between the last message and the end is known now.
+                    self._look_at = 0.0
+                return
+            messages = [first]
+        self._take(messages, full=len(messages) >= self._batch)
 
     def _take(self, messages: list[Message], full: bool = False) -> None:
         if self._places.halted or any(map(Message.error, messages)):
@@ -324,7 +321,6 @@ class Member:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         revoked = self._begun(partitions)
-        self._forget_first(revoked)
         if revoked:
             self._mailbox.put(Revoked(self.number, revoked, self._drain_seconds))
             self._await_release(consumer, revoked)
@@ -332,7 +328,6 @@ class Member:
 
     def _on_lost(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         lost = self._begun(partitions)
-        self._forget_first(lost)
         self._let_go(consumer, partitions)
         if lost:
             self._mailbox.put(Lost(self.number, lost))
@@ -373,11 +368,6 @@ class Member:
         # A pause outlives the assignment: they would come back without messages.
         self._pauses.resume(gone)
         self._pauses.apply(consumer, self.owned)
-
-    def _forget_first(self, gone: Iterable[TopicPartition]) -> None:
-        first = self._first
-        if first is not None and (first.topic(), first.partition()) in set(gone):
-            self._first = None  # not handed over yet: its next owner reads it
 
     # -- positions
 

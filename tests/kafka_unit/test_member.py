@@ -190,37 +190,16 @@ def revoke(*partitions: TopicPartition) -> Step:
     return lambda me: me.on_revoke(me, parts)
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_a_message_in_hand_when_its_partition_is_revoked_is_dropped(
-    bench: Bench, again: bool
-) -> None:
+def test_what_comes_of_a_partition_that_is_revoked_meanwhile_is_dropped(bench: Bench) -> None:
     bench.assign(TP, OTHER)
-
-    def moved_meanwhile(me: Scripted) -> list[Message]:
-        revoke(TP)(me)
-        # It may even have come back: then it begins where the group says.
-        if again:
-            me.on_assign(me, [KafkaPartition(*TP)])
-        return [message(5, OTHER)]
-
-    bench.consumer.consumes.put(moved_meanwhile)
-    bench.poll(lambda _: message(0))
+    bench.consumer.consumes.put(
+        lambda me: revoke(TP)(me) or [message(0, TP), message(5, OTHER), message(1, TP)]
+    )
     bench.wait(Revoked)
     bench.source.execute(Release(0, (TP,), {}))
     bench.wait(Fetched)
 
     assert bench.taken() == [(OTHER, [5])]
-
-
-def test_a_message_in_hand_when_another_partition_is_revoked_is_kept(bench: Bench) -> None:
-    bench.assign(TP, OTHER)
-    bench.consumer.consumes.put(lambda me: revoke(OTHER)(me) or [])
-    bench.poll(lambda _: message(0))
-    bench.wait(Revoked)
-    bench.source.execute(Release(0, (OTHER,), {}))
-    bench.wait(Fetched)
-
-    assert bench.taken() == [(TP, [0])]
 
 
 @pytest.mark.parametrize("coming", [[2, 3], [1 << 60]], ids=["again", "behind the end"])
@@ -230,10 +209,7 @@ def test_offsets_that_cannot_follow_are_damage_and_not_handed_over(
     monkeypatch.setattr(places, "FIRST_RETRY_SECONDS", 0.0)
     bench.consumer.ends = {TP: (0, 50), OTHER: (0, 50)}
     bench.assign(TP, OTHER)
-    bench.consumer.consumes.put(
-        lambda _: [message(8), *map(message, coming), message(9), message(0, OTHER)]
-    )
-    bench.poll(lambda _: message(7))
+    bench.consumer.consumes.put(lambda _: [*map(message, [7, 8, *coming, 9]), message(0, OTHER)])
     bench.consumer.wait_for("pause", TP)
     bench.consumer.wait_for("resume", TP)
     # Where the batch is that has another's offset, there is a gap.
@@ -249,8 +225,7 @@ def test_what_follows_at_last_ends_the_halt(bench: Bench, monkeypatch: pytest.Mo
     monkeypatch.setattr(places, "FIRST_RETRY_SECONDS", 0.0)
     bench.consumer.ends = {TP: (0, 50)}
     bench.assign(TP)
-    bench.consumer.consumes.put(lambda _: [message(2)])
-    bench.poll(lambda _: message(7))
+    bench.consumer.consumes.put(lambda _: [message(7), message(2)])
     bench.consumer.wait_for("pause", TP)
     bench.consumer.wait_for("resume", TP)
     bench.poll(lambda _: message(8))
@@ -476,10 +451,9 @@ def test_nothing_behind_an_error_is_handed_over_or_taken_for_a_gap(
 
     def with_what_librdkafka_reads_next(me: Scripted) -> list[Message]:
         me.positions = {TP: 909, OTHER: 1}
-        return [message(1), damaged, message(900), message(0, OTHER)]
+        return [message(0), message(1), damaged, message(900), message(0, OTHER)]
 
     bench.consumer.consumes.put(with_what_librdkafka_reads_next)
-    bench.poll(lambda _: message(0))
     bench.poll(lambda _: message(901))
     halts = bench.source._members[0]._places._halts
     bench.poll(lambda _: setattr(halts[TP], "due", 0.0))
