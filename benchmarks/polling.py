@@ -19,8 +19,8 @@ from kqworker.core.events import Assigned, Event, Fetched, Finished, Revoked, Ti
 from kqworker.kafka.assignment import Assignment
 from kqworker.kafka.beginnings import beginnings_of
 from kqworker.kafka.columns import to_records
+from kqworker.kafka.commit_fence import CommitFence
 from kqworker.kafka.commits import Commits
-from kqworker.kafka.ledger import Ledger
 from kqworker.kafka.partitions import ours
 from kqworker.ports import Workers
 from kqworker.runtime.loop import Core
@@ -40,9 +40,9 @@ class PollingSource:
         self._waiting: list[Event] = []
         self._kept: list[Message] = []
         self._released: c.Release | None = None
-        self._ledger = Ledger()
-        self._assignment = Assignment(properties, self._ledger)
-        self._commits = Commits(self._ledger, self)
+        self._fence = CommitFence()
+        self._assignment = Assignment(properties, self._fence)
+        self._commits = Commits(self._fence, self)
         self._consumer = Consumer(
             {**properties, "on_commit": lambda *a: self._commits.answered(self._consumer, *a)}
         )
@@ -65,10 +65,10 @@ class PollingSource:
         records = [
             run
             for run in to_records([m for m in messages if m.error() is None])
-            if run.partition in self._ledger.owned
+            if run.partition in self._fence.owned
         ]
         for run in records:
-            self._ledger.reach(run.partition, run.offsets[-1] + 1)
+            self._fence.reach(run.partition, run.offsets[-1] + 1)
         self.put(Fetched(records, 0))
         return True
 
@@ -101,7 +101,7 @@ class PollingSource:
         marks = self._released.marks if self._released is not None else {}
         self._commits.last(consumer, marks, revoked)
         consumer.incremental_unassign(partitions)
-        self.put(*self._ledger.end(revoked))
+        self.put(*self._fence.end(revoked))
 
     def close(self, timeout: float) -> None:
         self.serve = lambda until: None

@@ -23,11 +23,11 @@ COUNTED_SECONDS = 0.1
 REMEMBERED = 1000
 
 
-class Clock:
+class StandstillClock:
     """CLOCK_MONOTONIC, one for all processes of the machine, without standstills.
 
     >>> seconds = iter([10.1, 70.3, 70.7])
-    >>> clock = Clock(read=lambda: next(seconds))
+    >>> clock = StandstillClock(read=lambda: next(seconds))
     >>> clock.now()
     10.1
     >>> clock.waits(0.2)
@@ -90,7 +90,7 @@ class TimeOut:
     """
 
     def __init__(self, seconds: float, step: float) -> None:
-        self._clock = Clock()
+        self._clock = StandstillClock()
         self._step = step
         self._due = self._clock.now() + seconds
         self._clock.waits(step)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import kqworker
 from kqworker import preflight
 from kqworker.app.app import in_run
-from kqworker.clock import Clock
+from kqworker.clock import StandstillClock
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.limits import Limits
@@ -128,7 +128,7 @@ class _Run:
         self._watch = watch
         self._plan = preflight.plan(app, settings)
         self._workers = settings.workers if isinstance(settings.workers, int) else origins.cpus()
-        self._clock = Clock(stood_still=self._on_standstill)
+        self._clock = StandstillClock(stood_still=self._on_standstill)
         self._began = time.monotonic()
         self._abandoned: list[str] = []
         self._interrupts = 0
@@ -330,7 +330,7 @@ class _Run:
         return (e.StopRequested(0.0 if at_once else self._settings.shutdown_timeout),)
 
     def _report(self, report: c.Report) -> None:
-        if report.note is c.Note.ABANDONED:
+        if report.kind is c.ReportKind.ABANDONED:
             self._abandoned.append(f"{report.partition} offset {report.offset} in {report.handler}")
         self._watch.report(report)
 

@@ -141,7 +141,7 @@ class Task:
         handler: Index into the app's handlers.
         ordering: What a worker must skip after a failure: nothing (UNORDERED), the
             later messages with the same partition and key (KEY), or of the same
-            partition (PARTITION). What it skips it hands back as unbegun.
+            partition (PARTITION). What it skips it hands back as unstarted.
         segments: At least one, none of them empty.
     """
 

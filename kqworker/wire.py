@@ -82,14 +82,14 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, gc=False):
         task: The task's id.
         outcomes: What is more than a plain accept.
         complete: The worker is done with the task.
-        unbegun: Indices, ascending, that it hands back; none is named twice for a task.
+        unstarted: Indices, ascending, that it hands back; none is named twice for a task.
         seconds: How long it ran the task, when complete.
     """
 
     task: _TaskId
     outcomes: tuple[Outcome, ...] = ()
     complete: bool = False
-    unbegun: tuple[_Index, ...] = ()
+    unstarted: tuple[_Index, ...] = ()
     seconds: float = 0.0
 
 

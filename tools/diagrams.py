@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kqworker.core.ending import PHASES, Phase
 from kqworker.core.pool import TRANSITIONS, Signal, State
+from kqworker.core.shutdown import PHASES, Phase
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "states.md"
 
@@ -33,7 +33,7 @@ one process and never again. Beside it each worker has a seat, from 0 on, which 
 ENDING = """
 ## The end of a run
 
-`PHASES` in `kqworker/core/ending.py`. The label is the time that the next phase may take; a phase ends sooner when its
+`PHASES` in `kqworker/core/shutdown.py`. The label is the time that the next phase may take; a phase ends sooner when its
 work is done. A stop by a signal brings its own grace: `--shutdown-timeout`, or nothing at the second Ctrl-C.
 
 """

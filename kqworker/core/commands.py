@@ -163,7 +163,7 @@ class StopWorker:
 # To whoever watches
 
 
-class Note(enum.Enum):
+class ReportKind(enum.Enum):
     """What happened to a message, a worker or a partition that people want to know."""
 
     RETRYING = "retrying"
@@ -194,7 +194,7 @@ class Report:
     """Something for the log and the counters; the core itself logs nothing.
 
     Attributes:
-        note: What happened.
+        kind: What happened.
         handler: The handler's name, or empty.
         partition: Where, if it is about a partition or message.
         offset: The message's, or -1.
@@ -205,7 +205,7 @@ class Report:
         failure: Why.
     """
 
-    note: Note
+    kind: ReportKind
     handler: str = ""
     partition: TopicPartition | None = None
     offset: int = -1

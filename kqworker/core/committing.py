@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kqworker.core.commands import Command, Commit
-from kqworker.core.crew import Crew
 from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.events import Committed
 from kqworker.core.limits import Limits
 from kqworker.core.messages import Messages
 from kqworker.core.pool import State
+from kqworker.core.workforce import Workforce
 
 AGAIN_SECONDS = 0.5  # at the end, after a commit that failed
 # So long after an assignment commits come so fast: should this supervisor be ended by what it
@@ -28,17 +28,22 @@ class Committing:
     Args:
         epochs: What is owned.
         messages: Has the suspects, and knows how many messages may begin until the next commit.
-        crew: Whether workers have anything.
+        workforce: Whether workers have anything.
         limits: The interval.
         out: Where commands go.
     """
 
     def __init__(
-        self, epochs: Epochs, messages: Messages, crew: Crew, limits: Limits, out: list[Command]
+        self,
+        epochs: Epochs,
+        messages: Messages,
+        workforce: Workforce,
+        limits: Limits,
+        out: list[Command],
     ) -> None:
         self._epochs = epochs
         self._messages = messages
-        self._crew = crew
+        self._workforce = workforce
         self._limits = limits
         self._out = out
         self._next = 0.0
@@ -76,7 +81,7 @@ class Committing:
 
     def commit(self, epochs: Sequence[Epoch] = ()) -> None:
         """Commit what can be, of these or, where none is given, of all."""
-        owner, workers = self._messages.suspects.owner, self._crew.pool.size
+        owner, workers = self._messages.suspects.owner, self._workforce.pool.size
         these = epochs or self._epochs
         for epoch in these if owner else ():
             if epoch.awaited is None and epoch.owner == owner:
@@ -90,7 +95,7 @@ class Committing:
     def confirm(self, now: float) -> None:
         """Take the next steps with suspects, and have their commits confirmed."""
         suspects = self._messages.suspects
-        flying, idle = self._crew.flying_since, bool(self._crew.pool.count(State.IDLE))
+        flying, idle = self._workforce.flying_since, bool(self._workforce.pool.count(State.IDLE))
         suspects.step(now, flying, idle)
         urgent = suspects.urgent(now)
         if urgent:

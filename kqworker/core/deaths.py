@@ -1,15 +1,16 @@
 """What the death of a worker means for the messages that it had.
 
 Decides which of them is charged an attempt (at most the one that it died on), which count as
-done, and which go back. Pure. Knows nothing of other workers, and replaces nobody: `crew` does.
-Tested by tests/core/test_crew.py, test_time_limits.py and every run in tests/sim.
+done, and which go back. Pure. Knows nothing of other workers, and replaces nobody:
+`workforce` does. Tested by tests/core/test_workforce.py, test_time_limits.py and every run in
+tests/sim.
 """
 
 from __future__ import annotations
 
 from kqworker.core import events as e
-from kqworker.core.commands import Command, Note, Report
-from kqworker.core.flight import Flight
+from kqworker.core.commands import Command, Report, ReportKind
+from kqworker.core.in_flight import InFlightTask
 from kqworker.core.messages import Messages
 from kqworker.core.pool import Place, State, Worker
 from kqworker.types import Failure, Outcome, Verdict
@@ -60,7 +61,7 @@ class Death:
         for flight in self._flights:
             self._settle(flight, now)
 
-    def _settle(self, flight: Flight, now: float) -> None:
+    def _settle(self, flight: InFlightTask, now: float) -> None:
         event, count = self._event, len(flight.task)
         index = event.index if event.task == flight.task.id else 0
         if index or flight.outcomes:
@@ -70,7 +71,9 @@ class Death:
         # It may have come to a message that was taken from it: it has not begun that.
         mine = event.task == flight.task.id and index not in flight.settled
         if mine and index < count and not told:
-            note = Note.TIME_LIMIT if event.cause is e.Cause.KILLED else Note.WORKER_DIED
+            kind = (
+                ReportKind.TIME_LIMIT if event.cause is e.Cause.KILLED else ReportKind.WORKER_DIED
+            )
             if self._charge is not None:
                 charged = True
                 flight.told((Outcome(index, Verdict.RELEASE, self._charge),), ())
@@ -78,10 +81,10 @@ class Death:
                     epoch, segment, i = flight.locate(index)
                     self.killer = epoch.partition, segment.records.offsets[i]
             elif self._closing:
-                note = Note.ABANDONED
+                kind = ReportKind.ABANDONED
                 self.cut_off = True
             name = self._messages.name(flight.task.handler)
-            self._out.append(report(note, flight, index, event, self._seat, name))
+            self._out.append(report(kind, flight, index, event, self._seat, name))
         begun = index + 1 if charged or told else index
         flight.begin_none_of(range(begun, count))
         self._messages.settle(flight, now)
@@ -97,12 +100,12 @@ def _charge(worker: Worker, event: e.WorkerDied, limited: bool) -> Failure | Non
 
 
 def report(
-    note: Note, flight: Flight, index: int, event: e.WorkerDied, seat: int, handler: str
+    kind: ReportKind, flight: InFlightTask, index: int, event: e.WorkerDied, seat: int, handler: str
 ) -> Report:
     """Return what is to be said of a message whose worker died."""
     _, segment, i = flight.locate(index)
     return Report(
-        note,
+        kind,
         handler,
         segment.records.partition,
         segment.records.offsets[i],

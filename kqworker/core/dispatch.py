@@ -1,7 +1,7 @@
 """Who gets what next: the workers' time is shared between handlers.
 
 Pure. Knows nothing of partitions, retries or deaths.
-Tested by tests/core/test_crew.py and every run in tests/sim.
+Tested by tests/core/test_workforce.py and every run in tests/sim.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kqworker.core.commands import Command, Send
-from kqworker.core.flight import Flight
+from kqworker.core.in_flight import InFlightTask
 from kqworker.core.messages import Messages
-from kqworker.core.overtime import TimeLimits
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.pool import Pool, Signal, State, Worker
 from kqworker.core.recall import Recalls
+from kqworker.core.time_limits import TimeLimits
 
 
 class Dispatch:
@@ -61,12 +61,12 @@ class Dispatch:
             if len(waiting) > 1:
                 # A handler that had nothing to do has saved nothing up meanwhile.
                 handler = min(waiting, key=lambda h: max(spent[h], self._served))
-            ready, pace = messages.ready(handler), messages.paces[handler]
+            ready, batch_size = messages.ready(handler), messages.batch_sizes[handler]
             # An even share, so that no worker idles while another has a full frame.
             share = -(-ready // max(1, self._pool.count(State.IDLE)))
-            flight = messages.take(handler, min(pace.count, share))
+            flight = messages.take(handler, min(batch_size.count, share))
             self._served = max(spent[handler], self._served)
-            spent[handler] = self._served + pace.seconds_of(flight.count)
+            spent[handler] = self._served + batch_size.seconds_of(flight.count)
             self._send(worker, flight, now)
 
     def _dispatch_suspect(self, now: float) -> None:
@@ -76,7 +76,7 @@ class Dispatch:
         if span is not None and worker is not None:
             self._send(worker, self._messages.take_suspect(span), now)
 
-    def _send(self, worker: Worker, flight: Flight, now: float) -> None:
+    def _send(self, worker: Worker, flight: InFlightTask, now: float) -> None:
         self._pool.signal(worker, Signal.SENT)
         worker.take_on(flight, now)
         self._out.append(Send(worker.id, flight.task))
@@ -94,6 +94,6 @@ class Dispatch:
             if worker.state is State.IDLE:
                 return worker
             if second is None and worker.state is State.BUSY and len(worker.flights) == 1:
-                short = self._messages.paces[worker.flights[0].task.handler].short
+                short = self._messages.batch_sizes[worker.flights[0].task.handler].short
                 second = worker if short and self._recalls.is_prompt(worker, now) else None
         return second

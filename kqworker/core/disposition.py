@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kqworker.core.circles import Circles
-from kqworker.core.commands import Note
+from kqworker.core.commands import ReportKind
 from kqworker.core.deadletter import comes_round, dead_letter
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Random
@@ -35,12 +35,12 @@ class GiveUp:
 
     Attributes:
         failure: Why.
-        note: As what it is told: with a dead letter, without one, or as a circle.
+        kind: As what it is told: with a dead letter, without one, or as a circle.
         circles: What is to be told before of circles that it may be in.
     """
 
     failure: Failure
-    note: Note
+    kind: ReportKind
     circles: tuple[Failure, ...] = ()
 
 
@@ -122,12 +122,12 @@ def _give_up(
     circles: tuple[Failure, ...] = (),
 ) -> GiveUp | Deliver:
     if policy.dead_letter is None:
-        return GiveUp(failure, Note.GAVE_UP, circles)
+        return GiveUp(failure, ReportKind.GAVE_UP, circles)
     way = f"{policy.name} ({records.partition.topic}) to {policy.dead_letter}"
     circle, over = comes_round(records, 0, way)
     if circle is not None:
         if over:
-            return GiveUp(circle, Note.BROKE_CIRCLE, circles)
+            return GiveUp(circle, ReportKind.BROKE_CIRCLE, circles)
         circles += (circle,)
     letter = dead_letter(policy.dead_letter, records, 0, attempt, policy.name, failure)
-    return Deliver((letter,), GiveUp(failure, Note.DEAD_LETTERED), circles)
+    return Deliver((letter,), GiveUp(failure, ReportKind.DEAD_LETTERED), circles)

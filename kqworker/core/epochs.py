@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kqworker.core.commands import Mark, Note, Report
+from kqworker.core.commands import Mark, Report, ReportKind
 from kqworker.core.completion import Completion, decode, encode
 from kqworker.core.events import Committed, Start
 from kqworker.core.offsets import Offsets
@@ -285,7 +285,7 @@ class Epochs:
         if found is not None:
             return epoch, None
         failure = Failure("CompletionMap", f"unreadable metadata at offset {start.offset}")
-        return epoch, Report(Note.MAP_IGNORED, partition=partition, failure=failure)
+        return epoch, Report(ReportKind.MAP_IGNORED, partition=partition, failure=failure)
 
     def end(self, partitions: Iterable[TopicPartition]) -> list[Epoch]:
         """Fence these partitions off; return the epochs that were open."""
@@ -308,7 +308,9 @@ class Epochs:
             full = epoch.used > epoch.budget
             if full and not epoch.full:
                 # Said when it begins, even if there is no new watermark to commit.
-                reports.append(Report(Note.MAP_FULL, partition=epoch.partition, offset=mark.offset))
+                reports.append(
+                    Report(ReportKind.MAP_FULL, partition=epoch.partition, offset=mark.offset)
+                )
             epoch.full = full
             if mark != epoch.committed:
                 marks[epoch.partition] = mark
@@ -352,7 +354,12 @@ class Epochs:
                 epoch.budget = max(len(mark.metadata), 2) // 2
             failure = Failure("CommitFailed", event.error)
             reports.append(
-                Report(Note.COMMIT_FAILED, partition=partition, offset=mark.offset, failure=failure)
+                Report(
+                    ReportKind.COMMIT_FAILED,
+                    partition=partition,
+                    offset=mark.offset,
+                    failure=failure,
+                )
             )
         return reports
 

@@ -182,8 +182,8 @@ class Finished:
         task: The task's id.
         outcomes: What is more than a plain accept, by ascending index.
         complete: The worker is done with the task: each message neither in an outcome
-            so far nor in `unbegun` was accepted.
-        unbegun: Indices, ascending, that the worker hands back without having begun; they
+            so far nor in `unstarted` was accepted.
+        unstarted: Indices, ascending, that the worker hands back without having begun; they
             may come in parts, like the outcomes.
         seconds: How long the worker ran the task, when complete.
     """
@@ -192,7 +192,7 @@ class Finished:
     task: int
     outcomes: tuple[Outcome, ...] = ()
     complete: bool = False
-    unbegun: tuple[int, ...] = ()
+    unstarted: tuple[int, ...] = ()
     seconds: float = 0.0
 
 

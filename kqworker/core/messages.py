@@ -10,14 +10,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from kqworker.core.batching import FRAME_BYTES, Pace
+from kqworker.core.backpressure import Backpressure
+from kqworker.core.batch_size import FRAME_BYTES, BatchSize
 from kqworker.core.commands import Command
 from kqworker.core.deliveries import Ticket
 from kqworker.core.disposition import Accept, HandBack
 from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.events import Fetched
-from kqworker.core.flight import Flight
-from kqworker.core.flow import Flow
+from kqworker.core.in_flight import InFlightTask
 from kqworker.core.lanes import Lane, Span, queue_for, segments_of
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Random
@@ -36,7 +36,7 @@ class Messages:
     Args:
         policies: The handlers, in the app's order.
         epochs: What is owned.
-        flow: The bounds of what is held.
+        backpressure: The bounds of what is held.
         random: For the jitter of retries, and what is to be counted.
         out: Where commands go, in the order in which they are to be done.
         owner: The supervisor's number, below 2**64; 0: nobody is suspected of having ended
@@ -47,7 +47,7 @@ class Messages:
         self,
         policies: Sequence[HandlerPolicy],
         epochs: Epochs,
-        flow: Flow,
+        backpressure: Backpressure,
         random: Random,
         out: list[Command],
         owner: int = 0,
@@ -57,10 +57,10 @@ class Messages:
         self._timers: Timers[Timer] = Timers()
         self._task = 0
         self._epochs = epochs
-        self._flow = flow
-        self.paces = [Pace() for _ in policies]
+        self._backpressure = backpressure
+        self.batch_sizes = [BatchSize() for _ in policies]
         self.suspects = Suspects(policies, owner, self._queues, out)
-        self.settling = Settling(policies, flow, self._timers.put, out, random)
+        self.settling = Settling(policies, backpressure, self._timers.put, out, random)
 
     # -- from Kafka
 
@@ -79,18 +79,18 @@ class Messages:
             if records.offsets[0] <= epoch.tried:
                 known = bisect_right(records.offsets, epoch.tried)
                 first, records = records.slice(0, known), records.slice(known, len(records))
-                self._flow.admit(epoch, first)
+                self._backpressure.admit(epoch, first)
                 self._push_tried(epoch, first)
             if not len(records):
                 continue
-            if self._flow.put(epoch, records):
+            if self._backpressure.put(epoch, records):
                 self._take_in(Span(epoch, records, 0, len(records), 1))
-        if self._flow.wanting:
+        if self._backpressure.wanting:
             self.let_in()
 
     def let_in(self) -> None:
         """Queue what may go to work now, or let it wait with what is suspected."""
-        for epoch, records, start, stop in self._flow.let_in():
+        for epoch, records, start, stop in self._backpressure.let_in():
             self._take_in(Span(epoch, records, start, stop, 1))
 
     def _take_in(self, span: Span) -> None:
@@ -127,7 +127,7 @@ class Messages:
         epochs = list(epochs)
         for epoch in epochs:
             epoch.drain()
-            self._flow.drain(epoch)
+            self._backpressure.drain(epoch)
         for queue in self._queues:
             queue.drop(epochs)
         return self.suspects.drop(epochs)
@@ -139,10 +139,10 @@ class Messages:
             queue.drop(epochs)
         self.suspects.drop(epochs)
         for epoch in epochs:
-            self._flow.forget(epoch)
+            self._backpressure.forget(epoch)
         if epochs:
             self._forget_timers()
-            self._flow.share_out(self._epochs)
+            self._backpressure.share_out(self._epochs)
 
     def _forget_timers(self) -> None:
         """Let go of what waits for epochs that are over, records included."""
@@ -171,14 +171,14 @@ class Messages:
         """Return how many messages of a handler may be taken now."""
         return self._queues[handler].ready
 
-    def take(self, handler: int, count: int) -> Flight:
+    def take(self, handler: int, count: int) -> InFlightTask:
         """Take up to `count` ready messages of a handler as one task."""
         ordering = self._policies[handler].ordering
         spans, lanes = self._queues[handler].take(count, FRAME_BYTES)
         parts = segments_of(spans, ordering)
         return self._flight(handler, ordering, parts, lanes)
 
-    def take_suspect(self, span: Span) -> Flight:
+    def take_suspect(self, span: Span) -> InFlightTask:
         """Take a suspect as a task of its own."""
         handler = span.epoch.handler
         part = span.epoch, Segment(span.records, span.attempt)
@@ -191,15 +191,15 @@ class Messages:
         parts: list[tuple[Epoch, Segment]],
         lanes: list[Lane],
         alone: bool = False,
-    ) -> Flight:
+    ) -> InFlightTask:
         for epoch, segment in parts:
             epoch.hand_over(segment.records.offsets)
         self._task += 1
         task = Task(self._task, handler, ordering, tuple(segment for _, segment in parts))
-        return Flight(task, parts, lanes, alone)
+        return InFlightTask(task, parts, lanes, alone)
 
-    def settle(self, flight: Flight, now: float) -> None:
-        """Take a task back: each message has an outcome, is unbegun, or was accepted.
+    def settle(self, flight: InFlightTask, now: float) -> None:
+        """Take a task back: each message has an outcome, is unstarted, or was accepted.
 
         Args:
             flight: The task, with what its worker told; what it handed back goes back
@@ -210,7 +210,7 @@ class Messages:
             self._settle_alone(flight, now)
             return
         waiting: set[Lane] = set()
-        if flight.outcomes or flight.unbegun or flight.settled:
+        if flight.outcomes or flight.unstarted or flight.settled:
             self._settle_each(flight, now, waiting)
         else:
             for epoch, segment in flight.parts:
@@ -220,11 +220,11 @@ class Messages:
             if lane not in waiting:
                 queue.release(lane)
 
-    def _settle_alone(self, flight: Flight, now: float) -> None:
+    def _settle_alone(self, flight: InFlightTask, now: float) -> None:
         epoch, segment = flight.parts[0]
         outcome = flight.outcomes.get(0)
         self.suspects.done()
-        if outcome is None and 0 not in flight.unbegun:
+        if outcome is None and 0 not in flight.unstarted:
             self.settling.carry_out(ACCEPT, epoch, segment.records, segment.attempt)
         elif not epoch.live:
             return
@@ -236,12 +236,12 @@ class Messages:
             queue = self._queues[epoch.handler]
             self._timers.put(now + delay, queue.hold(span) or span)
 
-    def settle_but(self, flight: Flight, running: int | None, now: float) -> None:
+    def settle_but(self, flight: InFlightTask, running: int | None, now: float) -> None:
         """Take a task back but for the message that its worker is on.
 
         Args:
             flight: The task, with what its worker told, and what it will not begin as
-                unbegun.
+                unstarted.
             running: That message, which a later `settle` takes back; None if it is on
                 another task: all of this one goes back.
             now: The time.
@@ -259,9 +259,9 @@ class Messages:
         flight.settle_but(running, held)
 
     def _settle_each(
-        self, flight: Flight, now: float, waiting: set[Lane], running: int | None = None
+        self, flight: InFlightTask, now: float, waiting: set[Lane], running: int | None = None
     ) -> None:
-        unbegun, settled = flight.unbegun, flight.settled
+        unstarted, settled = flight.unstarted, flight.settled
         queue = self._queues[flight.task.handler]
         back: list[Span] = []
         # A span is of one lane: by key, neighbours are joined when they are taken again.
@@ -275,7 +275,7 @@ class Messages:
                 if base + i == running or base + i in settled:
                     continue
                 outcome = flight.outcomes.get(base + i)
-                if outcome is None and base + i not in unbegun:
+                if outcome is None and base + i not in unstarted:
                     accepted.append(i)
                 elif not epoch.live:
                     continue
@@ -316,12 +316,12 @@ class Messages:
         delay = self.settling.settle(epoch, records, segment.attempt, outcome)
         if delay is None:
             return None
-        self._flow.wait(epoch, records.size)
+        self._backpressure.wait(epoch, records.size)
         return Span(epoch, records, 0, 1, segment.attempt + 1), delay
 
     def margin(self, handler: int, workers: int, seconds: float) -> int:
         """Return how many messages of a partition may well begin within so many seconds."""
-        each = self.paces[handler].seconds
+        each = self.batch_sizes[handler].seconds
         if each is None:
             return UNKNOWN
         return min(PER_PARTITION, workers + int(4 * workers * seconds / each))
@@ -340,10 +340,10 @@ class Messages:
             elif isinstance(timer, Lane):
                 if timer.spans:
                     # Its first message is the one that has waited.
-                    self._flow.go_on(timer.epoch, timer.spans[0].records.size)
+                    self._backpressure.go_on(timer.epoch, timer.spans[0].records.size)
                 self._queues[timer.epoch.handler].release(timer)
             elif not timer.epoch.draining:
-                self._flow.go_on(timer.epoch, timer.records.size)
+                self._backpressure.go_on(timer.epoch, timer.records.size)
                 self._queues[timer.epoch.handler].give_back([timer])
 
 

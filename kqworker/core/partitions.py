@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
+from kqworker.core.backpressure import Backpressure
 from kqworker.core.committing import Committing
-from kqworker.core.crew import Crew
 from kqworker.core.epochs import Epoch, Epochs
-from kqworker.core.flow import Flow
 from kqworker.core.messages import Messages
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.routing import Routes
+from kqworker.core.workforce import Workforce
 from kqworker.types import Failure, TopicPartition
 
 
@@ -39,8 +39,8 @@ class Partitions:
         policies: The handlers, in the app's order.
         epochs: What is owned.
         messages: What is held of it.
-        flow: The bounds of that.
-        crew: Who is asked back for what is not begun.
+        backpressure: The bounds of that.
+        workforce: Who is asked back for what is not begun.
         commits: When they are made.
         out: Where commands go.
 
@@ -53,16 +53,16 @@ class Partitions:
         policies: Sequence[HandlerPolicy],
         epochs: Epochs,
         messages: Messages,
-        flow: Flow,
-        crew: Crew,
+        backpressure: Backpressure,
+        workforce: Workforce,
         commits: Committing,
         out: list[c.Command],
     ) -> None:
         self._routes = Routes(policies)
         self._epochs = epochs
         self._messages = messages
-        self._flow = flow
-        self._crew = crew
+        self._backpressure = backpressure
+        self._workforce = workforce
         self._commits = commits
         self._out = out
         self._drains: list[Drain] = []
@@ -93,7 +93,7 @@ class Partitions:
                 epoch.inherit()
             if report is not None:
                 self._out.append(report)
-        self._flow.share_out(self._epochs)
+        self._backpressure.share_out(self._epochs)
         if not running:
             self._messages.drain(begun)
         else:
@@ -109,7 +109,7 @@ class Partitions:
             # The pause may have come to its member behind the assignment that follows.
             self._out.append(c.Resume(paused))
         # What runs for nothing may end; what is not begun is not begun for nothing.
-        self._crew.recalls.recall(now, ended)
+        self._workforce.recalls.recall(now, ended)
         return ended
 
     def revoked(self, event: e.Revoked, now: float) -> None:
@@ -118,7 +118,7 @@ class Partitions:
         epochs = [ep for p in event.partitions if (ep := self._epochs.of(member, p)) is not None]
         if self._messages.drain(epochs):
             self._commits.at_once(now)
-        self._crew.recalls.recall(now, epochs)
+        self._workforce.recalls.recall(now, epochs)
         deadline = now + max(0.0, event.seconds)
         self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
 
@@ -136,7 +136,8 @@ class Partitions:
                 continue
             if left:
                 text = f"{left} messages were unfinished when partitions had to be given back"
-                self._out.append(c.Report(c.Note.DRAIN_EXPIRED, failure=Failure("Drain", text)))
+                failure = Failure("Drain", text)
+                self._out.append(c.Report(c.ReportKind.DRAIN_EXPIRED, failure=failure))
             self._messages.suspects.in_order(epochs)
             marks, reports = self._epochs.due(epochs)
             self._out += reports
@@ -167,7 +168,9 @@ class Partitions:
             if count and first is not None:
                 self.gone += count
                 failure = Failure("Deleted", f"{count:,} below offset {position}")
-                report = c.Report(c.Note.GONE, partition=partition, offset=first, failure=failure)
+                report = c.Report(
+                    c.ReportKind.GONE, partition=partition, offset=first, failure=failure
+                )
                 self._out.append(report)
 
     def unreadable(self, event: e.Unreadable) -> None:
@@ -176,6 +179,6 @@ class Partitions:
         if epoch is None or epoch.draining:
             return
         epoch.halt()
-        note, failure = c.Note.UNREADABLE, Failure("Unreadable", event.text)
-        report = c.Report(note, partition=event.partition, offset=event.offset, failure=failure)
+        kind, failure = c.ReportKind.UNREADABLE, Failure("Unreadable", event.text)
+        report = c.Report(kind, partition=event.partition, offset=event.offset, failure=failure)
         self._out.append(report)

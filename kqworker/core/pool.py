@@ -16,7 +16,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterator
 
-from kqworker.core.flight import Flight
+from kqworker.core.in_flight import InFlightTask
 from kqworker.core.timers import Deadlines
 from kqworker.errors import BugError
 from kqworker.types import TopicPartition
@@ -122,7 +122,7 @@ class Worker:
         self.id = worker
         self.seat = seat
         self.state = State.STARTING
-        self.flights: deque[Flight] = deque()
+        self.flights: deque[InFlightTask] = deque()
         self.quiet_at: float | None = None
         self.since = 0.0
         self.recalled = 0
@@ -143,13 +143,13 @@ class Worker:
         """Note that it waits for its first task."""
         self.ready = True
 
-    def take_on(self, flight: Flight, now: float) -> None:
+    def take_on(self, flight: InFlightTask, now: float) -> None:
         """Note that it is sent a task."""
         if not self.flights:
             self.since = now
         self.flights.append(flight)
 
-    def done_with(self, flight: Flight, now: float) -> None:
+    def done_with(self, flight: InFlightTask, now: float) -> None:
         """Note that it has answered for a task to its end."""
         self.flights.remove(flight)
         self.since = now

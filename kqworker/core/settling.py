@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from kqworker.core.backpressure import Backpressure
 from kqworker.core.circles import Circles
-from kqworker.core.commands import Command, Note, Produce, Report
+from kqworker.core.commands import Command, Produce, Report, ReportKind
 from kqworker.core.deadletter import shortened, truncated
 from kqworker.core.deliveries import Deliveries, Pending, Ticket
 from kqworker.core.disposition import (
@@ -27,7 +28,6 @@ from kqworker.core.disposition import (
 )
 from kqworker.core.epochs import Epoch
 from kqworker.core.events import Delivered
-from kqworker.core.flow import Flow
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Random
 from kqworker.types import Failure, Outcome, Records, Verdict
@@ -38,7 +38,7 @@ class Settling:
 
     Args:
         policies: The handlers, in the app's order.
-        flow: The bounds of what is held.
+        backpressure: The bounds of what is held.
         later: Has `again` called with a record at a time.
         out: Where commands go.
         random: For the jitter of retries, and what is to be counted.
@@ -52,13 +52,13 @@ class Settling:
     def __init__(
         self,
         policies: Sequence[HandlerPolicy],
-        flow: Flow,
+        backpressure: Backpressure,
         later: Callable[[float, Ticket], None],
         out: list[Command],
         random: Random,
     ) -> None:
         self._policies = policies
-        self._flow = flow
+        self._backpressure = backpressure
         self._later = later
         self._out = out
         self._random = random
@@ -104,10 +104,10 @@ class Settling:
             case Accept():
                 self._finish(epoch, records, attempt > 1)
                 self.handled += len(records.values)
-            case GiveUp(failure, note, circles):
+            case GiveUp(failure, kind, circles):
                 self._tell_circles(circles, epoch, records, attempt)
                 self.failed += 1
-                self.report(note, epoch, records, 0, attempt, failure)
+                self.report(kind, epoch, records, 0, attempt, failure)
                 self._finish(epoch, records)
             case Deliver(outputs, then, circles):
                 self._tell_circles(circles, epoch, records, attempt)
@@ -121,7 +121,7 @@ class Settling:
                 if epoch.draining:
                     return None
                 self.retried += 1
-                self.report(Note.RETRYING, epoch, records, 0, attempt, failure, delay)
+                self.report(ReportKind.RETRYING, epoch, records, 0, attempt, failure, delay)
                 return delay
             case HandBack():
                 epoch.take_back(len(records.values))
@@ -133,11 +133,11 @@ class Settling:
         self, circles: tuple[Failure, ...], epoch: Epoch, records: Records, attempt: int
     ) -> None:
         for circle in circles:
-            self.report(Note.CIRCLE, epoch, records, 0, attempt, circle)
+            self.report(ReportKind.CIRCLE, epoch, records, 0, attempt, circle)
 
     def _finish(self, epoch: Epoch, records: Records, tried: bool = True) -> None:
         epoch.finish(records, tried)
-        self._flow.finish(epoch, len(records.values), records.size)
+        self._backpressure.finish(epoch, len(records.values), records.size)
 
     @property
     def delivering(self) -> bool:
@@ -170,11 +170,11 @@ class Settling:
                 return
             if not pending.stalled:
                 pending.stalled = True
-                self._flow.wait(epoch, pending.records.size, undelivered=True)
+                self._backpressure.wait(epoch, pending.records.size, undelivered=True)
             self._later(now + ticket.delay(), ticket)
             told = self._deliveries.tell(ticket, event.failure, now)
             if told is not None:
-                self.report(Note.STALLED, epoch, pending.records, 0, pending.attempt, told)
+                self.report(ReportKind.STALLED, epoch, pending.records, 0, pending.attempt, told)
         else:
             # An output that Kafka refuses for good would be refused again.
             self._deliveries.close(ticket)
@@ -197,8 +197,8 @@ class Settling:
         if cut is None:
             return False
         if len(cut.headers) > len(letter.headers):
-            note, attempt = Note.TRUNCATED, pending.attempt
-            self.report(note, pending.epoch, pending.records, 0, attempt, failure)
+            kind, attempt = ReportKind.TRUNCATED, pending.attempt
+            self.report(kind, pending.epoch, pending.records, 0, attempt, failure)
         ticket.output = cut
         return True
 
@@ -217,15 +217,17 @@ class Settling:
         """Name the messages that are left because their records cannot be delivered."""
         failure = Failure("Undelivered", "its outputs or its dead letter were not delivered")
         for pending in dict.fromkeys(self._deliveries.awaiting()):
-            self.report(Note.ABANDONED, pending.epoch, pending.records, 0, pending.attempt, failure)
+            self.report(
+                ReportKind.ABANDONED, pending.epoch, pending.records, 0, pending.attempt, failure
+            )
 
     def _stalls_no_more(self, pending: Pending) -> None:
         if pending.stalled:
-            self._flow.go_on(pending.epoch, pending.records.size, undelivered=True)
+            self._backpressure.go_on(pending.epoch, pending.records.size, undelivered=True)
 
     def report(
         self,
-        note: Note,
+        kind: ReportKind,
         epoch: Epoch,
         records: Records,
         index: int,
@@ -237,5 +239,5 @@ class Settling:
         name = self._policies[epoch.handler].name
         offset = records.offsets[index]
         self._out.append(
-            Report(note, name, records.partition, offset, attempt, delay, failure=failure)
+            Report(kind, name, records.partition, offset, attempt, delay, failure=failure)
         )

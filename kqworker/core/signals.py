@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kqworker.core.commands import Note
+from kqworker.core.commands import ReportKind
 from kqworker.core.snapshot import Snapshot
 
 NOTHING = "Nothing is wrong."
@@ -154,121 +154,121 @@ _MESSAGE = ("topic", "partition", "offset", "handler", "attempt")
 _PARTITION = ("topic", "partition")
 
 INCIDENTS = {
-    Note.RETRYING: Incident(
+    ReportKind.RETRYING: Incident(
         "retrying", _MESSAGE, "An attempt has failed.", "Mend what the traceback shows."
     ),
-    Note.DEAD_LETTERED: Incident(
+    ReportKind.DEAD_LETTERED: Incident(
         "dead-lettered",
         _MESSAGE,
         "A message was rejected or is out of attempts.",
         "Look into the dead-letter topic.",
     ),
-    Note.GAVE_UP: Incident(
+    ReportKind.GAVE_UP: Incident(
         "gave_up",
         _MESSAGE,
         "The same, and the handler has no dead-letter topic.",
         "Set `dead_letter=`: nothing keeps such a message.",
     ),
-    Note.STALLED: Incident(
+    ReportKind.STALLED: Incident(
         "stalled",
         _MESSAGE,
         "A dead letter or an output is not taken by Kafka.",
         "Mend the topic that the line names; it is tried until then.",
     ),
-    Note.UNREADABLE: Incident(
+    ReportKind.UNREADABLE: Incident(
         "unreadable",
         (*_PARTITION, "offset"),
         "A batch is damaged, or larger than is taken.",
         "Follow the line: raise the limit, or go past it with the command that it shows.",
     ),
-    Note.GONE: Incident(
+    ReportKind.GONE: Incident(
         "gone",
         (*_PARTITION, "offset"),
         "Kafka has deleted messages before they were handled.",
         "Give the topic a longer retention, or the run more workers.",
     ),
-    Note.CIRCLE: Incident(
+    ReportKind.CIRCLE: Incident(
         "circle",
         _MESSAGE,
         "What handlers produce comes back to them again and again.",
         "Name another topic, unless it is meant.",
     ),
-    Note.BROKE_CIRCLE: Incident(
+    ReportKind.BROKE_CIRCLE: Incident(
         "broke_circle",
         _MESSAGE,
         "A dead letter came round too often and was dropped.",
         "Name another dead-letter topic.",
     ),
-    Note.TIME_LIMIT: Incident(
+    ReportKind.TIME_LIMIT: Incident(
         "time_limit",
         (*_MESSAGE, "worker_id"),
         "A message ran longer than its `time_limit`.",
         "Find why it hangs, or raise the limit.",
     ),
-    Note.WORKER_DIED: Incident(
+    ReportKind.WORKER_DIED: Incident(
         "worker_died",
         (*_MESSAGE, "worker_id"),
         "A worker has ended by a signal or an exit code, or was killed for memory.",
         "Look at the message that the line names; at the system's log for memory.",
     ),
-    Note.BROKEN: Incident(
+    ReportKind.BROKEN: Incident(
         "app_broken",
         (),
         "With `--reload`: the app cannot be started any more.",
         "Mend the file; the next change is tried.",
     ),
-    Note.TRUNCATED: Incident(
+    ReportKind.TRUNCATED: Incident(
         "dead_letter_cut",
         _MESSAGE,
         "A dead letter is larger than its topic takes.",
         "Raise `max.message.bytes` of the dead-letter topic.",
     ),
-    Note.PAUSED: Incident(
+    ReportKind.PAUSED: Incident(
         "partition_paused",
         (*_PARTITION, "handler"),
         "A partition has as many messages waiting as it may.",
         "Mend the cause that the line names.",
     ),
-    Note.SLOW: Incident(
+    ReportKind.SLOW: Incident(
         "partition_slow",
         (*_PARTITION, "handler"),
         "Messages come faster than they are handled.",
         NOTHING,
     ),
-    Note.MAP_IGNORED: Incident(
+    ReportKind.MAP_IGNORED: Incident(
         "completion_map_ignored",
         _PARTITION,
         "The commit's metadata is another program's, or another version's.",
         "Nothing: finished messages may be handled again once.",
     ),
-    Note.MAP_FULL: Incident(
+    ReportKind.MAP_FULL: Incident(
         "completion_map_full",
         _PARTITION,
         "Too many scattered messages are open for the commit's metadata.",
         "Find the oldest open one, which keeps the commit back.",
     ),
-    Note.COMMIT_FAILED: Incident(
+    ReportKind.COMMIT_FAILED: Incident(
         "commit_failed", _PARTITION, "Kafka has refused a commit.", "The next one covers it."
     ),
-    Note.DRAIN_EXPIRED: Incident(
+    ReportKind.DRAIN_EXPIRED: Incident(
         "drain_expired",
         _PARTITION,
         "A rebalance could not wait longer for what is handled.",
         "Those messages are handled again; shorten what one message takes.",
     ),
-    Note.SUSPECTED: Incident(
+    ReportKind.SUSPECTED: Incident(
         "suspected",
         _PARTITION,
         "The last owner of a partition did not end in order.",
         "Find out why it ended: memory, or a kill.",
     ),
-    Note.CHARGED: Incident(
+    ReportKind.CHARGED: Incident(
         "charged",
         _MESSAGE,
         "A supervisor ended while it handled this message alone.",
         "Look for what the message allocates.",
     ),
-    Note.ABANDONED: Incident(
+    ReportKind.ABANDONED: Incident(
         "abandoned",
         _MESSAGE,
         "A stop could not wait longer for a message.",

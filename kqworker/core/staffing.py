@@ -3,7 +3,8 @@
 The target may change at any time. Until the end, each seat below it has a worker, or one is to
 be started for it; a worker whose seat is not below it goes when its tasks are done, and has no
 successor. What ends the run is said by returning why. Pure. Knows nothing of messages.
-Tested by tests/core/test_crew.py, test_staffing.py, test_reloading.py and every run in tests/sim.
+Tested by tests/core/test_workforce.py, test_staffing.py, test_reloading.py and every run in
+tests/sim.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from kqworker.core.pool import Due, Place, Pool, Signal, State, Timetable, Worke
 from kqworker.core.recall import Recalls
 from kqworker.types import Failure
 
-Doom = tuple[c.End, Failure]
+FatalEnd = tuple[c.End, Failure]
 
 HOOK_SECONDS = 5.0  # stop hooks may take so long, then the worker is killed
 
@@ -120,7 +121,7 @@ class Staffing:
         for what in (Due.KILL, Due.LIMIT, Due.LATE):
             self._timetable.clear((what, worker.id))
 
-    def boot_failed(self, worker: Worker, event: BootFailed, now: float) -> Doom | None:
+    def boot_failed(self, worker: Worker, event: BootFailed, now: float) -> FatalEnd | None:
         """Replace a worker that could not boot; the first of all ends the run."""
         self.gone(worker)
         wanted = self._has_successor(worker)
@@ -134,12 +135,12 @@ class Staffing:
         if self._reloads and not self.closing:
             # Somebody is editing: it may well be mended by the next change.
             if not self._broken:
-                self._out.append(c.Report(c.Note.BROKEN, failure=event.failure))
+                self._out.append(c.Report(c.ReportKind.BROKEN, failure=event.failure))
             self._broken += 1
             return None
         if not self.closing:
-            note = c.Note.WORKER_DIED
-            report = c.Report(note, worker=worker.id, seat=worker.seat, failure=event.failure)
+            kind = c.ReportKind.WORKER_DIED
+            report = c.Report(kind, worker=worker.id, seat=worker.seat, failure=event.failure)
             self._out.append(report)
         return self.replace_dead(worker, event.failure, now)
 
@@ -159,7 +160,7 @@ class Staffing:
         now: float,
         wait: bool = True,
         killer: Place | None = None,
-    ) -> Doom | None:
+    ) -> FatalEnd | None:
         """Replace a worker that has crashed; return why not, where that makes no sense any more.
 
         Args:

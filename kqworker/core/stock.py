@@ -1,7 +1,7 @@
 """What one partition has in memory, and how much of it may be at work.
 
-Pure. Knows nothing of other partitions: `flow` shares out and moves messages on.
-Tested by tests/core/test_stock.py, test_flow.py and by every run in tests/sim.
+Pure. Knows nothing of other partitions: `backpressure` shares out and moves messages on.
+Tested by tests/core/test_stock.py, test_backpressure.py and by every run in tests/sim.
 """
 
 from __future__ import annotations

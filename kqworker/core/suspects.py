@@ -26,14 +26,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kqworker.core.commands import Command, Note, Report
+from kqworker.core.commands import Command, Report, ReportKind
 from kqworker.core.epochs import Epoch
 from kqworker.core.lanes import Queue, Span
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.wards import Turns, Ward
 
 # So many at most are suspected, of a partition and in all: each costs one commit. They come
-# as `flow` lets them in: the share of their partition may be less. What a
+# as `backpressure` lets them in: the share of their partition may be less. What a
 # killer behind them has done shows at a later restart, which finds the watermark further on.
 PER_PARTITION, IN_ALL = 200, 300
 # So many may have begun where the former owner has not said how far it had come.
@@ -88,11 +88,11 @@ class Suspects:
         self._turns.more(now, first=self._chosen is None and not self._waiting)
         ward.below = ward.begun_below = former.handed or start + UNKNOWN
         epoch.suspect_below(ward.below)
-        self._out.append(Report(Note.SUSPECTED, partition=epoch.partition))
+        self._out.append(Report(ReportKind.SUSPECTED, partition=epoch.partition))
         for offset in former.begun:
             had = epoch.charge(offset)
             name = self._policies[epoch.handler].name
-            self._out.append(Report(Note.CHARGED, name, epoch.partition, offset, had))
+            self._out.append(Report(ReportKind.CHARGED, name, epoch.partition, offset, had))
 
     def in_order(self, epochs: Iterable[Epoch]) -> None:
         """Have the last commits of these say that nothing of them is with a worker."""

@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker.kafka.beginnings import Beginning
-from kqworker.kafka.ledger import Ledger
+from kqworker.kafka.commit_fence import CommitFence
 from kqworker.kafka.partitions import theirs
 from kqworker.types import TopicPartition
 
@@ -22,31 +22,31 @@ class Assignment:
 
     Args:
         properties: librdkafka's, of the consumer.
-        ledger: Knows how far each was read.
+        fence: Knows how far each was read.
 
     Attributes:
         owned: The partitions; replaced, never changed, so that any thread may read it.
     """
 
-    def __init__(self, properties: Mapping[str, object], ledger: Ledger) -> None:
+    def __init__(self, properties: Mapping[str, object], fence: CommitFence) -> None:
         self.owned: frozenset[TopicPartition] = frozenset()
-        self._ledger = ledger
+        self._fence = fence
         self._cooperative = is_cooperative(properties)
 
     def begin(self, consumer: Consumer, beginnings: Mapping[TopicPartition, Beginning]) -> None:
         """Have these read beside the others; with none of them, the group is still answered."""
         for partition, beginning in beginnings.items():
-            self._ledger.begin(partition, beginning.start)
+            self._fence.begin(partition, beginning.start)
             if beginning.at >= 0:
-                self._ledger.reach(partition, beginning.at)
-        self.owned = frozenset(self._ledger.owned)
+                self._fence.reach(partition, beginning.at)
+        self.owned = frozenset(self._fence.owned)
         if self._cooperative:
             consumer.incremental_assign([KafkaPartition(*p, b.at) for p, b in beginnings.items()])
         else:
             self._assign_all(consumer)
 
     def move(self, consumer: Consumer, partition: TopicPartition) -> None:
-        """Have a partition read from where the ledger says that it was read to."""
+        """Have a partition read from where the fence says that it was read to."""
         at = self._place(partition)
         try:
             # While the group has a rebalance to tell, an unassign would be taken for its
@@ -72,7 +72,7 @@ class Assignment:
         consumer.assign([self._place(partition) for partition in self.owned])
 
     def _place(self, partition: TopicPartition) -> KafkaPartition:
-        reached = self._ledger.reached(partition)
+        reached = self._fence.reached(partition)
         return KafkaPartition(*partition, OFFSET_BEGINNING if reached is None else reached)
 
 

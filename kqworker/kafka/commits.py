@@ -2,7 +2,7 @@
 
 Decides how a commit's answer becomes an event, which failures are tried again at the end
 of an epoch, and whom a failure is about that librdkafka tells of all. What may be committed
-is ledger.py's. Called on the member's thread only.
+is commit_fence.py's. Called on the member's thread only.
 Tested by tests/kafka_unit/test_commits.py and tests/contract/test_source.py.
 """
 
@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker.core.commands import Mark
 from kqworker.core.events import Committed
-from kqworker.kafka.ledger import Ledger, Marks
+from kqworker.kafka.commit_fence import CommitFence, Marks
 from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.partitions import ours
 from kqworker.types import TopicPartition
@@ -37,20 +37,20 @@ _OF_PARTITIONS = {KafkaError.OFFSET_METADATA_TOO_LARGE}
 
 
 class Commits:
-    """Carries out what the ledger allows.
+    """Carries out what the fence allows.
 
     Args:
-        ledger: Knows what may be committed.
+        fence: Knows what may be committed.
         mailbox: Where the answers go.
     """
 
-    def __init__(self, ledger: Ledger, mailbox: Mailbox) -> None:
-        self._ledger = ledger
+    def __init__(self, fence: CommitFence, mailbox: Mailbox) -> None:
+        self._fence = fence
         self._mailbox = mailbox
 
     def ask(self, consumer: Consumer, marks: Mapping[TopicPartition, Mark]) -> None:
         """Commit without waiting; `answered` is called with the broker's answer."""
-        send, answers = self._ledger.ask(marks)
+        send, answers = self._fence.ask(marks)
         self._mailbox.put(*answers)
         self._send(consumer, send)
 
@@ -61,14 +61,14 @@ class Commits:
         marks = {ours(p): Mark(p.offset, p.metadata or "") for p in partitions}
         parts = _apart(error, marks)
         if len(parts) > 1:
-            again = {p: mark for p, mark in marks.items() if self._ledger.on_its_way(p, mark)}
+            again = {p: mark for p, mark in marks.items() if self._fence.on_its_way(p, mark)}
             for part in parts:
                 self._send(consumer, {p: again[p] for p in part if p in again})
             partitions = [p for p in partitions if ours(p) not in again]
         following = {}
         for p in partitions:
             ok = error is None and p.error is None
-            mark = self._ledger.answered(ours(p), Mark(p.offset, p.metadata or ""), ok)
+            mark = self._fence.answered(ours(p), Mark(p.offset, p.metadata or ""), ok)
             if mark is not None:
                 following[ours(p)] = mark
         self._mailbox.put(*_events(error, partitions, marks))
@@ -87,7 +87,7 @@ class Commits:
             marks: What to commit.
             partitions: Whose epoch ends: what waits of them goes out too.
         """
-        send, answers = self._ledger.last(marks, partitions)
+        send, answers = self._fence.last(marks, partitions)
         self._mailbox.put(*answers)
         for left in reversed(range(LAST_TRIES)):
             send = self._wait(consumer, send, retry=left > 0)
@@ -110,7 +110,7 @@ class Commits:
             return again
         for p in offsets:
             failed = error or p.error
-            self._ledger.settle(ours(p), marks[ours(p)], failed is None)
+            self._fence.settle(ours(p), marks[ours(p)], failed is None)
             if retry and failed is not None and failed.code() in _PASSING:
                 again[ours(p)] = marks[ours(p)]
         answered = [p for p in offsets if ours(p) not in again]

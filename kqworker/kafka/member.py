@@ -3,7 +3,7 @@
 Decides when messages are fetched and when they stay where they are, and what is said to
 the core around a rebalance. Every call of the consumer is made on this thread: a consumer
 has one gate, and whoever else calls it waits behind a poll. What may be committed is
-ledger.py's; where a partition is read, places.py's; what a message means, the core's.
+commit_fence.py's; where a partition is read, places.py's; what a message means, the core's.
 Tested by tests/contract/test_source.py and, against Apache Kafka, tests/kafka/test_source.py.
 """
 
@@ -24,9 +24,9 @@ from kqworker.core.events import Fetched, Lost, Positions, Revoked
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.kafka.assignment import Assignment
 from kqworker.kafka.columns import to_records
+from kqworker.kafka.commit_fence import CommitFence
 from kqworker.kafka.commits import Commits
 from kqworker.kafka.faults import Faults
-from kqworker.kafka.ledger import Ledger
 from kqworker.kafka.logs import client_log
 from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.partitions import ours, theirs
@@ -93,17 +93,17 @@ class Member:
         self._untaken = 0
         self._closing_at: float | None = None
 
-        self._ledger = Ledger()
-        self._commits = Commits(self._ledger, mailbox)
+        self._fence = CommitFence()
+        self._commits = Commits(self._fence, mailbox)
         self._fetching = True
         self._held_since: float | None = None
         self._pauses = Pauses()
-        self._assignment = Assignment(properties, self._ledger)
+        self._assignment = Assignment(properties, self._fence)
         self._places = Places(
             number,
             properties,
             self._assignment,
-            self._ledger,
+            self._fence,
             self._pauses,
             self._faults,
             mailbox,
@@ -238,7 +238,7 @@ class Member:
             run = self._places.fitting(self._consumer, come)
             if run is None:
                 continue
-            self._ledger.reach(run.partition, run.offsets[-1] + 1)
+            self._fence.reach(run.partition, run.offsets[-1] + 1)
             records.append(run)
             count += len(run)
             size += run.size
@@ -265,7 +265,7 @@ class Member:
                 self._condition.wait(POLL_SECONDS)
             if self._commands or self._may_fetch():
                 return
-        if self._pauses.parked or self._ledger.busy:
+        if self._pauses.parked or self._fence.busy:
             # For its callbacks. What it returns was already on its way: a message a time.
             message = self._consumer.poll(0)
             if message is not None:
@@ -287,7 +287,7 @@ class Member:
         """Carry out what was posted before the end, and wait for its answers."""
         self._execute_posted()
         self._park(True)
-        while self._ledger.busy and time.monotonic() < (self._closing_at or 0.0):
+        while self._fence.busy and time.monotonic() < (self._closing_at or 0.0):
             # A message that comes by is not handed over, so it is not committed either.
             self._consumer.poll(POLL_SECONDS)
 
@@ -364,7 +364,7 @@ class Member:
         gone = set(map(ours, partitions))
         self._assignment.end(consumer, gone)
         self._places.end(gone)
-        self._mailbox.put(*self._ledger.end(gone))
+        self._mailbox.put(*self._fence.end(gone))
         # A pause outlives the assignment: they would come back without messages.
         self._pauses.resume(gone)
         self._pauses.apply(consumer, self.owned)
@@ -377,9 +377,9 @@ class Member:
         changed = {}
         # What stands still was read to where it stands: librdkafka may have got further.
         for p in self._consumer.position(theirs(self.owned.difference(self._places.halted))):
-            partition, reached = ours(p), self._ledger.reached(ours(p))
+            partition, reached = ours(p), self._fence.reached(ours(p))
             if p.offset >= 0 and (reached is None or p.offset > reached):
-                self._ledger.reach(partition, p.offset)
+                self._fence.reach(partition, p.offset)
                 changed[partition] = p.offset
         if changed:
             self._mailbox.put(Positions(changed, self.number))

@@ -21,10 +21,10 @@ from kqworker.core.events import Assigned, Gone, Lost, Positions, Start, Unreada
 from kqworker.errors import BrokerError
 from kqworker.kafka.assignment import Assignment
 from kqworker.kafka.beginnings import Beginning, Beginnings
+from kqworker.kafka.commit_fence import CommitFence
 from kqworker.kafka.damage import explained
 from kqworker.kafka.faults import Faults
 from kqworker.kafka.halts import Halt, Stop, Why
-from kqworker.kafka.ledger import Ledger
 from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.pauses import Pauses
 from kqworker.kafka.probe import first_readable
@@ -57,7 +57,7 @@ class Places:
         member: Its number.
         properties: librdkafka's, of the member; auto.offset.reset is what the user set.
         assignment: What is assigned.
-        ledger: Knows how far each partition was read.
+        fence: Knows how far each partition was read.
         pauses: Holds what stands still.
         faults: Knows which errors are not a partition's.
         mailbox: Told what happens.
@@ -70,7 +70,7 @@ class Places:
         member: int,
         properties: Mapping[str, object],
         assignment: Assignment,
-        ledger: Ledger,
+        fence: CommitFence,
         pauses: Pauses,
         faults: Faults,
         mailbox: Mailbox,
@@ -82,7 +82,7 @@ class Places:
         self._offset = str(properties.get("auto.offset.reset", "earliest"))
         self._beginnings = Beginnings(self._offset, present, from_zero)
         self._assignment = assignment
-        self._ledger = ledger
+        self._fence = fence
         self._pauses = pauses
         self._faults = faults
         self._mailbox = mailbox
@@ -112,7 +112,7 @@ class Places:
         for partition in partitions:
             self._halts.pop(partition, None)
             self._highs.pop(partition, None)
-            if partition in self._ledger.owned and self._ledger.committed(partition):
+            if partition in self._fence.owned and self._fence.committed(partition):
                 self._beginnings.committed(partition.topic)
         self._pauses.hold(self._standing())
 
@@ -146,7 +146,7 @@ class Places:
     def readable(self, messages: Iterable[Message]) -> list[Message]:
         """Return what may be handed over: nothing of a partition from an error on.
 
-        What is handed over is noted in the ledger by the caller, who then calls `settle`.
+        What is handed over is noted in the fence by the caller, who then calls `settle`.
         """
         kept = []
         for message in messages:
@@ -167,7 +167,7 @@ class Places:
             return True
         if not halt.trying:
             return False
-        reached = self._ledger.reached(partition)
+        reached = self._fence.reached(partition)
         if halt.lacking and reached is not None and offset != reached:
             text = f"offset {reached} is missing: {offset} comes next"
             self._stops[partition] = Stop(KafkaError(KafkaError._BAD_MSG, text), reached, True)
@@ -184,7 +184,7 @@ class Places:
         stop = self._stops.get(partition)
         if stop is not None and stop.lacking:
             return None
-        reached = self._ledger.reached(partition)
+        reached = self._fence.reached(partition)
         if reached is not None and offsets[0] < reached:
             count, text = 0, f"offset {offsets[0]} comes again behind {reached - 1}"
         elif offsets[-1] >= (high := self._high(consumer, partition, offsets[-1])):
@@ -221,9 +221,9 @@ class Places:
     def again(self, consumer: Consumer, partition: TopicPartition) -> None:
         """Begin a new epoch: the log was cut off or made anew, and offsets come again."""
         logger.warning("%s goes back in its offsets: the log was truncated or recreated", partition)
-        answers = self._ledger.end([partition])
+        answers = self._fence.end([partition])
         start = self._beginnings.told(partition.topic, Start(None))
-        self._ledger.begin(partition, start)
+        self._fence.begin(partition, start)
         # The core has paused the epoch before, if any.
         self._pauses.resume([partition])
         self._pauses.apply(consumer, self._assignment.owned)
@@ -234,7 +234,7 @@ class Places:
         self, partition: TopicPartition, halt: Halt | None, offset: int | None, now: float
     ) -> None:
         """Take an error which says that an offset is not in the log."""
-        reached = self._ledger.reached(partition)
+        reached = self._fence.reached(partition)
         if halt is None:
             # It may have been on its way when the partition was given back, and came again.
             if reached is None or offset is None or offset >= reached:
@@ -253,7 +253,7 @@ class Places:
         halt.due = now + (FIRST_RETRY_SECONDS if halt.errors == 1 else RETRY_SECONDS)
         if halt.errors == 1:
             return
-        reached = self._ledger.reached(partition)
+        reached = self._fence.reached(partition)
         if halt.errors == 2 and reached is not None and not halt.silent:
             halt.past = first_readable(self._properties, partition, reached)
         text = explained(partition, stop.error, self._properties, halt.past)
@@ -307,7 +307,7 @@ class Places:
         self._watch_at = now + SILENT_SECONDS
         before, self._suspects = self._suspects if drained else {}, {}
         for partition in self._assignment.owned - self._halts.keys() - self._pauses.paused:
-            reached = self._ledger.reached(partition)
+            reached = self._fence.reached(partition)
             low, high = _known_ends(consumer, partition)
             position = low if reached is None else reached
             if not 0 <= position < high:
@@ -327,7 +327,7 @@ class Places:
 
     def _has_moved(self, consumer: Consumer, partition: TopicPartition) -> bool:
         (at,) = consumer.position([KafkaPartition(*partition)])
-        return at.offset > (self._ledger.reached(partition) or 0)
+        return at.offset > (self._fence.reached(partition) or 0)
 
     def _ask_beginnings(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         if not partitions:
@@ -348,7 +348,7 @@ class Places:
             logger.warning("the ends of %s are not to be had: %s", partition, error.args[0].str())
             halt.due = time.monotonic() + ASK_AGAIN_SECONDS
             return
-        reached = self._ledger.reached(partition)
+        reached = self._fence.reached(partition)
         if self._offset == "error" and reached is not None:
             self._mailbox.fail(
                 BrokerError(
@@ -360,7 +360,7 @@ class Places:
             return
         del self._halts[partition]
         if reached is not None and reached < low:
-            self._ledger.reach(partition, low)
+            self._fence.reach(partition, low)
             self._mailbox.put(Gone({partition: low}, self._member))
         elif reached is not None:
             self.again(consumer, partition)

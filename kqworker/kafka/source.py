@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from kqworker.core.commands import Commit, Fetching, Mark, Pause, Release, Resume
 from kqworker.core.events import Committed
-from kqworker.kafka.ledger import NOT_OWNED
+from kqworker.kafka.commit_fence import NOT_OWNED
 from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.member import Member
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kqworker.errors import KQWorkerError
-from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
+from kqworker.kq.push_channel import CLOSE_TIMEOUT, PushChannel
 from kqworker.kq.push_options import PushOption, combined
 from kqworker.types import Output
 from kqworker.watch import logs
@@ -104,15 +104,15 @@ class AsyncPusher:
     """
 
     def __init__(self, addrs: str | Sequence[str], topic: str, *options: PushOption) -> None:
-        self._outbox = Outbox(addrs, topic, combined(options))
+        self._channel = PushChannel(addrs, topic, combined(options))
 
     def __repr__(self) -> str:
-        return f"<AsyncPusher {self._outbox}>"
+        return f"<AsyncPusher {self._channel}>"
 
     @property
     def name(self) -> str:
         """The topic."""
-        return self._outbox.topic
+        return self._channel.topic
 
     async def push(self, value: str | bytes) -> AsyncDelivery:
         """Push a value, under the time in nanoseconds as its key.
@@ -126,7 +126,7 @@ class AsyncPusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `Pusher.push`.
         """
-        return await self._push(self._outbox.stamped(value))
+        return await self._push(self._channel.stamped(value))
 
     async def push_with_key(self, key: str | bytes, value: str | bytes) -> AsyncDelivery:
         """Push a value under a key, with the headers of the active trace.
@@ -141,7 +141,7 @@ class AsyncPusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `Pusher.push`.
         """
-        return await self._push(self._outbox.traced(key, value))
+        return await self._push(self._channel.traced(key, value))
 
     async def kpush(self, key: str | bytes, value: str | bytes) -> AsyncDelivery:
         """Push a value under a key, without the headers of a trace, as go-queue's KPush.
@@ -156,7 +156,7 @@ class AsyncPusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `Pusher.push`.
         """
-        return await self._push(self._outbox.plain(key, value))
+        return await self._push(self._channel.plain(key, value))
 
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Deliver everything that was pushed, and end the connections.
@@ -170,7 +170,7 @@ class AsyncPusher:
                 time is over.
             TypeError, ValueError: The timeout is no number of seconds; nothing is changed.
         """
-        await self._close(partial(self._outbox.close, timeout))
+        await self._close(partial(self._channel.close, timeout))
 
     async def __aenter__(self) -> Self:
         return self
@@ -181,7 +181,7 @@ class AsyncPusher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._close(partial(self._outbox.close_after, error))
+        await self._close(partial(self._channel.close_after, error))
 
     async def _close(self, close: Callable[[], None]) -> None:
         cancelled = threading.Event()
@@ -202,7 +202,7 @@ class AsyncPusher:
             raise
 
     async def _push(self, output: Output) -> AsyncDelivery:
-        outbox = self._outbox
+        outbox = self._channel
         delivery = outbox.send_at_once(output)
         if delivery is None:
             given_up = threading.Event()

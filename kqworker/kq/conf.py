@@ -18,10 +18,10 @@ from typing import Any
 from kqworker.errors import ConfigError
 from kqworker.kq import fields
 from kqworker.kq.environment import expand
+from kqworker.kq.exit_on_error import end
 from kqworker.kq.fields import Kind, Section, tag
 from kqworker.kq.formats import READERS
 from kqworker.kq.mapping import Mapped, Note, allowed, decode
-from kqworker.kq.must import end
 from kqworker.kq.sections import (
     DevServerConf,
     LogConf,

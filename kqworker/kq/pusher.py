@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from kqworker.app.delivery import Delivery
-from kqworker.kq.outbox import CLOSE_TIMEOUT, Outbox
+from kqworker.kq.push_channel import CLOSE_TIMEOUT, PushChannel
 from kqworker.kq.push_options import PushOption, combined
 from kqworker.types import Output
 
@@ -41,15 +41,15 @@ class Pusher:
     """
 
     def __init__(self, addrs: str | Sequence[str], topic: str, *options: PushOption) -> None:
-        self._outbox = Outbox(addrs, topic, combined(options))
+        self._channel = PushChannel(addrs, topic, combined(options))
 
     def __repr__(self) -> str:
-        return f"<Pusher {self._outbox}>"
+        return f"<Pusher {self._channel}>"
 
     @property
     def name(self) -> str:
         """The topic."""
-        return self._outbox.topic
+        return self._channel.topic
 
     def push(self, value: str | bytes) -> Delivery:
         """Push a value, under the time in nanoseconds as its key.
@@ -69,7 +69,7 @@ class Pusher:
             RuntimeError: The pusher is closed, or this is a delivery callback.
             TypeError: The value is neither str nor bytes.
         """
-        return self._push(self._outbox.stamped(value))
+        return self._push(self._channel.stamped(value))
 
     def push_with_key(self, key: str | bytes, value: str | bytes) -> Delivery:
         """Push a value under a key, with the headers of the active trace.
@@ -84,7 +84,7 @@ class Pusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `push`.
         """
-        return self._push(self._outbox.traced(key, value))
+        return self._push(self._channel.traced(key, value))
 
     def kpush(self, key: str | bytes, value: str | bytes) -> Delivery:
         """Push a value under a key, without the headers of a trace, as go-queue's KPush.
@@ -99,7 +99,7 @@ class Pusher:
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError, TypeError: As `push`.
         """
-        return self._push(self._outbox.plain(key, value))
+        return self._push(self._channel.plain(key, value))
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Deliver everything that was pushed, and end the connections.
@@ -119,7 +119,7 @@ class Pusher:
             RuntimeError: This is a delivery callback.
             TypeError, ValueError: The timeout is no number of seconds; nothing is changed.
         """
-        self._outbox.close(timeout)
+        self._channel.close(timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -130,11 +130,11 @@ class Pusher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._outbox.close_after(error)
+        self._channel.close_after(error)
 
     def _push(self, output: Output) -> Delivery:
-        delivery = self._outbox.send(output)
-        return delivery.wait() if self._outbox.waits else delivery
+        delivery = self._channel.send(output)
+        return delivery.wait() if self._channel.waits else delivery
 
 
 def new_pusher(addrs: str | Sequence[str], topic: str, *options: PushOption) -> Pusher:

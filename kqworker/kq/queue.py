@@ -19,7 +19,7 @@ from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
 from kqworker.kq.conf import KqConf
 from kqworker.kq.consuming import QueueApp, function_of
-from kqworker.kq.must import end
+from kqworker.kq.exit_on_error import end
 from kqworker.kq.properties import refuse_wrong
 from kqworker.kq.queue_options import DEFAULTS, QueueOption, QueueOptions, combined
 from kqworker.kq.security import TLS, in_words_of_kq

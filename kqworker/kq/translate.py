@@ -16,7 +16,14 @@ from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kq.conf import KqConf
 from kqworker.kq.environment import forgotten
-from kqworker.kq.own import ASSIGNORS, ELSEWHERE, KNOWN, QUEUE_KEYS, RETRY, STANDING
+from kqworker.kq.extension_settings import (
+    ASSIGNORS,
+    ELSEWHERE,
+    KNOWN,
+    QUEUE_KEYS,
+    RETRY,
+    STANDING,
+)
 from kqworker.kq.properties import reserved
 from kqworker.kq.queue_options import DEFAULTS, QueueOptions
 from kqworker.kq.sections import ShutdownConf

@@ -39,7 +39,7 @@ class OpenTask:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.back: set[int] = set()  # handed back so far, unbegun
+        self.back: set[int] = set()  # handed back so far, unstarted
 
 
 class Child:
@@ -140,7 +140,7 @@ class Child:
         if answer.complete:
             del self._tasks[answer.task]
         else:
-            task.back.update(answer.unbegun)
+            task.back.update(answer.unstarted)
             if answer.outcomes:
                 self._answered = (answer.task, answer.outcomes[-1].index)
         return Finished(
@@ -148,7 +148,7 @@ class Child:
             answer.task,
             answer.outcomes,
             answer.complete,
-            answer.unbegun,
+            answer.unstarted,
             answer.seconds,
         )
 

@@ -107,8 +107,8 @@ class Invoker:
         # the supervisor if it dies in the middle of this answer.
         words[POSITION] = BETWEEN | task.id << INDEX_BITS | reached
         self._slot.spent()
-        unbegun = tuple(i for i in range(reached, total) if i not in skipped)
-        answer = Answer(task.id, (), True, unbegun, monotonic() - began)
+        unstarted = tuple(i for i in range(reached, total) if i not in skipped)
+        answer = Answer(task.id, (), True, unstarted, monotonic() - began)
         self._channel.send(encode_answer(answer))
         words[POSITION] = 0
 
@@ -224,9 +224,9 @@ class Invoker:
             raise error
         take_outputs()
         outcome = _outcome(index, error, self._handlers[task.handler].final)
-        unbegun = tuple(i for i in _behind(task, index) if i not in skipped)
-        skipped.update(unbegun)
-        self._channel.send(encode_answer(Answer(task.id, (outcome,), False, unbegun)))
+        unstarted = tuple(i for i in _behind(task, index) if i not in skipped)
+        skipped.update(unstarted)
+        self._channel.send(encode_answer(Answer(task.id, (outcome,), False, unstarted)))
 
     def _fall_silent(self, lost: Lost) -> None:
         """Begin nothing more: what is printed from here on would be lost.

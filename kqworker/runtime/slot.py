@@ -5,7 +5,7 @@ Words of 8 bytes, each written by one aligned store, so none is ever seen half-w
     POSITION  task << 24 | index; 0 is idle. With `BETWEEN` set, the worker has done with
               all before the index and has not begun the message at it.
     STARTED   when it began the message, a float of `time.monotonic()`.
-    RECALL    written by the supervisor: unbegun messages of tasks up to this id go back.
+    RECALL    written by the supervisor: unstarted messages of tasks up to this id go back.
               Read for each message behind the store of its POSITION.
     CPU       seconds of CPU that the worker had used at the end of its last task, a float.
 

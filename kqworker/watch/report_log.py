@@ -7,50 +7,53 @@ from __future__ import annotations
 
 import logging
 
-from kqworker.core.commands import Note, Report, process_name
+from kqworker.core.commands import Report, ReportKind, process_name
 from kqworker.core.signals import INCIDENTS
 from kqworker.watch import logs
 
 logger = logs.logger("kqworker.supervisor")
 
 # What a report says, and how severe it is: an ERROR is work that was not done.
-LINES: dict[Note, tuple[int, str]] = {
-    Note.RETRYING: (logging.WARNING, "message failed, next attempt in {delay:.3g} s"),
-    Note.DEAD_LETTERED: (logging.ERROR, "message failed for good, sent to the dead letters"),
-    Note.GAVE_UP: (logging.ERROR, "message failed for good, accepted: no dead-letter topic"),
-    Note.STALLED: (logging.ERROR, "record not delivered, its message is held"),
-    Note.UNREADABLE: (logging.ERROR, "partition stalled: it cannot be read on"),
-    Note.GONE: (logging.ERROR, "messages LOST: Kafka deleted them before they were handled"),
-    Note.CIRCLE: (logging.WARNING, "what handlers produce comes round"),
-    Note.BROKE_CIRCLE: (logging.ERROR, "message DROPPED: its dead letters come round"),
-    Note.TRUNCATED: (logging.WARNING, "dead letter cut to what its topic takes"),
-    Note.PAUSED: (logging.WARNING, "partition paused, others go on"),
-    Note.SLOW: (logging.INFO, "partition paused for now, others go on"),
-    Note.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),
-    Note.WORKER_DIED: (logging.WARNING, "worker died"),
-    Note.BROKEN: (
+LINES: dict[ReportKind, tuple[int, str]] = {
+    ReportKind.RETRYING: (logging.WARNING, "message failed, next attempt in {delay:.3g} s"),
+    ReportKind.DEAD_LETTERED: (logging.ERROR, "message failed for good, sent to the dead letters"),
+    ReportKind.GAVE_UP: (logging.ERROR, "message failed for good, accepted: no dead-letter topic"),
+    ReportKind.STALLED: (logging.ERROR, "record not delivered, its message is held"),
+    ReportKind.UNREADABLE: (logging.ERROR, "partition stalled: it cannot be read on"),
+    ReportKind.GONE: (logging.ERROR, "messages LOST: Kafka deleted them before they were handled"),
+    ReportKind.CIRCLE: (logging.WARNING, "what handlers produce comes round"),
+    ReportKind.BROKE_CIRCLE: (logging.ERROR, "message DROPPED: its dead letters come round"),
+    ReportKind.TRUNCATED: (logging.WARNING, "dead letter cut to what its topic takes"),
+    ReportKind.PAUSED: (logging.WARNING, "partition paused, others go on"),
+    ReportKind.SLOW: (logging.INFO, "partition paused for now, others go on"),
+    ReportKind.TIME_LIMIT: (logging.WARNING, "time limit passed, worker killed"),
+    ReportKind.WORKER_DIED: (logging.WARNING, "worker died"),
+    ReportKind.BROKEN: (
         logging.ERROR,
         "the app cannot be started any more: nothing is handled until its next change",
     ),
-    Note.MAP_IGNORED: (
+    ReportKind.MAP_IGNORED: (
         logging.WARNING,
         "completion map unreadable: what finished above the committed offset is handled again",
     ),
-    Note.MAP_FULL: (
+    ReportKind.MAP_FULL: (
         logging.WARNING,
         "too many gaps for the commit's metadata: a restart may handle finished messages again",
     ),
-    Note.COMMIT_FAILED: (logging.WARNING, "commit failed, the next one covers it"),
-    Note.DRAIN_EXPIRED: (logging.WARNING, "partitions given back before their messages were done"),
-    Note.SUSPECTED: (
+    ReportKind.COMMIT_FAILED: (logging.WARNING, "commit failed, the next one covers it"),
+    ReportKind.DRAIN_EXPIRED: (
+        logging.WARNING,
+        "partitions given back before their messages were done",
+    ),
+    ReportKind.SUSPECTED: (
         logging.WARNING,
         "its last owner did not end in order: what that may have been on is handled alone",
     ),
-    Note.CHARGED: (
+    ReportKind.CHARGED: (
         logging.ERROR,
         "a supervisor ended while it handled this message alone: that was one attempt",
     ),
-    Note.ABANDONED: (logging.ERROR, "message abandoned: it will be delivered again"),
+    ReportKind.ABANDONED: (logging.ERROR, "message abandoned: it will be delivered again"),
 }
 
 
@@ -59,10 +62,10 @@ def log(report: Report) -> None:
 
     An app's own format shows no fields, and must not hide which message it is.
     """
-    level, words = LINES[report.note]
+    level, words = LINES[report.kind]
     if not logger.isEnabledFor(level):
         return
-    fields: dict[str, object] = {"event": INCIDENTS[report.note].name}
+    fields: dict[str, object] = {"event": INCIDENTS[report.kind].name}
     if report.partition is not None:
         fields["topic"], fields["partition"] = report.partition
     if report.offset >= 0:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from kqworker.cli.terminal_watch import Progress, TerminalWatch
-from kqworker.core.commands import Note, Report
+from kqworker.core.commands import Report, ReportKind
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
 from kqworker.core.snapshot import Snapshot
@@ -241,7 +241,7 @@ def test_lines_for_people_do_not_say_their_numbers_twice(
 
 @pytest.mark.parametrize("watch", [TerminalWatch(io.StringIO(), False), PlainWatch()])
 def test_reports_go_to_the_log(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
-    watch.report(Report(Note.WORKER_DIED, worker=1))
+    watch.report(Report(ReportKind.WORKER_DIED, worker=1))
 
     assert caplog.records[0].__dict__["event"] == "worker_died"
 

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 from kqworker.core.commands import Commit, Fetching, Mark, Pause, Resume
 from kqworker.core.events import Committed, Fetched, Start
 from kqworker.errors import ConfigError
-from kqworker.kafka.ledger import BACKWARDS, BEYOND, NOT_OWNED
+from kqworker.kafka.commit_fence import BACKWARDS, BEYOND, NOT_OWNED
 from kqworker.kafka.source import KafkaSource
 from kqworker.types import TopicPartition
 from tests.contract.brokers import (

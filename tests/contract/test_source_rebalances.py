@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kqworker.core.commands import Commit, Mark, Pause, Release
 from kqworker.core.events import Assigned, Committed, Revoked, Start
-from kqworker.kafka.ledger import NOT_OWNED
+from kqworker.kafka.commit_fence import NOT_OWNED
 from kqworker.types import TopicPartition
 from tests.contract.brokers import PARTITIONS, TIMEOUT, Broker, committed, new_group, produce
 from tests.contract.conftest import ALL, Opened, numbered, on_every_protocol

@@ -53,7 +53,7 @@ def test_each_outcome_is_told_with_its_index(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ordering", "accepted", "unbegun"),
+    ("ordering", "accepted", "unstarted"),
     [
         (Ordering.UNORDERED, [1, 2, 3, 4], []),
         (Ordering.KEY, [1, 3, 4], [2]),
@@ -61,7 +61,7 @@ def test_each_outcome_is_told_with_its_index(bench: Bench) -> None:
     ],
 )
 def test_a_failure_keeps_what_its_order_forbids_from_running(
-    bench: Bench, ordering: Ordering, accepted: list[int], unbegun: list[int]
+    bench: Bench, ordering: Ordering, accepted: list[int], unstarted: list[int]
 ) -> None:
     worker = bench.start()
     task = bench.send(
@@ -73,7 +73,7 @@ def test_a_failure_keeps_what_its_order_forbids_from_running(
 
     done = bench.done(task)
 
-    assert (done.accepted, list(done.outcomes), done.unbegun) == (accepted, [0], unbegun)
+    assert (done.accepted, list(done.outcomes), done.unstarted) == (accepted, [0], unstarted)
 
 
 def test_what_a_failure_forbids_is_told_with_it(bench: Bench) -> None:
@@ -85,7 +85,7 @@ def test_what_a_failure_forbids_is_told_with_it(bench: Bench) -> None:
 
     found = fate(task, of(bench, worker))
 
-    assert (found.accepted, found.charged, found.unbegun) == ([], 1, [2, 3])
+    assert (found.accepted, found.charged, found.unstarted) == ([], 1, [2, 3])
 
 
 def test_a_recall_brings_back_what_is_not_begun(bench: Bench, tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_a_recall_brings_back_what_is_not_begun(bench: Bench, tmp_path: Path) ->
     bench.recall(worker)
     (tmp_path / "go").touch()
 
-    assert bench.done(first) == Fate([0, 1], unbegun=[2])
-    assert bench.done(second) == Fate(unbegun=[0])
+    assert bench.done(first) == Fate([0, 1], unstarted=[2])
+    assert bench.done(second) == Fate(unstarted=[0])
     assert bench.done(bench.send(worker, ["ok"])) == Fate([0])
 
 
@@ -121,8 +121,8 @@ def test_a_look_at_a_recalled_worker_says_what_it_will_not_begin(
     assert (seen.task, seen.index, seen.recalled) == (first.id, 2, second.id)
     (tmp_path / "go").touch()
     done = bench.done(first)
-    assert (done.accepted, list(done.outcomes), done.unbegun) == ([0, 2], [1], [3])
-    assert bench.done(second) == Fate(unbegun=[0])
+    assert (done.accepted, list(done.outcomes), done.unstarted) == ([0, 2], [1], [3])
+    assert bench.done(second) == Fate(unstarted=[0])
 
 
 def looked(bench: Bench, worker: int) -> int:
@@ -141,7 +141,7 @@ def test_a_crash_names_the_message_it_was_on(bench: Bench) -> None:
     assert (died.cause, died.task, died.index) == (Cause.CRASHED, task.id, 2)
     assert of(bench, worker)[-1] is died
     found = fate(task, of(bench, worker))
-    assert (found.accepted, list(found.outcomes), found.unbegun) == ([0], [1], [3])
+    assert (found.accepted, list(found.outcomes), found.unstarted) == ([0], [1], [3])
 
 
 def test_a_kill_hits_the_message_that_it_names(bench: Bench) -> None:

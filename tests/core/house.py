@@ -1,11 +1,11 @@
-"""A flow under test: fed, and looked at, in the words of the tests."""
+"""The backpressure under test: fed, and looked at, in the words of the tests."""
 
 from __future__ import annotations
 
+from kqworker.core.backpressure import LOOK_SECONDS, Backpressure
 from kqworker.core.commands import Command, Report
 from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.events import Start
-from kqworker.core.flow import LOOK_SECONDS, Flow
 from kqworker.types import TopicPartition
 from tests.core.supervised import records
 
@@ -17,7 +17,7 @@ def partition(number: int) -> TopicPartition:
 
 
 class House:
-    """A flow under test, and what went to work of each partition: offsets, in their order."""
+    """The backpressure under test, and what went to work of each partition: offsets, in order."""
 
     def __init__(
         self,
@@ -25,12 +25,12 @@ class House:
         size: int = PLENTY,
         ahead: int = PLENTY,
         handlers: tuple[int, ...] = (0, 0),
-        flow: type[Flow] = Flow,
+        backpressure: type[Backpressure] = Backpressure,
     ) -> None:
-        self.flow = flow(messages, size, ahead)
+        self.backpressure = backpressure(messages, size, ahead)
         self.epochs = Epochs()
         self.of = [self.own(n, handler) for n, handler in enumerate(handlers)]
-        self.flow.share_out(self.epochs)
+        self.backpressure.share_out(self.epochs)
         self.working: list[list[tuple[int, int]]] = [[] for _ in handlers]  # offset, bytes
         self.waiting: list[list[tuple[int, int]]] = [[] for _ in handlers]
         self.next = [0] * len(handlers)
@@ -44,12 +44,12 @@ class House:
         self.next[which] += count
         fetched = range(first, first + count)
         batch = records(*fetched, partition=partition(which), values=[b"x" * size] * count)
-        if self.flow.put(self.of[which], batch):
+        if self.backpressure.put(self.of[which], batch):
             self.working[which] += [(offset, size) for offset in fetched]
         self.let_in()
 
     def let_in(self) -> None:
-        for epoch, batch, start, stop in self.flow.let_in():
+        for epoch, batch, start, stop in self.backpressure.let_in():
             part = batch.slice(start, stop)
             sizes = [len(value or b"") for value in part.values]
             self.working[self.of.index(epoch)] += zip(part.offsets, sizes, strict=True)
@@ -57,31 +57,31 @@ class House:
     def finish(self, which: int, count: int = 1) -> None:
         for _ in range(count):
             _, size = self.working[which].pop(0)
-            self.flow.finish(self.of[which], 1, size)
+            self.backpressure.finish(self.of[which], 1, size)
         self.let_in()
 
     def wait(self, which: int, count: int = 1, undelivered: bool = False) -> None:
         for _ in range(count):
             message = self.working[which].pop(0)
             self.waiting[which].append(message)
-            self.flow.wait(self.of[which], message[1], undelivered)
+            self.backpressure.wait(self.of[which], message[1], undelivered)
         self.let_in()
 
     def go_on(self, which: int, count: int = 1, undelivered: bool = False) -> None:
         for _ in range(count):
             message = self.waiting[which].pop(0)
             self.working[which].insert(0, message)
-            self.flow.go_on(self.of[which], message[1], undelivered)
+            self.backpressure.go_on(self.of[which], message[1], undelivered)
         self.let_in()
 
     def look(self, seconds: float = LOOK_SECONDS) -> list[Report]:
         self.now += seconds
-        reports = self.flow.look(self.epochs, self.now)
+        reports = self.backpressure.look(self.epochs, self.now)
         self.let_in()
         return reports
 
     def decide(self) -> list[Command]:
-        return self.flow.decide()
+        return self.backpressure.decide()
 
     @property
     def at_work(self) -> list[int]:

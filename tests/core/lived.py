@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from random import Random
 
+from kqworker.core.backpressure import Backpressure
 from kqworker.core.commands import Command
 from kqworker.core.completion import Completion, encode
 from kqworker.core.epochs import METADATA_BUDGET, Epochs
 from kqworker.core.events import Delivered, Fetched, Start
-from kqworker.core.flight import Flight
-from kqworker.core.flow import Flow
+from kqworker.core.in_flight import InFlightTask
 from kqworker.core.messages import Messages
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.retry import Retry
@@ -28,14 +28,18 @@ class Life:
     """Messages of partition 0 under test; time goes on by hand."""
 
     def __init__(self, *policies: HandlerPolicy, attempts: dict[int, int] | None = None) -> None:
-        self.epochs, self.flow, self._out = Epochs(), Flow(1000, 1 << 20, 1 << 20), list[Command]()
+        self.epochs, self.backpressure, self._out = (
+            Epochs(),
+            Backpressure(1000, 1 << 20, 1 << 20),
+            list[Command](),
+        )
         self.messages = Messages(
-            policies or (policy(),), self.epochs, self.flow, Random(1), self._out
+            policies or (policy(),), self.epochs, self.backpressure, Random(1), self._out
         )
         metadata = encode(0, Completion(attempts=attempts or {}), METADATA_BUDGET)
         assert metadata is not None
         self.epoch, _ = self.epochs.begin(0, TP, 0, Start(0, metadata))
-        self.flow.share_out(self.epochs)
+        self.backpressure.share_out(self.epochs)
         self.now = 0.0
 
     def out(self) -> list[Command]:
@@ -48,24 +52,26 @@ class Life:
         self.messages.fetched(Fetched((records(*offsets, keys=keys),), 0))
         return self.out()
 
-    def take(self, count: int = 100) -> Flight:
+    def take(self, count: int = 100) -> InFlightTask:
         return self.messages.take(0, count)
 
     def settle(
         self,
-        flight: Flight,
+        flight: InFlightTask,
         *outcomes: Outcome,
-        unbegun: tuple[int, ...] = (),
+        unstarted: tuple[int, ...] = (),
     ) -> list[Command]:
-        flight.told(outcomes, unbegun)
+        flight.told(outcomes, unstarted)
         self.messages.settle(flight, self.now)
         return self.out()
 
-    def fail(self, flight: Flight, *indices: int, delay: float | None = None) -> list[Command]:
+    def fail(
+        self, flight: InFlightTask, *indices: int, delay: float | None = None
+    ) -> list[Command]:
         failed = [Outcome(i, Verdict.RELEASE, BOOM, delay) for i in indices or (0,)]
         return self.settle(flight, *failed)
 
-    def push(self, flight: Flight, *outputs: Output) -> list[Command]:
+    def push(self, flight: InFlightTask, *outputs: Output) -> list[Command]:
         return self.settle(flight, Outcome(0, Verdict.ACCEPT, outputs=outputs))
 
     def delivered(
@@ -96,11 +102,16 @@ class Life:
         return settling.handled, settling.failed, settling.retried
 
     def nothing_is_held(self) -> bool:
-        flow = self.flow
-        return (flow.held, flow.held_bytes, self.epoch.stock.held, self.epoch.busy) == (0, 0, 0, 0)
+        backpressure = self.backpressure
+        return (
+            backpressure.held,
+            backpressure.held_bytes,
+            self.epoch.stock.held,
+            self.epoch.busy,
+        ) == (0, 0, 0, 0)
 
 
-def told(flight: Flight) -> list[tuple[int, int]]:
+def told(flight: InFlightTask) -> list[tuple[int, int]]:
     """Offset and attempt of each message of a flight."""
     return [(o, s.attempt) for s in flight.task.segments for o in s.records.offsets]
 

@@ -184,8 +184,8 @@ def offsets_of(task: Task) -> list[int]:
     return [offset for segment in task.segments for offset in segment.records.offsets]
 
 
-def notes(commands: Iterable[c.Command]) -> list[c.Note]:
-    return [report.note for report in those(commands, c.Report)]
+def notes(commands: Iterable[c.Command]) -> list[c.ReportKind]:
+    return [report.kind for report in those(commands, c.Report)]
 
 
 def marks(commands: Iterable[c.Command]) -> Mapping[TopicPartition, int]:

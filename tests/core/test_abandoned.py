@@ -14,7 +14,7 @@ def left(commands: list[c.Command]) -> list[tuple[int, str]]:
     return [
         (report.offset, report.failure.type)
         for report in those(commands, c.Report)
-        if report.note is c.Note.ABANDONED and report.failure is not None
+        if report.kind is c.ReportKind.ABANDONED and report.failure is not None
     ]
 
 

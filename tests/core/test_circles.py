@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kqworker.core.circles import EVERY, MOST, PUSHES, RESULTS, TOLD, Circles
-from kqworker.core.commands import Command, Note, Produce, Report
+from kqworker.core.commands import Command, Produce, Report, ReportKind
 from kqworker.core.deadletter import dead_letter
 from kqworker.core.events import Fetched
 from kqworker.types import Headers, Output, Records
@@ -197,7 +197,7 @@ def test_a_message_that_leads_to_one_result_too_many_fails_for_good_with_all_tha
     life = Life(policy(dead_letter="letters"))
     commands = settled(life, [(RESULTS, b"%d" % MOST)], PUSH, RESULT)
 
-    assert notes(commands) == [Note.CIRCLE]
+    assert notes(commands) == [ReportKind.CIRCLE]
     letter = the(commands, Produce)
     headers = dict(letter.output.headers)
     assert (letter.output.topic, headers["kqworker-attempts"]) == ("letters", b"1")
@@ -211,7 +211,7 @@ def test_without_a_dead_letter_topic_it_is_dropped() -> None:
     life = Life()
     commands = settled(life, [(RESULTS, b"%d" % MOST)], RESULT)
 
-    assert notes(commands) == [Note.CIRCLE, Note.GAVE_UP]
+    assert notes(commands) == [ReportKind.CIRCLE, ReportKind.GAVE_UP]
     assert life.counts == (0, 1, 0) and life.nothing_is_held()
 
 
@@ -220,7 +220,7 @@ def test_a_long_row_of_pushes_is_told_and_produced() -> None:
     commands = settled(life, [(PUSHES, b"5000")], PUSH)
 
     report, produced = the(commands, Report), the(commands, Produce)
-    assert (report.note, report.partition, report.offset) == (Note.CIRCLE, TP, 7)
+    assert (report.kind, report.partition, report.offset) == (ReportKind.CIRCLE, TP, 7)
     assert report.failure is not None
     assert report.failure.text == "at least 5,001 in a row: on_test reads test and pushes to out"
     assert dict(produced.output.headers) == {PUSHES: b"5001"}

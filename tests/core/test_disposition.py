@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from kqworker.core.circles import MOST, RESULTS, Circles
-from kqworker.core.commands import Note
+from kqworker.core.commands import ReportKind
 from kqworker.core.deadletter import ROUNDS, TOLD_ROUNDS, dead_letter
 from kqworker.core.disposition import UNTOLD, Accept, Deliver, Disposition, GiveUp, RetryAt, decide
 from kqworker.core.policy import HandlerPolicy
@@ -61,9 +61,9 @@ def test_a_failure_without_a_reason_says_so() -> None:
 
 @pytest.mark.parametrize(("outcome", "attempt"), [(RELEASED, 3), (RELEASED, 9), (REJECTED, 1)])
 def test_what_has_failed_for_good_is_told_or_kept(outcome: Outcome, attempt: int) -> None:
-    assert decided(outcome, attempt) == GiveUp(BOOM, Note.GAVE_UP)
+    assert decided(outcome, attempt) == GiveUp(BOOM, ReportKind.GAVE_UP)
     assert decided(outcome, attempt, KEEPS) == Deliver(
-        (letter_of(ONE, attempt),), GiveUp(BOOM, Note.DEAD_LETTERED)
+        (letter_of(ONE, attempt),), GiveUp(BOOM, ReportKind.DEAD_LETTERED)
     )
 
 
@@ -81,7 +81,7 @@ def test_a_dead_letter_that_comes_round_is_told_and_at_last_given_up() -> None:
 
     over = decided(REJECTED, 1, KEEPS, dead_so_often(ROUNDS))
     assert isinstance(over, GiveUp)
-    assert (over.note, over.failure.type, over.circles) == (Note.BROKE_CIRCLE, "Circle", ())
+    assert (over.kind, over.failure.type, over.circles) == (ReportKind.BROKE_CIRCLE, "Circle", ())
 
 
 def test_one_result_too_many_in_a_row_fails_for_good() -> None:
@@ -89,8 +89,10 @@ def test_one_result_too_many_in_a_row_fails_for_good() -> None:
     outcome = Outcome(0, Verdict.ACCEPT, outputs=(PUSHED, RESULT))
 
     dropped = decided(outcome, 2, DROPS, message)
-    assert isinstance(dropped, GiveUp) and dropped.note is Note.GAVE_UP
+    assert isinstance(dropped, GiveUp) and dropped.kind is ReportKind.GAVE_UP
     assert dropped.failure.type == "Circle" and len(dropped.circles) == 1
     kept = decided(outcome, 2, KEEPS, message)
     letter = letter_of(message, 2, dropped.failure)
-    assert kept == Deliver((letter,), GiveUp(dropped.failure, Note.DEAD_LETTERED), dropped.circles)
+    assert kept == Deliver(
+        (letter,), GiveUp(dropped.failure, ReportKind.DEAD_LETTERED), dropped.circles
+    )

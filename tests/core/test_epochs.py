@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kqworker.core.commands import Mark, Note, Report
+from kqworker.core.commands import Mark, Report, ReportKind
 from kqworker.core.completion import Completion, decode, encode
 from kqworker.core.epochs import METADATA_BUDGET, Epoch, Epochs
 from kqworker.core.events import Committed, Start
@@ -250,7 +250,7 @@ def test_a_commit_that_failed_was_none(epochs: Epochs, epoch: Epoch) -> None:
     reports = epochs.answered(Committed({TP: Mark(1, "")}, error="REBALANCE_IN_PROGRESS"))
 
     failure = Failure("CommitFailed", "REBALANCE_IN_PROGRESS")
-    assert reports == [Report(Note.COMMIT_FAILED, partition=TP, offset=1, failure=failure)]
+    assert reports == [Report(ReportKind.COMMIT_FAILED, partition=TP, offset=1, failure=failure)]
     assert not epochs.settled()
     assert epochs.ask(epochs) == first
 
@@ -265,12 +265,12 @@ def test_a_map_that_is_too_large_for_the_broker_halves_its_budget(
 
     reports = epochs.answered(Committed(marks, error="too large", too_large=True))
 
-    assert [report.note for report in reports] == [Note.COMMIT_FAILED]
+    assert [report.kind for report in reports] == [ReportKind.COMMIT_FAILED]
     assert epoch.budget == size // 2
     finish(epoch, 0)
     marks, reports = epochs.ask(epochs)
     assert marks == {TP: Mark(2, "")}
-    assert [(report.note, report.offset) for report in reports] == [(Note.MAP_FULL, 2)]
+    assert [(report.kind, report.offset) for report in reports] == [(ReportKind.MAP_FULL, 2)]
 
 
 def test_a_budget_never_vanishes(epochs: Epochs, epoch: Epoch) -> None:
@@ -337,13 +337,13 @@ def test_a_former_epochs_failure_to_commit_the_same_mark_costs_one_more_try(
 def test_a_full_map_is_said_each_time_it_begins(epochs: Epochs, epoch: Epoch) -> None:
     scattered(epoch, 10)
     epoch.budget = 5
-    assert [report.note for report in epochs.due([epoch])[1]] == [Note.MAP_FULL]
+    assert [report.kind for report in epochs.due([epoch])[1]] == [ReportKind.MAP_FULL]
     assert epochs.due([epoch]) == ({}, [])
 
     epoch.budget = METADATA_BUDGET
     assert epochs.due([epoch])[1] == []
     epoch.budget = 5
-    assert [report.note for report in epochs.due([epoch])[1]] == [Note.MAP_FULL]
+    assert [report.kind for report in epochs.due([epoch])[1]] == [ReportKind.MAP_FULL]
 
 
 # -- maps of a former owner
@@ -353,7 +353,7 @@ def test_a_map_that_cannot_be_read_is_ignored_and_said(epochs: Epochs) -> None:
     epoch, report = epochs.begin(0, TP, 0, Start(3, "of another program"))
 
     assert report is not None
-    assert (report.note, report.partition) == (Note.MAP_IGNORED, TP)
+    assert (report.kind, report.partition) == (ReportKind.MAP_IGNORED, TP)
     assert report.failure is not None
     assert report.failure.text == "unreadable metadata at offset 3"
     assert epoch.offsets.admit(range(3, 6)) is None  # all of them are handled

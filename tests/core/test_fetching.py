@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kqworker.core.commands import Fetching, Note, Pause, Report, Resume
-from kqworker.core.flow import FAST_BYTES, FAST_MESSAGES, TELL_SECONDS
+from kqworker.core.backpressure import FAST_BYTES, FAST_MESSAGES, TELL_SECONDS
+from kqworker.core.commands import Fetching, Pause, Report, ReportKind, Resume
 from kqworker.core.stock import OVERHEAD_BYTES
 from kqworker.types import TopicPartition
 from tests.core.house import House, partition
@@ -47,8 +47,10 @@ def test_fetching_that_was_stopped_goes_on_before_another_has_waited_for_long() 
 
 def fast(house: House, which: int = 0) -> None:
     """As much is handled as makes it worth to stop fetching for moments."""
-    house.flow.finish(house.of[which], FAST_MESSAGES, 0)
-    house.flow.admit(house.of[which], records(*range(FAST_MESSAGES), values=[b""] * FAST_MESSAGES))
+    house.backpressure.finish(house.of[which], FAST_MESSAGES, 0)
+    house.backpressure.admit(
+        house.of[which], records(*range(FAST_MESSAGES), values=[b""] * FAST_MESSAGES)
+    )
 
 
 def test_fetching_stops_for_moments_only_where_messages_are_handled_fast() -> None:
@@ -129,7 +131,7 @@ def test_what_is_ahead_of_all_is_bounded() -> None:
                 house.fetch(which, 5)
                 paused += [p for x in house.decide() if isinstance(x, Pause) for p in x.partitions]
     assert len(paused) == 20
-    assert house.flow.ahead <= 2 * 20 * AHEAD
+    assert house.backpressure.ahead <= 2 * 20 * AHEAD
 
 
 def test_a_partition_that_may_not_go_on_is_paused_though_the_others_are_fast() -> None:
@@ -144,7 +146,7 @@ def test_what_drains_is_neither_paused_nor_let_in() -> None:
     house = slow(House(12, ahead=2 * AHEAD))
     house.fetch(0, 20)
     house.of[0].draining = True
-    house.flow.drain(house.of[0])
+    house.backpressure.drain(house.of[0])
     house.finish(0, 12)
     assert house.at_work == [0, 0]
     assert house.decide() == []
@@ -156,9 +158,13 @@ def test_what_is_forgotten_is_no_longer_counted() -> None:
     house.fetch(1, 30)
     house.wait(1, 2)
     for epoch in house.epochs.end([partition(0), partition(1)]):
-        house.flow.forget(epoch)
-    assert (house.flow.held, house.flow.held_bytes, house.flow.ahead) == (0, 0, 0)
-    assert house.flow.deadline() is None
+        house.backpressure.forget(epoch)
+    assert (house.backpressure.held, house.backpressure.held_bytes, house.backpressure.ahead) == (
+        0,
+        0,
+        0,
+    )
+    assert house.backpressure.deadline() is None
 
 
 # -- maps that fill
@@ -201,18 +207,18 @@ def test_a_map_that_only_new_messages_can_shrink_keeps_none_away() -> None:
 # -- what is said
 
 
-def said(reports: list[Report]) -> list[tuple[Note, TopicPartition | None, str]]:
-    return [(r.note, r.partition, r.failure.type if r.failure else "") for r in reports]
+def said(reports: list[Report]) -> list[tuple[ReportKind, TopicPartition | None, str]]:
+    return [(r.kind, r.partition, r.failure.type if r.failure else "") for r in reports]
 
 
 def test_what_waits_is_told_once_where_it_lasts() -> None:
     house = House(12)
     house.fetch(0, 40)
     house.wait(0, 6)
-    assert (said(house.look()), house.flow.paused) == ([], 1)
-    assert said(house.look()) == [(Note.PAUSED, partition(0), "Retries")]
+    assert (said(house.look()), house.backpressure.paused) == ([], 1)
+    assert said(house.look()) == [(ReportKind.PAUSED, partition(0), "Retries")]
     assert [house.look() for _ in range(5)] == [[]] * 5
-    assert said(house.look(TELL_SECONDS)) == [(Note.PAUSED, partition(0), "Retries")]
+    assert said(house.look(TELL_SECONDS)) == [(ReportKind.PAUSED, partition(0), "Retries")]
 
 
 def test_records_that_cannot_be_delivered_are_another_cause() -> None:
@@ -220,9 +226,9 @@ def test_records_that_cannot_be_delivered_are_another_cause() -> None:
     house.fetch(0, 40)
     house.wait(0, 6, undelivered=True)
     house.look()
-    assert said(house.look()) == [(Note.PAUSED, partition(0), "Undelivered")]
+    assert said(house.look()) == [(ReportKind.PAUSED, partition(0), "Undelivered")]
     house.go_on(0, 6, undelivered=True)
-    assert (house.look(), house.flow.paused) == ([], 0)
+    assert (house.look(), house.backpressure.paused) == ([], 0)
 
 
 def test_a_full_map_is_another_cause() -> None:
@@ -232,7 +238,7 @@ def test_a_full_map_is_another_cause() -> None:
     house.look()
     house.fetch(0, 1)
     house.look()
-    assert said(house.look()) == [(Note.PAUSED, partition(0), "CompletionMap")]
+    assert said(house.look()) == [(ReportKind.PAUSED, partition(0), "CompletionMap")]
 
 
 def test_the_cause_is_what_waits_where_that_is_what_fills_the_map() -> None:
@@ -245,7 +251,7 @@ def test_the_cause_is_what_waits_where_that_is_what_fills_the_map() -> None:
     assert report.failure is not None and report.failure.text.endswith(", behind 3 that wait")
     house.wait(0, 3)
     house.look()
-    assert said(house.look()) == [(Note.PAUSED, partition(0), "Retries")]
+    assert said(house.look()) == [(ReportKind.PAUSED, partition(0), "Retries")]
 
 
 def test_a_slow_partition_is_told_where_another_has_room() -> None:
@@ -253,7 +259,7 @@ def test_a_slow_partition_is_told_where_another_has_room() -> None:
     house.fetch(0, 20)
     house.decide()
     house.look()
-    assert said(house.look()) == [(Note.SLOW, partition(0), "Slow")]
+    assert said(house.look()) == [(ReportKind.SLOW, partition(0), "Slow")]
 
 
 def test_where_all_are_full_nobody_is_told_to_be_slow() -> None:
@@ -262,4 +268,4 @@ def test_where_all_are_full_nobody_is_told_to_be_slow() -> None:
         house.fetch(which, 20)
     house.decide()
     assert [house.look() for _ in range(3)] == [[]] * 3
-    assert house.flow.paused == 0
+    assert house.backpressure.paused == 0

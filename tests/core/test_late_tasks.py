@@ -127,7 +127,7 @@ def test_what_is_behind_the_slow_one_runs_elsewhere_and_is_committed_too() -> No
     assert mark.metadata  # names what is done above it
 
     # Its worker hands back what was taken from it long ago.
-    supervisor.accept(slow, unbegun=(1, 2, 3))
+    supervisor.accept(slow, unstarted=(1, 2, 3))
     assert supervisor.core.snapshot().handled == 5
     assert supervisor.core.snapshot().held == 0
     assert supervisor.tasks()[-1] is task
@@ -163,7 +163,7 @@ def test_a_whole_task_behind_the_slow_one_is_taken() -> None:
     assert offsets_of(task) == [5]
     assert supervisor.core.snapshot().in_flight == 2
     supervisor.accept(slow)
-    supervisor.accept(second, unbegun=(0,))
+    supervisor.accept(second, unstarted=(0,))
     assert supervisor.core.snapshot().in_flight == 1
 
 
@@ -202,18 +202,18 @@ def test_what_was_told_is_followed_while_the_slow_one_runs() -> None:
     failed = Outcome(1, Verdict.RELEASE, BOOM)
     assert notes(supervisor.on(e.Finished(1, task.id, (failed,)))) == []
 
-    assert notes(on(supervisor, task, 2)) == [c.Note.RETRYING]
+    assert notes(on(supervisor, task, 2)) == [c.ReportKind.RETRYING]
     assert supervisor.core.snapshot().handled == 2
-    assert notes(supervisor.accept(task, unbegun=(3,))) == []
+    assert notes(supervisor.accept(task, unstarted=(3,))) == []
     assert supervisor.core.snapshot().handled == 3
 
 
-def test_an_outcome_behind_the_slow_one_is_not_taken_for_unbegun() -> None:
+def test_an_outcome_behind_the_slow_one_is_not_taken_for_unstarted() -> None:
     supervisor = late()
     task = supervisor.seen_task()
     supervisor.on(e.Finished(1, task.id, (Outcome(2, Verdict.RELEASE, BOOM),)))
 
-    assert notes(on(supervisor, task, 1)) == [c.Note.RETRYING]
+    assert notes(on(supervisor, task, 1)) == [c.ReportKind.RETRYING]
 
 
 @pytest.mark.parametrize("ordering", [Ordering.KEY, Ordering.PARTITION])
@@ -228,7 +228,7 @@ def test_what_must_wait_for_the_slow_one_waits(ordering: Ordering) -> None:
     assert sent == ([2, 4] if ordering is Ordering.KEY else [])
 
     # The slow one waits for its next attempt, and what must stay behind it waits with it.
-    assert tasks(supervisor.fail(slow, 0, unbegun=(1, 2, 3))) == []
+    assert tasks(supervisor.fail(slow, 0, unstarted=(1, 2, 3))) == []
     supervisor.tick(LOOKED + 1.0)
     after = offsets_of(supervisor.seen_task())
     assert after[:2] == ([1, 3] if ordering is Ordering.KEY else [1, 2])
@@ -237,7 +237,7 @@ def test_what_must_wait_for_the_slow_one_waits(ordering: Ordering) -> None:
 def test_a_retry_holds_its_key_while_the_slow_one_of_another_runs() -> None:
     supervisor = late(1, 2, 3, 4, ordering=Ordering.KEY, keys=[b"a", b"b", b"a", b"b"])
     slow = supervisor.seen_task()
-    supervisor.on(e.Finished(1, slow.id, (Outcome(0, Verdict.RELEASE, BOOM),), unbegun=(2,)))
+    supervisor.on(e.Finished(1, slow.id, (Outcome(0, Verdict.RELEASE, BOOM),), unstarted=(2,)))
     on(supervisor, slow, 1)
     assert tasks(supervisor.boot(2)) == []
 
@@ -252,7 +252,7 @@ def test_a_death_on_the_slow_one_costs_it_an_attempt_and_the_others_nothing() ->
 
     commands = supervisor.die(1, task, 1)
 
-    assert notes(commands) == [c.Note.WORKER_DIED, c.Note.RETRYING]
+    assert notes(commands) == [c.ReportKind.WORKER_DIED, c.ReportKind.RETRYING]
     assert supervisor.core.snapshot().handled == 2
     (again,) = tasks(supervisor.boot(2))
     assert offsets_of(again) == [3, 4]
@@ -280,7 +280,7 @@ def test_a_later_look_changes_nothing() -> None:
 
     assert supervisor.core.snapshot().handled == 2
     assert supervisor.core.snapshot().in_flight == 1
-    supervisor.accept(task, unbegun=(2, 3))
+    supervisor.accept(task, unstarted=(2, 3))
     assert supervisor.core.snapshot().handled == 3
 
 
@@ -307,7 +307,7 @@ def test_what_is_left_to_a_worker_that_does_not_end_is_named_alone() -> None:
     supervisor.stop(grace=0.0)
     commands = supervisor.tick(LOOKED + 20.0)
 
-    named = [r.offset for r in those(commands, c.Report) if r.note is c.Note.ABANDONED]
+    named = [r.offset for r in those(commands, c.Report) if r.kind is c.ReportKind.ABANDONED]
     assert named == [2]
 
 
@@ -318,7 +318,7 @@ def test_what_is_left_to_a_worker_that_does_not_end_is_named_alone() -> None:
 def test_neighbours_that_go_back_travel_in_one_segment_again(ordering: Ordering) -> None:
     life = keyed(None, None, None, None, ordering=ordering)
     flight = life.take()
-    flight.unbegun.update((1, 2, 3))
+    flight.unstarted.update((1, 2, 3))
     life.messages.settle_but(flight, 0, 0.0)
     life.settle(flight)
     again = life.take()
@@ -330,6 +330,6 @@ def test_what_goes_back_beside_a_failure_or_of_another_batch_stays_apart() -> No
     life = Life()
     life.fetch(0, 1, 2, 3)
     life.fetch(4)
-    life.settle(life.take(), Outcome(2, Verdict.RELEASE, BOOM), unbegun=(0, 1, 3, 4))
+    life.settle(life.take(), Outcome(2, Verdict.RELEASE, BOOM), unstarted=(0, 1, 3, 4))
     again = life.take()
     assert [list(s.records.offsets) for s in again.task.segments] == [[0, 1], [3], [4]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kqworker.core.commands import Note, Produce, Report
+from kqworker.core.commands import Produce, Report, ReportKind
 from kqworker.core.events import Fetched, Start
 from kqworker.types import Ordering, Outcome, Verdict
 from tests.core.lived import OUT, A, B, Life, keyed, told
@@ -21,7 +21,7 @@ def test_what_waits_of_a_lost_partition_is_forgotten() -> None:
 
     life.lose()
 
-    assert (life.ready, life.flow.held, life.flow.held_bytes) == (0, 0, 0)
+    assert (life.ready, life.backpressure.held, life.backpressure.held_bytes) == (0, 0, 0)
     assert life.messages.deadline() is None
     assert (life.messages.settling.delivering, life.messages.settling.stalled) == (False, 0)
     assert life.delivered(stalled.ticket) == life.delivered(under_way.ticket) == []
@@ -52,7 +52,7 @@ def test_what_a_worker_tells_of_a_lost_partition_changes_nothing(ordering: Order
         Outcome(0, Verdict.ACCEPT, outputs=(OUT,)),
         Outcome(1, Verdict.RELEASE, BOOM),
     )
-    assert life.settle(flight, *outcomes, unbegun=(2,)) == []
+    assert life.settle(flight, *outcomes, unstarted=(2,)) == []
 
     assert (life.ready, life.watermark, life.counts) == (0, 0, (0, 0, 0))
     assert life.messages.deadline() is None
@@ -98,7 +98,7 @@ def test_a_partition_that_drains_begins_nothing_again(ordering: Ordering) -> Non
 
     if flight is not None:
         failed = Outcome(0, Verdict.RELEASE, BOOM)
-        assert life.settle(flight, failed, unbegun=tuple(range(1, len(flight.task)))) == []
+        assert life.settle(flight, failed, unstarted=tuple(range(1, len(flight.task)))) == []
     life.at(100.0)
     assert (life.ready, life.epoch.busy, life.watermark) == (0, 0, 0)
     assert life.messages.deadline() is None
@@ -137,5 +137,5 @@ def test_what_is_left_undelivered_is_named_once_a_message() -> None:
     life.push(life.take(), OUT, OUT)
     life.messages.settling.abandon()
     report = the(life.out(), Report)
-    assert (report.note, report.offset) == (Note.ABANDONED, 0)
+    assert (report.kind, report.offset) == (ReportKind.ABANDONED, 0)
     assert report.failure is not None and report.failure.type == "Undelivered"

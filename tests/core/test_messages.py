@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from kqworker.core.commands import Note, Produce, Report
+from kqworker.core.commands import Produce, Report, ReportKind
 from kqworker.core.completion import Completion
 from kqworker.core.deadletter import ROUNDS
 from kqworker.core.epochs import Epoch
 from kqworker.core.events import Fetched, Start
-from kqworker.core.flight import Flight
+from kqworker.core.in_flight import InFlightTask
 from kqworker.core.retry import Retry
 from kqworker.types import Failure, Ordering, Outcome, Segment, Task, Verdict
 from tests.core.lived import ONCE, OUT, A, B, Life, keyed, told
@@ -23,7 +23,7 @@ from tests.core.supervised import BOOM, OTHER, TP, notes, policy, records, the, 
 def test_what_is_accepted_is_finished_and_no_longer_held() -> None:
     life = Life()
     life.fetch(0, 1)
-    assert (life.flow.held, life.flow.held_bytes) == (2, 20)
+    assert (life.backpressure.held, life.backpressure.held_bytes) == (2, 20)
     flight = life.take()
     assert life.epoch.busy == 2
 
@@ -63,8 +63,8 @@ def test_a_failed_message_waits_for_its_delay() -> None:
     life = Life()
     life.fetch(0)
     report = the(life.fail(life.take()), Report)
-    assert (report.note, report.attempt, report.delay, report.failure) == (
-        Note.RETRYING,
+    assert (report.kind, report.attempt, report.delay, report.failure) == (
+        ReportKind.RETRYING,
         1,
         1.0,
         BOOM,
@@ -127,7 +127,7 @@ def test_outcomes_are_counted_through_all_segments_of_a_task() -> None:
     life.fetch(2, 3)
     flight = life.take()
     assert len(flight.task.segments) == 2
-    life.settle(flight, Outcome(3, Verdict.RELEASE, BOOM), unbegun=(2,))
+    life.settle(flight, Outcome(3, Verdict.RELEASE, BOOM), unstarted=(2,))
     assert life.watermark == 2
     assert life.epoch.attempts == {3: 1}
     assert told(life.take()) == [(2, 1)]
@@ -136,8 +136,8 @@ def test_outcomes_are_counted_through_all_segments_of_a_task() -> None:
 def test_the_message_that_a_worker_died_on_has_had_an_attempt() -> None:
     life = Life()
     life.fetch(0, 1, 2)
-    commands = life.settle(life.take(), Outcome(1, Verdict.RELEASE, BOOM), unbegun=(2,))
-    assert notes(commands) == [Note.RETRYING]
+    commands = life.settle(life.take(), Outcome(1, Verdict.RELEASE, BOOM), unstarted=(2,))
+    assert notes(commands) == [ReportKind.RETRYING]
     assert life.watermark == 1
     assert told(life.take()) == [(2, 1)]
     life.at(1.0)
@@ -157,7 +157,7 @@ def test_a_failure_without_a_reason_says_so() -> None:
 @pytest.mark.parametrize("ordering", [Ordering.KEY, Ordering.PARTITION])
 def test_a_lane_waits_with_its_failed_message(ordering: Ordering) -> None:
     life = keyed(A, A, ordering=ordering)
-    life.settle(life.take(), Outcome(0, Verdict.RELEASE, BOOM), unbegun=(1,))
+    life.settle(life.take(), Outcome(0, Verdict.RELEASE, BOOM), unstarted=(1,))
     assert life.ready == 0
 
     life.at(1.0)
@@ -166,19 +166,19 @@ def test_a_lane_waits_with_its_failed_message(ordering: Ordering) -> None:
 
 def test_other_keys_do_not_wait() -> None:
     life = keyed(A, B, A)
-    life.settle(life.take(), Outcome(0, Verdict.RELEASE, BOOM), unbegun=(1, 2))
+    life.settle(life.take(), Outcome(0, Verdict.RELEASE, BOOM), unstarted=(1, 2))
     assert told(life.take()) == [(1, 1)]
 
 
 def test_by_partition_all_keys_wait() -> None:
     life = keyed(A, B, ordering=Ordering.PARTITION)
-    life.settle(life.take(), Outcome(0, Verdict.RELEASE, BOOM), unbegun=(1,))
+    life.settle(life.take(), Outcome(0, Verdict.RELEASE, BOOM), unstarted=(1,))
     assert life.ready == 0
 
 
 def test_what_is_handed_back_comes_again_on_the_same_attempt_at_once() -> None:
     life = keyed(A, A)
-    assert life.settle(life.take(), unbegun=(1,)) == []
+    assert life.settle(life.take(), unstarted=(1,)) == []
     assert told(life.take()) == [(1, 1)]
     assert life.counts == (1, 0, 0)
 
@@ -197,7 +197,7 @@ def test_without_a_dead_letter_topic_it_is_accepted_and_said() -> None:
     life = Life(policy(retry=ONCE))
     life.fetch(0)
     report = the(life.fail(life.take()), Report)
-    assert (report.note, report.attempt, report.failure) == (Note.GAVE_UP, 1, BOOM)
+    assert (report.kind, report.attempt, report.failure) == (ReportKind.GAVE_UP, 1, BOOM)
     assert life.watermark == 1
     assert life.nothing_is_held()
     assert life.counts == (0, 1, 0)
@@ -212,7 +212,7 @@ def test_it_is_finished_when_its_dead_letter_is_in_the_log() -> None:
 
     report = the(life.delivered(produce.ticket), Report)
 
-    assert (report.note, report.attempt, report.failure) == (Note.DEAD_LETTERED, 1, BOOM)
+    assert (report.kind, report.attempt, report.failure) == (ReportKind.DEAD_LETTERED, 1, BOOM)
     assert (life.watermark, life.messages.settling.delivering) == (1, False)
     assert life.nothing_is_held()
     assert life.counts == (0, 1, 0)
@@ -228,7 +228,7 @@ def test_a_rejected_message_has_no_further_attempt() -> None:
 def test_the_last_attempt_is_the_last() -> None:
     life = Life(policy(retry=Retry(attempts=2, first=0.0), dead_letter="letters"))
     life.fetch(0)
-    assert notes(life.fail(life.take())) == [Note.RETRYING]
+    assert notes(life.fail(life.take())) == [ReportKind.RETRYING]
     life.at(0.0)
     letter = the(life.fail(life.take()), Produce).output
     assert dict(letter.headers)["kqworker-attempts"] == b"2"
@@ -245,10 +245,10 @@ def test_a_record_that_comes_round_is_told_and_at_last_given_up() -> None:
         life.messages.fetched(Fetched((replace(of_it, headers=headers),), 0))
         life.out()
         commands = life.fail(life.take())
-        notes = [command.note for command in commands if isinstance(command, Report)]
+        notes = [command.kind for command in commands if isinstance(command, Report)]
         seen[before] = notes, sum(isinstance(command, Produce) for command in commands)
 
-    assert seen == {3: ([], 1), 4: ([Note.CIRCLE], 1), ROUNDS: ([Note.BROKE_CIRCLE], 0)}
+    assert seen == {3: ([], 1), 4: ([ReportKind.CIRCLE], 1), ROUNDS: ([ReportKind.BROKE_CIRCLE], 0)}
     assert life.messages.settling.failed == 1
 
 
@@ -281,11 +281,11 @@ def test_that_a_topic_takes_no_record_is_told_now_and_then_however_often_it_is_t
         again = those(life.at(due), Produce)
         tries += len(again)
         later = [report for one in again for report in life.delivered(one.ticket, refused)]
-        assert notes(later) == ([Note.STALLED] if life.now >= 60.0 else [])
+        assert notes(later) == ([ReportKind.STALLED] if life.now >= 60.0 else [])
 
     assert tries > 15
     (report,) = those(first, Report)
-    assert (report.note, report.partition, report.offset) == (Note.STALLED, TP, 0)
+    assert (report.kind, report.partition, report.offset) == (ReportKind.STALLED, TP, 0)
     assert report.failure is not None
     assert report.failure.text == "no key; undeliverable to 'letters': 1"
     assert [r.failure and r.failure.text for r in those(later, Report)] == [
@@ -298,11 +298,11 @@ def test_another_reason_and_another_topic_are_told_at_once() -> None:
     life.fetch(0)
     other = replace(OUT, topic="elsewhere")
     first, second = those(life.push(life.take(), OUT, other), Produce)
-    assert notes(life.delivered(first.ticket, Failure("A", "a"))) == [Note.STALLED]
-    assert notes(life.delivered(second.ticket, Failure("A", "a"))) == [Note.STALLED]
+    assert notes(life.delivered(first.ticket, Failure("A", "a"))) == [ReportKind.STALLED]
+    assert notes(life.delivered(second.ticket, Failure("A", "a"))) == [ReportKind.STALLED]
     life.at(0.5)
     assert notes(life.delivered(first.ticket, Failure("A", "a"))) == []
-    assert notes(life.delivered(second.ticket, Failure("B", "b"))) == [Note.STALLED]
+    assert notes(life.delivered(second.ticket, Failure("B", "b"))) == [ReportKind.STALLED]
 
 
 # -- outputs
@@ -342,7 +342,7 @@ def test_an_output_that_may_succeed_later_is_produced_again() -> None:
     produce = the(life.push(life.take(), OUT), Produce)
     report = the(life.delivered(produce.ticket, BOOM), Report)
     failure = Failure("ValueError", "boom; undeliverable to 'out': 1")
-    assert (report.note, report.failure) == (Note.STALLED, failure)
+    assert (report.kind, report.failure) == (ReportKind.STALLED, failure)
     assert life.at(0.4) == []
     assert life.at(0.5) == [produce]
 
@@ -367,7 +367,7 @@ def test_the_other_outputs_of_a_refused_message_are_nobodys_any_more() -> None:
     life.fetch(0)
     refused, stalled, late = those(life.push(life.take(), OUT, OUT, OUT), Produce)
     life.delivered(stalled.ticket, BOOM)
-    assert notes(life.delivered(refused.ticket, BOOM, retriable=False)) == [Note.GAVE_UP]
+    assert notes(life.delivered(refused.ticket, BOOM, retriable=False)) == [ReportKind.GAVE_UP]
 
     assert life.at(10.0) == []  # the stalled one is not produced again
     assert life.messages.settling.stalled == 0
@@ -408,7 +408,7 @@ def test_a_crash_on_the_last_attempt_over_a_restart_is_the_last() -> None:
     life = Life(attempts={0: 2})
     life.fetch(0)
     report = the(life.settle(life.take(), Outcome(0, Verdict.RELEASE, BOOM)), Report)
-    assert (report.note, report.failure) == (Note.GAVE_UP, BOOM)
+    assert (report.kind, report.failure) == (ReportKind.GAVE_UP, BOOM)
     assert (report.partition, report.offset, report.attempt) == (TP, 0, 3)
     assert life.watermark == 1
 
@@ -416,14 +416,14 @@ def test_a_crash_on_the_last_attempt_over_a_restart_is_the_last() -> None:
 # -- flights
 
 
-def flight_of(*sizes: int) -> Flight:
+def flight_of(*sizes: int) -> InFlightTask:
     epoch = Epoch(1, 0, TP, 0, Start(0), Completion())
     parts, first = [], 0
     for size in sizes:
         parts.append((epoch, Segment(records(*range(first, first + size)))))
         first += size
     task = Task(1, 0, Ordering.UNORDERED, tuple(segment for _, segment in parts))
-    return Flight(task, parts, [])
+    return InFlightTask(task, parts, [])
 
 
 def test_a_message_of_a_task_is_found_in_its_segment() -> None:

@@ -23,10 +23,10 @@ def test_a_dead_letter_that_never_fits_is_cut_until_it_does_and_that_is_told_onc
         told += notes(commands)
         produced = the(commands, c.Produce)
         values.append(produced.output.value)
-    assert told == [c.Note.TRUNCATED]
+    assert told == [c.ReportKind.TRUNCATED]
     assert values == [b"01234", b"01", b"0", b""]
 
-    assert notes(supervisor.delivered(produced.ticket)) == [c.Note.DEAD_LETTERED]
+    assert notes(supervisor.delivered(produced.ticket)) == [c.ReportKind.DEAD_LETTERED]
 
 
 def test_a_dead_letter_without_a_value_that_does_not_fit_waits() -> None:

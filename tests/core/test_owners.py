@@ -10,13 +10,13 @@ import pytest
 
 import kqworker.core
 from kqworker.core.epochs import Epoch
-from kqworker.core.flight import Flight
+from kqworker.core.in_flight import InFlightTask
 from kqworker.core.pool import Worker
 
 ROOM = Path(kqworker.core.__file__).parent
 OWNED = {
     "epochs.py": ("epoch", frozenset(Epoch.__slots__)),
-    "flight.py": ("flight", frozenset(Flight.__slots__)),
+    "in_flight.py": ("flight", frozenset(InFlightTask.__slots__)),
     "pool.py": ("worker", frozenset(Worker.__slots__)),
 }
 

@@ -24,7 +24,7 @@ def test_workers_that_cannot_boot_after_a_change_are_told_once_and_wait() -> Non
     supervisor = edited()
     commands = supervisor.on(e.BootFailed(3, SYNTAX)) + supervisor.on(e.BootFailed(4, SYNTAX))
 
-    assert the(commands, c.Report) == c.Report(c.Note.BROKEN, failure=SYNTAX)
+    assert the(commands, c.Report) == c.Report(c.ReportKind.BROKEN, failure=SYNTAX)
     assert not those(supervisor.tick(supervisor.now + 600.0), c.StartWorker)
     assert c.Fetching(False) not in supervisor.seen  # with which a stop begins
 
@@ -47,7 +47,7 @@ def test_each_change_that_is_broken_is_told() -> None:
         assert those(supervisor.on(e.Replace()), c.StartWorker) == [c.StartWorker(worker, 0)]
 
     reports = those(supervisor.seen, c.Report)
-    assert [report.note for report in reports] == [c.Note.BROKEN] * 37
+    assert [report.kind for report in reports] == [c.ReportKind.BROKEN] * 37
 
 
 def test_a_worker_that_is_replaced_while_it_fails_to_boot_starts_again() -> None:

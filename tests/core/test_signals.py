@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from kqworker.core.commands import Note
+from kqworker.core.commands import ReportKind
 from kqworker.core.signals import INCIDENTS, NUMBERS, OTHERS, Incident, Number, numbers
 from kqworker.core.snapshot import Snapshot
 
@@ -23,7 +23,7 @@ def test_every_field_of_a_snapshot_is_a_number_of_the_catalogue() -> None:
 
 
 def test_every_report_is_an_event_of_the_catalogue() -> None:
-    assert set(INCIDENTS) == set(Note)
+    assert set(INCIDENTS) == set(ReportKind)
 
 
 def test_no_two_events_have_one_name() -> None:

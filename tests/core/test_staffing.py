@@ -60,7 +60,7 @@ def test_what_is_seen_of_workers_says_where_they_sit() -> None:
 def test_a_death_is_told_with_the_seat() -> None:
     supervisor = working(2)
     (died, _) = those(supervisor.die(2, supervisor.seen_task()), c.Report)
-    assert (died.note, died.worker, died.seat) == (c.Note.WORKER_DIED, 2, 1)
+    assert (died.kind, died.worker, died.seat) == (c.ReportKind.WORKER_DIED, 2, 1)
 
     idle = running(workers=2)
     assert the(idle.die(2), c.Report).seat == 1
@@ -121,7 +121,7 @@ def test_who_is_to_go_and_crashes_has_no_successor() -> None:
 
     commands = supervisor.die(2, task)
 
-    assert notes(commands) == [c.Note.WORKER_DIED, c.Note.RETRYING]
+    assert notes(commands) == [c.ReportKind.WORKER_DIED, c.ReportKind.RETRYING]
     assert not those(commands + supervisor.tick(0.5), c.StartWorker)
 
 

@@ -66,7 +66,7 @@ def test_a_former_owner_that_gives_back_what_is_anothers_gets_its_answer() -> No
 def test_a_map_that_cannot_be_read_is_reported_and_nothing_is_skipped_for_it() -> None:
     supervisor = Supervised()
     supervisor.boot(1)
-    assert notes(supervisor.assign(start=3, metadata="unreadable")) == [c.Note.MAP_IGNORED]
+    assert notes(supervisor.assign(start=3, metadata="unreadable")) == [c.ReportKind.MAP_IGNORED]
     assert [offsets_of(task) for task in tasks(supervisor.fetch(3))] == [[3]]
 
 
@@ -115,7 +115,7 @@ def test_a_map_that_does_not_fit_is_reported_once() -> None:
     again = supervisor.committed(commit, "OFFSET_METADATA_TOO_LARGE", too_large=True)
     later = supervisor.tick(9.0)
 
-    assert notes(again) == [c.Note.COMMIT_FAILED, c.Note.MAP_FULL]
+    assert notes(again) == [c.ReportKind.COMMIT_FAILED, c.ReportKind.MAP_FULL]
     assert notes(later) == []
     assert those([*again, *later], c.Commit) == []  # 0 with an empty map is what there was
 
@@ -128,7 +128,7 @@ def test_a_map_that_does_not_fit_is_reported_when_its_partition_is_given_back() 
 
     commands = supervisor.revoke()
 
-    assert notes(commands) == [c.Note.MAP_FULL]
+    assert notes(commands) == [c.ReportKind.MAP_FULL]
     the(commands, c.Release)
 
 
@@ -168,7 +168,7 @@ def test_a_stop_that_gives_up_waiting_gives_back_what_was_revoked() -> None:
 
     commands = supervisor.stop(grace=0.0)
 
-    assert c.Note.DRAIN_EXPIRED in notes(commands)
+    assert c.ReportKind.DRAIN_EXPIRED in notes(commands)
     the(commands, c.Release)
 
 
@@ -373,7 +373,7 @@ def test_a_second_task_goes_past_a_worker_that_is_on_a_long_one() -> None:
     assert [send.worker for send in those(supervisor.seen, c.Send)] == [1, 1, 2, 2, 2]
 
 
-# -- flow
+# -- backpressure
 
 
 def with_a_pause() -> Supervised:
@@ -390,7 +390,7 @@ def test_it_is_told_once_that_a_partition_is_paused_while_another_has_room() -> 
     supervisor = with_a_pause()
     assert supervisor.core.snapshot().paused == 0
     reports = [x for x in supervisor.tick(5.0) if isinstance(x, c.Report)]
-    assert [(report.note, report.partition) for report in reports] == [(c.Note.SLOW, TP)]
+    assert [(report.kind, report.partition) for report in reports] == [(c.ReportKind.SLOW, TP)]
     assert supervisor.core.snapshot().paused == 1
 
 

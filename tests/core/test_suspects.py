@@ -116,7 +116,7 @@ def test_what_comes_back_to_its_living_owner_is_not_suspected() -> None:
     supervisor.confirm()
     supervisor.fetch(0, 1, 2)
     supervisor.accept(supervisor.tasks()[0])  # which nobody waits for any more
-    assert c.Note.CHARGED not in notes(supervisor.seen)
+    assert c.ReportKind.CHARGED not in notes(supervisor.seen)
     assert [offsets_of(task) for task in supervisor.tasks()[1:]] == [[0], [1]]
 
 
@@ -194,7 +194,7 @@ def test_suspects_of_all_partitions_come_before_what_stands_lower_in_its_own(
 def test_who_ran_alone_when_its_supervisor_ended_is_charged_and_comes_last() -> None:
     supervisor = after_an_unclean_end(begun=(1,))
     report = those(supervisor.seen, c.Report)[-1]
-    assert (report.note, report.offset, report.attempt) == (c.Note.CHARGED, 1, 1)
+    assert (report.kind, report.offset, report.attempt) == (c.ReportKind.CHARGED, 1, 1)
     assert supervisor.told(supervisor.asked.marks[TP]).attempts == {1: 1}
     supervisor.fetch(0, 1, 2)
     supervisor.confirm()
@@ -260,7 +260,7 @@ def test_a_suspect_that_was_not_begun_is_named_again() -> None:
     supervisor = after_an_unclean_end()
     supervisor.fetch(1, 2)
     supervisor.confirm()
-    supervisor.accept(supervisor.seen_task(), unbegun=(0,))
+    supervisor.accept(supervisor.seen_task(), unstarted=(0,))
     supervisor.confirm()
     assert supervisor.sent() == [[2], [2]]
 
@@ -270,7 +270,7 @@ def test_a_worker_that_dies_of_a_suspect_charges_it_as_ever() -> None:
     supervisor.fetch(2)
     supervisor.confirm()
     commands = supervisor.die(1, supervisor.seen_task())
-    assert c.Note.RETRYING in notes(commands)
+    assert c.ReportKind.RETRYING in notes(commands)
 
 
 def test_commits_that_fail_while_a_suspect_runs_acquit_nobody() -> None:
@@ -442,7 +442,7 @@ def test_a_suspect_that_was_not_begun_when_it_is_given_back_is_the_next_owners()
     supervisor.fetch(1, 2)
     supervisor.confirm()
     supervisor.revoke()
-    release = the(supervisor.accept(supervisor.seen_task(), unbegun=(0,)), c.Release)
+    release = the(supervisor.accept(supervisor.seen_task(), unstarted=(0,)), c.Release)
     assert supervisor.told(release.marks[TP]).done == ()
     assert supervisor.sent() == [[2]]
 
@@ -453,4 +453,4 @@ def test_a_suspect_that_loses_its_partition_while_it_runs_names_nobody() -> None
     supervisor.confirm()
     supervisor.on(e.Lost(0, (TP,)))
     supervisor.fail(supervisor.seen_task())
-    assert c.Note.RETRYING not in notes(supervisor.seen)
+    assert c.ReportKind.RETRYING not in notes(supervisor.seen)

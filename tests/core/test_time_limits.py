@@ -156,7 +156,7 @@ def test_a_worker_killed_on_no_message_has_cost_none_an_attempt_and_is_no_crash(
     for worker in range(1, 40):
         commands = supervisor.die(worker, cause=e.Cause.KILLED)
         report = the(commands, c.Report)
-        assert (report.note, report.worker) == (c.Note.WORKER_DIED, worker)
+        assert (report.kind, report.worker) == (c.ReportKind.WORKER_DIED, worker)
         assert report.failure is not None
         assert (
             report.failure.text == "for longer than a time limit it had messages, and was on none"
@@ -169,7 +169,7 @@ def test_a_worker_killed_on_no_message_has_cost_none_an_attempt_and_is_no_crash(
 def test_a_crash_between_two_messages_is_told_too() -> None:
     supervisor = running()
     supervisor.fetch(0)
-    assert notes(supervisor.die(1)) == [c.Note.WORKER_DIED]
+    assert notes(supervisor.die(1)) == [c.ReportKind.WORKER_DIED]
 
 
 def test_a_second_task_does_not_put_off_the_look_at_the_first() -> None:
@@ -241,7 +241,7 @@ def test_a_message_killed_for_its_limit_has_had_an_attempt_and_is_no_crash() -> 
     supervisor.fetch(0)
     commands = supervisor.die(1, supervisor.seen_task(), cause=e.Cause.KILLED)
 
-    assert notes(commands) == [c.Note.TIME_LIMIT]
+    assert notes(commands) == [c.ReportKind.TIME_LIMIT]
     letter = dict(the(commands, c.Produce).output.headers)
     assert letter["kqworker-error-type"] == b"TimeLimitExceeded"
     assert the(commands, c.StartWorker) == c.StartWorker(2, 0)

@@ -32,7 +32,7 @@ def unreadable(offset: int = 5, member: int = 0) -> e.Unreadable:
 def test_a_partition_that_cannot_be_read_is_told_each_time_and_counted_once() -> None:
     supervisor = running()
     expected = c.Report(
-        c.Note.UNREADABLE, partition=TP, offset=5, failure=Failure("Unreadable", TEXT)
+        c.ReportKind.UNREADABLE, partition=TP, offset=5, failure=Failure("Unreadable", TEXT)
     )
     for _ in range(2):
         assert those(supervisor.on(unreadable()), c.Report) == [expected]
@@ -94,7 +94,7 @@ def test_what_was_deleted_is_told_with_its_number_and_passed_over() -> None:
     commands = supervisor.on(e.Gone({TP: 50}, 0))
 
     (report,) = those(commands, c.Report)
-    assert (report.note, report.partition, report.offset) == (c.Note.GONE, TP, 10)
+    assert (report.kind, report.partition, report.offset) == (c.ReportKind.GONE, TP, 10)
     assert report.failure == Failure("Deleted", "40 below offset 50")
     assert supervisor.core.snapshot().gone == 40
     supervisor.fetch(50)

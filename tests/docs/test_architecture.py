@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kqworker.core.ending import Phase
 from kqworker.core.pool import Signal, State
+from kqworker.core.shutdown import Phase
 from tools import diagrams
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from kqworker.kq import queue_options
-from kqworker.kq.own import ASSIGNORS, KNOWN, RETRY, STANDING
+from kqworker.kq.extension_settings import (
+    ASSIGNORS,
+    KNOWN,
+    RETRY,
+    STANDING,
+)
 from kqworker.kq.security import TLS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "kq-queue.md"

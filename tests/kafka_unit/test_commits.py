@@ -11,8 +11,8 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker.core.commands import Mark
 from kqworker.core.events import Committed, Start
+from kqworker.kafka.commit_fence import CommitFence
 from kqworker.kafka.commits import Commits
-from kqworker.kafka.ledger import Ledger
 from kqworker.kafka.mailbox import Mailbox
 from kqworker.types import TopicPartition
 
@@ -57,8 +57,8 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    made = Ledger()
+def fence() -> CommitFence:
+    made = CommitFence()
     for partition in ALL:
         made.begin(partition, Start(0, ""))
         made.reach(partition, 5)
@@ -78,18 +78,18 @@ def outcome(mailbox: Mailbox) -> dict[TopicPartition, str | None]:
     return dict(found)
 
 
-def to_send(ledger: Ledger, mark: Mark) -> set[TopicPartition]:
+def to_send(fence: CommitFence, mark: Mark) -> set[TopicPartition]:
     """The partitions that the broker is not known to have at this mark."""
-    marks, _ = ledger.ask(dict.fromkeys(ALL, mark))
+    marks, _ = fence.ask(dict.fromkeys(ALL, mark))
     return set(marks)
 
 
 @pytest.mark.parametrize("wait", [False, True], ids=["asked", "last"])
 def test_a_topic_that_is_gone_does_not_fail_the_commits_of_others(
-    ledger: Ledger, mailbox: Mailbox, wait: bool
+    fence: CommitFence, mailbox: Mailbox, wait: bool
 ) -> None:
     broker = Broker(KafkaError.UNKNOWN_TOPIC_OR_PART, GONE)
-    commits = Commits(ledger, mailbox)
+    commits = Commits(fence, mailbox)
     marks = dict.fromkeys(ALL, Mark(5, ""))
 
     if wait:
@@ -100,16 +100,16 @@ def test_a_topic_that_is_gone_does_not_fail_the_commits_of_others(
 
     assert outcome(mailbox) == {GONE: "no", STAYS: None, BESIDE: None}
     assert broker.asked == [set(ALL), {GONE}, {STAYS, BESIDE}]
-    assert not ledger.busy
-    assert to_send(ledger, Mark(5, "")) == {GONE}
+    assert not fence.busy
+    assert to_send(fence, Mark(5, "")) == {GONE}
 
 
 @pytest.mark.parametrize("wait", [False, True], ids=["asked", "last"])
 def test_metadata_that_is_too_large_is_told_of_its_partition_alone(
-    ledger: Ledger, mailbox: Mailbox, wait: bool
+    fence: CommitFence, mailbox: Mailbox, wait: bool
 ) -> None:
     broker = Broker(KafkaError.OFFSET_METADATA_TOO_LARGE, STAYS)
-    commits = Commits(ledger, mailbox)
+    commits = Commits(fence, mailbox)
     marks = dict.fromkeys(ALL, Mark(5, ""))
 
     if wait:
@@ -121,14 +121,14 @@ def test_metadata_that_is_too_large_is_told_of_its_partition_alone(
     events = mailbox.take()
     assert Committed({STAYS: Mark(5, "")}, "no", too_large=True) in events
     assert {event.error for event in events if isinstance(event, Committed)} == {None, "no"}
-    assert to_send(ledger, Mark(5, "")) == {STAYS}
+    assert to_send(fence, Mark(5, "")) == {STAYS}
 
 
 def test_what_fails_for_the_whole_group_is_not_tried_apart(
-    ledger: Ledger, mailbox: Mailbox
+    fence: CommitFence, mailbox: Mailbox
 ) -> None:
     broker = Broker(KafkaError.ILLEGAL_GENERATION, GONE)
-    commits = Commits(ledger, mailbox)
+    commits = Commits(fence, mailbox)
 
     commits.ask(broker, dict.fromkeys(ALL, Mark(5, "")))  # type: ignore[arg-type]
     answer(commits, broker)
@@ -138,15 +138,15 @@ def test_what_fails_for_the_whole_group_is_not_tried_apart(
 
 
 def test_what_was_given_away_meanwhile_is_not_committed_again(
-    ledger: Ledger, mailbox: Mailbox
+    fence: CommitFence, mailbox: Mailbox
 ) -> None:
     broker = Broker(KafkaError.UNKNOWN_TOPIC_OR_PART, GONE)
-    commits = Commits(ledger, mailbox)
+    commits = Commits(fence, mailbox)
     commits.ask(broker, dict.fromkeys(ALL, Mark(5, "")))  # type: ignore[arg-type]
 
-    ledger.end([STAYS])
+    fence.end([STAYS])
     answer(commits, broker)
 
     assert broker.asked == [set(ALL), {GONE}, {BESIDE}]
     assert outcome(mailbox) == {GONE: "no", STAYS: "no", BESIDE: None}
-    assert not ledger.busy
+    assert not fence.busy

@@ -29,7 +29,7 @@ from kqworker.core.events import (
 )
 from kqworker.kafka import commits, member, places
 from kqworker.kafka.beginnings import BEGIN_TRIES
-from kqworker.kafka.ledger import NOT_OWNED
+from kqworker.kafka.commit_fence import NOT_OWNED
 from kqworker.kafka.partitions import ours
 from kqworker.kafka.source import KafkaSource
 from kqworker.types import TopicPartition

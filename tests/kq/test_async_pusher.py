@@ -107,10 +107,10 @@ def test_a_cancelled_push_sends_nothing_and_keeps_nobody(broker: DevBroker, topi
         asyncio.run(main())  # ends its threads too
         assert time.monotonic() - began < 5
         if balanced:
-            pusher._outbox.close(0)
+            pusher._channel.close(0)
         else:
             with pytest.raises(BrokerError, match=r"^5 messages"):
-                pusher._outbox.close(0)
+                pusher._channel.close(0)
 
 
 def test_a_wait_that_is_over_or_cancelled_takes_note_of_nothing(sink: Sink) -> None:

@@ -182,7 +182,7 @@ def test_a_full_buffer_holds_up_a_push_and_then_raises(broker: DevBroker, topic:
 def test_ctrl_c_in_a_with_does_not_wait_for_kafka_to_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kqworker.kq.outbox.CLOSE_TIMEOUT", 3600.0)
+    monkeypatch.setattr("kqworker.kq.push_channel.CLOSE_TIMEOUT", 3600.0)
 
     with pytest.raises(KeyboardInterrupt) as raised, Pusher("127.0.0.1:1", "test") as pusher:
         pusher.push("1")
@@ -248,7 +248,7 @@ pushing.join()
 held, going_on = threading.Event(), threading.Event()
 def hold():
     from kqworker.kafka.logs import client_log
-    mine = pusher._outbox._connection
+    mine = pusher._channel._connection
     with mine._lock, mine._client._lock, delivery._changed, client_log._lock:
         held.set()
         going_on.wait()
@@ -378,7 +378,7 @@ def test_ctrl_c_at_the_exit_ends_the_wait_and_tells_what_is_lost() -> None:
 pushers = [Pusher("127.0.0.1:1", f"lost-{{number}}") for number in range(2)]
 for pusher in pushers:
     pusher.push("1")
-interrupt_within("Outbox.end")
+interrupt_within("PushChannel.end")
 began = time.monotonic()
 """
     done = ended(program)

@@ -165,7 +165,7 @@ def test_a_child_does_not_wait_for_what_its_parent_delivers(sink: Sink) -> None:
             assert delivered.wait().offset == 7
             with pytest.raises(RuntimeError, match="only the parent learns"):
                 pending.wait()
-            assert pusher._outbox._connection.opened() is None
+            assert pusher._channel._connection.opened() is None
             os._exit(0)
         finally:
             os._exit(1)

@@ -83,7 +83,7 @@ class Fate:
 
     accepted: list[int] = field(default_factory=list)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    unbegun: list[int] = field(default_factory=list)
+    unstarted: list[int] = field(default_factory=list)
     charged: int | None = None
 
     @property
@@ -101,23 +101,23 @@ def fate(task: Task, events: Sequence[Event]) -> Fate:
             for outcome in event.outcomes:
                 assert outcome.index not in found.outcomes
                 found.outcomes[outcome.index] = outcome
-            assert not set(event.unbegun) & set(found.unbegun), "handed back twice"
-            found.unbegun += event.unbegun
+            assert not set(event.unstarted) & set(found.unstarted), "handed back twice"
+            found.unstarted += event.unstarted
             if event.complete:
                 rest = range(len(task))
         elif isinstance(event, WorkerDied) and rest is None:
             if event.task is None:
-                found.unbegun = [i for i in range(len(task)) if i not in found.outcomes]
+                found.unstarted = [i for i in range(len(task)) if i not in found.outcomes]
                 return found
             assert event.task == task.id
             assert event.index not in found.outcomes
             found.charged = event.index if event.cause is not Cause.STOPPED else None
             behind = range(event.index if found.charged is None else event.index + 1, len(task))
-            found.unbegun += [i for i in behind if i not in found.unbegun]
+            found.unstarted += [i for i in behind if i not in found.unstarted]
             rest = range(event.index)
     assert rest is not None, f"nothing said of task {task.id}: {events}"
-    found.unbegun.sort()
-    known = {*found.outcomes, *found.unbegun}
+    found.unstarted.sort()
+    known = {*found.outcomes, *found.unstarted}
     found.accepted = [i for i in rest if i not in known]
     return found
 

@@ -45,7 +45,7 @@ def test_a_crash_is_charged_to_the_message_it_happened_on(
 
     assert (died.cause, died.task, died.index, died.text) == (Cause.CRASHED, task.id, 2, text)
     found = fate(task, bench.said)
-    assert (found.accepted, found.charged, found.unbegun) == ([0], 2, [3])
+    assert (found.accepted, found.charged, found.unstarted) == ([0], 2, [3])
     assert found.verdicts == {1: Verdict.RELEASE}
     assert not [e for e in bench.all(Finished) if e.task == waiting.id]
 
@@ -71,7 +71,7 @@ def test_what_an_order_kept_from_running_is_not_taken_for_done(
     bench.died(worker)
 
     found = fate(task, bench.said)
-    assert (found.accepted, found.charged, found.unbegun) == ([1], 3, [2, 4])
+    assert (found.accepted, found.charged, found.unstarted) == ([1], 3, [2, 4])
 
 
 def test_what_a_dead_worker_wrote_is_read_to_its_end_first(
@@ -128,16 +128,16 @@ def cut(
 
 
 def all_accepted(found: Fate) -> None:
-    assert (found.accepted, found.outcomes, found.unbegun) == ([0, 1, 2], {}, [])
+    assert (found.accepted, found.outcomes, found.unstarted) == ([0, 1, 2], {}, [])
 
 
 def second_to_last_unknown(found: Fate) -> None:
-    assert (found.accepted, found.charged, found.unbegun) == ([0, 1], 2, [3])
+    assert (found.accepted, found.charged, found.unstarted) == ([0, 1], 2, [3])
     assert found.outcomes == {}
 
 
 def second_to_last_told(found: Fate) -> None:
-    assert (found.accepted, found.charged, found.unbegun) == ([0, 1], None, [3])
+    assert (found.accepted, found.charged, found.unstarted) == ([0, 1], None, [3])
     assert list(found.outcomes) == [2]
 
 
@@ -160,7 +160,7 @@ def test_a_kill_at_every_byte_of_an_answer_is_accounted_for(
     ((_, events, task),) = cut(bench, verbs, [10_000])
     wholly(fate(task, events))
     told = next(e for e in events if isinstance(e, Finished))
-    answer = wire.Answer(task.id, told.outcomes, told.complete, told.unbegun, told.seconds)
+    answer = wire.Answer(task.id, told.outcomes, told.complete, told.unstarted, told.seconds)
     size = len(wire.encode_answer(answer))
 
     for at, events, task in cut(bench, verbs, list(range(size + 1))):
@@ -171,7 +171,7 @@ def test_a_kill_at_every_byte_of_an_answer_is_accounted_for(
             raise AssertionError(f"killed after {at} of {size} bytes: {events}") from error
 
 
-def test_a_kill_while_unbegun_messages_are_handed_back_blames_nobody(
+def test_a_kill_while_unstarted_messages_are_handed_back_blames_nobody(
     bench: Bench, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
@@ -185,7 +185,7 @@ def test_a_kill_while_unbegun_messages_are_handed_back_blames_nobody(
         go.unlink()
 
         found = fate(task, of_worker(bench, worker))
-        assert (found.accepted, found.charged, found.unbegun) == ([0, 1, 2], None, [3, 4])
+        assert (found.accepted, found.charged, found.unstarted) == ([0, 1, 2], None, [3, 4])
 
 
 # Kills at any time
@@ -211,11 +211,11 @@ def test_kills_at_any_time_are_accounted_for(bench: Bench, tmp_path: Path) -> No
         ended = {int(line.split()[0]) for line in lines if line.endswith("end")}
         begun = {int(line.split()[0]) for line in lines if line.endswith("begin")}
         assert set(found.accepted) <= ended, events
-        assert not set(found.unbegun) & begun, events
+        assert not set(found.unstarted) & begun, events
         assert all(o.verdict is Verdict.RELEASE for o in found.outcomes.values())
         assert not set(found.outcomes) & ended
         charged = set() if found.charged is None else {found.charged}
-        parts = [set(found.accepted), set(found.outcomes), set(found.unbegun), charged]
+        parts = [set(found.accepted), set(found.outcomes), set(found.unstarted), charged]
         assert set().union(*parts) == set(range(100))
         assert sum(map(len, parts)) == 100
         # At most the one that it was on is done again.

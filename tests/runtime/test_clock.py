@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqworker.clock import COUNTED_SECONDS, LATE_SECONDS, Clock, TimeOut
+from kqworker.clock import COUNTED_SECONDS, LATE_SECONDS, StandstillClock, TimeOut
 
 
 class Time:
@@ -19,13 +19,13 @@ class Time:
         return self.seconds
 
 
-def a_clock(time: Time) -> Clock:
-    clock = Clock(read=time)
+def a_clock(time: Time) -> StandstillClock:
+    clock = StandstillClock(read=time)
     clock.now()
     return clock
 
 
-def passes(time: Time, clock: Clock, waited: float, asked: float) -> float:
+def passes(time: Time, clock: StandstillClock, waited: float, asked: float) -> float:
     """Have so many seconds pass in a wait for `asked`; return by how much the clock went on."""
     before = clock.now()
     clock.waits(asked)
@@ -72,7 +72,7 @@ def test_a_machine_that_is_always_late_hides_no_hang() -> None:
 
 def test_a_standstill_is_told_once_with_its_seconds() -> None:
     time, told = Time(), list[float]()
-    clock = Clock(read=time, stood_still=told.append)
+    clock = StandstillClock(read=time, stood_still=told.append)
     time.seconds += 50.0  # before the first look nobody waits for anything
     clock.now()
     passes(time, clock, 60.0, 0.0)

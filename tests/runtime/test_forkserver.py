@@ -178,7 +178,7 @@ def test_the_death_of_the_forkserver_is_charged_to_nobody(tmp_path: Path) -> Non
             died = bench.died(worker)
             assert (died.cause, died.text) == (Cause.STOPPED, "the forkserver died")
             found = fate(task, [e for e in bench.said if getattr(e, "worker", 0) == worker])
-            assert (found.accepted, found.charged, found.unbegun) == ([0], None, [1, 2])
+            assert (found.accepted, found.charged, found.unstarted) == ([0], None, [1, 2])
             wait_for_end(bench.pid(worker), 0.0)
         again = bench.start()
         assert server_pid() != before

@@ -224,7 +224,7 @@ def test_what_an_order_forbids_is_handed_back_with_the_failure(desk: Desk) -> No
     said = desk.run(segment(["a", "b"]), segment(["c"]), ordering=Ordering.PARTITION)
 
     assert [value for value, _ in seen] == ["a"]
-    assert [(a.unbegun, places([p])) for a, p in said] == [
+    assert [(a.unstarted, places([p])) for a, p in said] == [
         ((1, 2), [(0, False)]),
         ((), [(3, True)]),
     ]
@@ -240,7 +240,7 @@ def test_a_recall_ends_the_task_between_two_messages(desk: Desk) -> None:
 
     assert [value for value, _ in seen] == ["a"]
     ((answer, position),) = said
-    assert (answer.complete, answer.unbegun) == (True, (1, 2))
+    assert (answer.complete, answer.unstarted) == (True, (1, 2))
     assert places([position]) == [(1, True)]
 
 
@@ -249,7 +249,7 @@ def test_a_task_that_was_recalled_is_not_begun(desk: Desk) -> None:
     said = desk.run(segment(["a", "b"]))
 
     assert not seen
-    assert [(a.complete, a.unbegun) for a, _ in said] == [(True, (0, 1))]
+    assert [(a.complete, a.unstarted) for a, _ in said] == [(True, (0, 1))]
     assert places([said[0][1]]) == [(0, True)]
 
 
@@ -285,7 +285,7 @@ def test_a_recall_is_looked_for_behind_the_store_of_each_message(desk: Desk) -> 
 
 def test_a_later_task_is_not_recalled(desk: Desk) -> None:
     desk.slot.words[RECALL] = 2
-    assert desk.run(segment(["a"]))[0][0].unbegun == ()
+    assert desk.run(segment(["a"]))[0][0].unstarted == ()
 
 
 def test_what_was_handed_back_is_not_handed_back_again(desk: Desk) -> None:
@@ -299,7 +299,7 @@ def test_what_was_handed_back_is_not_handed_back_again(desk: Desk) -> None:
         segment(["fail", "a", "b", "c"], keys=[b"k", b"l", b"k", b"k"]), ordering=Ordering.KEY
     )
 
-    assert [(a.complete, a.unbegun) for a, _ in said] == [(False, (2, 3)), (True, (1,))]
+    assert [(a.complete, a.unstarted) for a, _ in said] == [(False, (2, 3)), (True, (1,))]
 
 
 def test_nothing_is_run_for_a_supervisor_that_has_gone(desk: Desk) -> None:
@@ -405,5 +405,5 @@ def test_a_worker_whose_output_is_lost_hands_back_what_it_could_not_print_and_be
     said.clear()
     desk.run(segment(["later"]), handler=handler)
     ((answer, _),) = said
-    assert (answer.outcomes, answer.unbegun, begun[3:]) == ((), (0,), [])
+    assert (answer.outcomes, answer.unstarted, begun[3:]) == ((), (0,), [])
     assert desk.silenced == ["full"]

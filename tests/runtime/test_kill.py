@@ -37,7 +37,7 @@ def test_a_hang_in_c_with_the_gil_held_is_killed_for_its_message_alone(method: s
         assert time.monotonic() - before < 2.0
         assert (died.cause, died.task, died.index) == (Cause.KILLED, task.id, 1)
         found = fate(task, bench.said)
-        assert (found.accepted, found.charged, found.unbegun) == ([0], 1, [2])
+        assert (found.accepted, found.charged, found.unstarted) == ([0], 1, [2])
 
 
 def _refused(*_: object) -> int:

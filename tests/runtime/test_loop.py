@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kqworker.clock import Clock
+from kqworker.clock import StandstillClock
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.runtime.loop import Loop, Signals, Stop, Wake
@@ -106,7 +106,7 @@ class Surroundings:
                     source,
                     sink,
                     workers,
-                    Clock(),
+                    StandstillClock(),
                     self.reports.append,
                     signals,
                     lambda _: (e.StopRequested(0.0),),
@@ -121,7 +121,7 @@ class Surroundings:
 def test_each_command_goes_where_it_belongs() -> None:
     produce = c.Produce(1, Output("out", b"x"))
     fetching, kill = c.Fetching(False), c.KillWorker(1)
-    report = c.Report(c.Note.WORKER_DIED)
+    report = c.Report(c.ReportKind.WORKER_DIED)
     asked: list[c.Command] = [fetching, report, produce, kill]
     around = Surroundings(1, lambda _: asked, workers=[e.WorkerReady(1, 7)])
 

@@ -65,7 +65,7 @@ def test_a_recall_is_certain_only_after_a_while(bench: Bench, tmp_path: Path) ->
     assert running is not None
     assert (running.task, running.index, running.recalled) == (task.id, 0, task.id)
     (tmp_path / "go").touch()
-    assert bench.done(task) == Fate([0], unbegun=[1])
+    assert bench.done(task) == Fate([0], unstarted=[1])
 
 
 def test_what_was_told_comes_before_the_look_that_it_belongs_to(
@@ -122,7 +122,7 @@ def test_what_is_taken_from_a_worker_is_never_begun(bench: Bench, tmp_path: Path
         if running is not None and running.task == task.id:
             taken += 1
             assert max(begun) <= running.index, (running, bench.said[-8:])
-            assert set(range(running.index + 1, len(verbs))) <= set(done.unbegun)
+            assert set(range(running.index + 1, len(verbs))) <= set(done.unstarted)
             assert not behind.accepted
     assert taken > 5
 
@@ -145,12 +145,12 @@ def test_a_kill_at_any_moment_of_a_recall_is_accounted_for(bench: Bench, tmp_pat
         found = fate(task, events)
         begun, ended = traced(trace)
         assert set(found.accepted) <= ended, events
-        assert not set(found.unbegun) & begun, events
+        assert not set(found.unstarted) & begun, events
         assert not set(found.outcomes) & ended
         assert len(ended - set(found.accepted)) <= 1
         if running is not None and running.task == task.id:
             assert all(i <= running.index for i in begun), (running, events)
-            before = set(range(running.index)) - set(found.unbegun)
+            before = set(range(running.index)) - set(found.unstarted)
             assert before <= ended | set(found.outcomes), (running, events)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from kqworker.core import commands as c
 from kqworker.core import events as e
-from kqworker.core import overtime
+from kqworker.core import time_limits
 from kqworker.core.commands import OnNone
 from kqworker.core.limits import Limits
 from kqworker.core.policy import HandlerPolicy
@@ -83,7 +83,7 @@ def test_who_is_stopped_on_no_message_is_killed_for_none() -> None:
         bench.kill(worker, OnNone())
         died = bench.died(worker)
         assert (died.cause, died.task) == (e.Cause.KILLED, None)
-        assert fate(task, bench.said) == Fate(unbegun=[0, 1])
+        assert fate(task, bench.said) == Fate(unstarted=[0, 1])
 
 
 def test_who_is_on_a_message_is_not_killed_for_none(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_who_is_on_a_message_is_not_killed_for_none(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    monkeypatch.setattr(overtime, "QUIET_SECONDS", QUIET)
+    monkeypatch.setattr(time_limits, "QUIET_SECONDS", QUIET)
     run = Run()
     yield run
     run.close()
@@ -123,9 +123,9 @@ def test_what_a_stopped_worker_was_handed_goes_to_another_uncharged(run: Run) ->
     while done < 2:
         finished = run.until(e.Finished)
         assert isinstance(finished, e.Finished)
-        assert (finished.worker, finished.outcomes, finished.unbegun) == (2, (), ())
+        assert (finished.worker, finished.outcomes, finished.unstarted) == (2, (), ())
         done += 1
     sent = [x.task for x in run.commands if isinstance(x, c.Send) and x.worker == 2]
     assert {part.attempt for task in sent for part in task.segments} == {1}
-    notes = [x.note for x in run.commands if isinstance(x, c.Report)]
-    assert notes == [c.Note.WORKER_DIED]
+    notes = [x.kind for x in run.commands if isinstance(x, c.Report)]
+    assert notes == [c.ReportKind.WORKER_DIED]

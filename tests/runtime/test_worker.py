@@ -145,7 +145,7 @@ def test_after_a_failure_an_ordered_partition_stops(bench: Bench) -> None:
 
     done = bench.done(task)
 
-    assert (done.accepted, list(done.outcomes), done.unbegun) == ([0, 3], [1], [2, 4])
+    assert (done.accepted, list(done.outcomes), done.unstarted) == ([0, 3], [1], [2, 4])
 
 
 def test_after_a_failure_its_key_stops(bench: Bench) -> None:
@@ -160,7 +160,7 @@ def test_after_a_failure_its_key_stops(bench: Bench) -> None:
 
     done = bench.done(task)
 
-    assert (done.accepted, list(done.outcomes), done.unbegun) == ([1, 3, 4], [0, 6], [2, 5])
+    assert (done.accepted, list(done.outcomes), done.unstarted) == ([1, 3, 4], [0, 6], [2, 5])
 
 
 def test_messages_without_a_key_have_no_order(bench: Bench) -> None:
@@ -172,7 +172,7 @@ def test_messages_without_a_key_have_no_order(bench: Bench) -> None:
 
     for task in (keyless, none_keys):
         done = bench.done(task)
-        assert (done.accepted, done.unbegun) == ([1], [])
+        assert (done.accepted, done.unstarted) == ([1], [])
 
 
 def test_a_recall_brings_back_what_is_not_begun_of_every_task(bench: Bench, tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_a_recall_brings_back_what_is_not_begun_of_every_task(bench: Bench, tmp_
     bench.recall(worker)
     (tmp_path / "go").touch()
 
-    assert (bench.done(first).accepted, bench.done(first).unbegun) == ([0, 1], [2])
-    assert bench.done(second).unbegun == [0, 1]
+    assert (bench.done(first).accepted, bench.done(first).unstarted) == ([0, 1], [2])
+    assert bench.done(second).unstarted == [0, 1]
     third = bench.send(worker, ["ok"])
     assert bench.done(third).accepted == [0]
 

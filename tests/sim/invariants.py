@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.completion import decode
-from kqworker.core.ending import COMMIT_SECONDS, DEATH_SECONDS, DISMISS_SECONDS
+from kqworker.core.shutdown import COMMIT_SECONDS, DEATH_SECONDS, DISMISS_SECONDS
 from kqworker.types import TopicPartition
 from tests.sim.judge import must
 from tests.sim.oracle import Oracle, coverage
@@ -94,7 +94,7 @@ class Invariants(ShareChecks):
         drained = oracle.drains.pop(command.member, None)
         must(drained is not None, "a release without a revoke", command)
         assert drained is not None
-        expired = any(report.note is c.Note.DRAIN_EXPIRED for report in self._reports)
+        expired = any(report.kind is c.ReportKind.DRAIN_EXPIRED for report in self._reports)
         busy = busy_of(oracle, drained[0])
         self.excused = self.excused or bool(busy)
         must(expired == bool(busy), "drained, or not, and not said so", command, busy)
@@ -245,10 +245,10 @@ class Invariants(ShareChecks):
         self._grace_ends = end if self._grace_ends is None else min(end, self._grace_ends)
 
     def _on_report(self, command: c.Report, now: float) -> None:
-        if command.note is c.Note.MAP_FULL and command.partition is not None:
+        if command.kind is c.ReportKind.MAP_FULL and command.partition is not None:
             view = self.owned(command.partition)
             view.full, view.full_since = True, now
-        self.named_as_left = self.named_as_left or command.note is c.Note.ABANDONED
+        self.named_as_left = self.named_as_left or command.kind is c.ReportKind.ABANDONED
 
     def _on_stopped(self, command: c.Stopped, now: float) -> None:
         oracle, life = self.oracle, self.life

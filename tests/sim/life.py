@@ -138,7 +138,7 @@ class Life:
         latency = self.world.scenario.latency
         for command in commands:
             self.world.seen.add(type(command))
-            if isinstance(command, c.Report) and command.note is c.Note.BROKEN:
+            if isinstance(command, c.Report) and command.kind is c.ReportKind.BROKEN:
                 self.later(1.0, self.feed, e.Replace())  # somebody mends the app
             if isinstance(command, c.Stopped):
                 self.over, self.stopped = True, command

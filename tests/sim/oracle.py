@@ -41,7 +41,7 @@ class Oracle:
     def __init__(self, life: Life) -> None:
         self.life = life
         self.views: dict[TopicPartition, View] = {}
-        self.flights: dict[int, dict[int, Flight]] = {}  # by worker and task
+        self.flights: dict[int, dict[int, InFlightTask]] = {}  # by worker and task
         self.status: dict[int, str] = {}  # of workers: starting, ready, leaving, killed
         self.leaving: dict[int, float] = {}  # since when
         self.killed: dict[int, float] = {}  # when, whatever they did
@@ -55,7 +55,7 @@ class Oracle:
         self.issuing: set[Entry] = set()
         self.leaving_views: set[View] = set()  # by this event
         self._stalls: dict[tuple[str, str], float] = {}  # when each was told last
-        self.notes: list[tuple[c.Note, TopicPartition, int, int]] = []  # due after this event
+        self.notes: list[tuple[c.ReportKind, TopicPartition, int, int]] = []  # due after this event
         self.handled = self.given_up = self.retried = 0
         self.stopping = False
         self.clean = True  # no drain has expired since the last release
@@ -142,7 +142,7 @@ class Oracle:
         view = self._of(event.member, event.partition)
         if view is not None and not view.draining:
             view.unreadable = True
-            self.notes.append((c.Note.UNREADABLE, event.partition, event.offset, 0))
+            self.notes.append((c.ReportKind.UNREADABLE, event.partition, event.offset, 0))
 
     def _on_committed(self, event: e.Committed, now: float) -> None:
         for partition, mark in event.marks.items():
@@ -192,7 +192,7 @@ class Oracle:
         if flight is None:
             return
         flight.outcomes.update((o.index, o) for o in event.outcomes)
-        flight.unbegun.update(event.unbegun)
+        flight.unstarted.update(event.unstarted)
         if event.complete:
             del self.flights[event.worker][event.task]
             flight.settle(self, now)
@@ -208,8 +208,8 @@ class Oracle:
                 if charged:
                     flight.outcomes[index] = Outcome(index, Verdict.RELEASE)
                 else:
-                    flight.unbegun.add(index)
-            flight.unbegun.update(
+                    flight.unstarted.add(index)
+            flight.unstarted.update(
                 i for i in range(index, len(flight.entries)) if i not in flight.outcomes
             )
             flight.settle(self, now)
@@ -220,7 +220,7 @@ class Oracle:
                 if running is None or not running.task <= number <= running.recalled:
                     continue
                 on = running.index if number == running.task else -1
-                flight.unbegun.update(
+                flight.unstarted.update(
                     i for i in range(on + 1, len(flight.entries)) if i not in flight.outcomes
                 )
                 flight.settle(self, now, on)
@@ -236,7 +236,7 @@ class Oracle:
             entry.waits -= 1
             if not entry.waits:
                 if entry.letter:
-                    self._note(c.Note.DEAD_LETTERED, entry)
+                    self._note(c.ReportKind.DEAD_LETTERED, entry)
                 self.finish(entry, now, failed=entry.letter)
         elif event.retriable or entry.letter:
             self.tickets[event.ticket] = (entry, command, "failed")
@@ -246,14 +246,14 @@ class Oracle:
             # It is told at once, and then once a minute.
             if kind not in self._stalls or now >= self._stalls[kind] + TELL_SECONDS:
                 self._stalls[kind] = now
-                self._note(c.Note.STALLED, entry, entry.known + (not entry.letter))
+                self._note(c.ReportKind.STALLED, entry, entry.known + (not entry.letter))
         else:
             entry.known += 1
             self._dispose(entry, now)
 
     # -- what follows for messages
 
-    def _note(self, note: c.Note, entry: Entry, attempt: int | None = None) -> None:
+    def _note(self, note: c.ReportKind, entry: Entry, attempt: int | None = None) -> None:
         """Something must be said of a message."""
         attempt = entry.known if attempt is None else attempt
         self.notes.append((note, entry.view.partition, entry.offset, attempt))
@@ -279,7 +279,7 @@ class Oracle:
     def _dispose(self, entry: Entry, now: float) -> None:
         """A message is out of attempts."""
         if entry.message.policy.dead_letter is None:
-            self._note(c.Note.GAVE_UP, entry)
+            self._note(c.ReportKind.GAVE_UP, entry)
             self.finish(entry, now, failed=True)
         else:
             entry.letter = True
@@ -303,7 +303,7 @@ class Oracle:
             entry.state = "parked"
         else:
             self.retried += 1
-            self._note(c.Note.RETRYING, entry)
+            self._note(c.ReportKind.RETRYING, entry)
             entry.state = "waiting"
             least = delay = outcome.delay or 0.0
             if outcome.delay is None:
@@ -326,13 +326,13 @@ class Oracle:
         return sum(entry.size for view in self.views.values() for entry in view.open.values())
 
 
-class Flight:
+class InFlightTask:
     """A task that a worker has."""
 
     def __init__(self, entries: list[Entry]) -> None:
         self.entries = entries
         self.outcomes: dict[int, Outcome] = {}
-        self.unbegun: set[int] = set()
+        self.unstarted: set[int] = set()
         self.settled: set[int] = set()
 
     def settle(self, oracle: Oracle, now: float, running: int = -1) -> None:
@@ -352,7 +352,7 @@ class Flight:
                 oracle.sink(entry, [o.value or b"" for o in outcome.outputs])
             elif outcome is not None:
                 oracle.failed(entry, outcome, now)
-            elif index in self.unbegun:
+            elif index in self.unstarted:
                 entry.state = "parked" if entry.view.draining else "waiting"
             else:
                 oracle.finish(entry, now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from kqworker.core.flow import LOOK_SECONDS
+from kqworker.core.backpressure import LOOK_SECONDS
 from kqworker.core.stock import MOST_WAITING, OVERHEAD_BYTES
 from tests.sim.judge import must
 from tests.sim.views import Entry, View

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from kqworker.core import commands as c
-from kqworker.core.ending import PHASES
 from kqworker.core.pool import TRANSITIONS
+from kqworker.core.shutdown import PHASES
 from tests.sim.directed import SCENES
 from tests.sim.planted import ROOT
 from tests.sim.runner import Result, replay, run_many, run_one

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.circles import MOST, RESULTS
-from kqworker.core.ending import DISMISS_SECONDS
 from kqworker.core.epochs import Epoch
-from kqworker.core.overtime import QUIET_SECONDS
 from kqworker.core.pool import LONGEST_SECONDS
+from kqworker.core.shutdown import DISMISS_SECONDS
+from kqworker.core.time_limits import QUIET_SECONDS
 from kqworker.types import Ordering, TopicPartition
 from tests.sim.judge import must
-from tests.sim.oracle import Flight, Oracle, entries_of, may_be_cut
+from tests.sim.oracle import InFlightTask, Oracle, entries_of, may_be_cut
 from tests.sim.scenario import LETTERS
 from tests.sim.views import Entry, View
 
@@ -33,11 +33,11 @@ HELD_UP = 0.5
 # What a worker does may be that long ago when a command that comes of it is checked.
 UNSEEN = 0.1
 ABOUT_MESSAGES = (
-    c.Note.RETRYING,
-    c.Note.GAVE_UP,
-    c.Note.DEAD_LETTERED,
-    c.Note.STALLED,
-    c.Note.UNREADABLE,
+    c.ReportKind.RETRYING,
+    c.ReportKind.GAVE_UP,
+    c.ReportKind.DEAD_LETTERED,
+    c.ReportKind.STALLED,
+    c.ReportKind.UNREADABLE,
 )
 
 
@@ -68,9 +68,9 @@ class WorkChecks:
     def check_said(self, event: e.Event | None, commands: list[c.Command]) -> None:
         """Check that what became of messages is said, and nothing else is."""
         said = sorted(
-            (report.note.value, report.partition, report.offset, report.attempt)
+            (report.kind.value, report.partition, report.offset, report.attempt)
             for report in commands
-            if isinstance(report, c.Report) and report.note in ABOUT_MESSAGES
+            if isinstance(report, c.Report) and report.kind in ABOUT_MESSAGES
         )
         due = sorted((note.value, *about) for note, *about in self.oracle.notes)
         self.oracle.notes.clear()
@@ -197,7 +197,7 @@ class WorkChecks:
         for entry in entries:
             entry.state = "out"
             entry.sent = True
-        flights[task.id] = Flight(entries)
+        flights[task.id] = InFlightTask(entries)
 
     def _check_alone(self, entries: list[Entry]) -> None:
         """Who is named in a commit as begun runs alone; suspects are named before they begin."""

@@ -110,8 +110,8 @@ class Worker:
         if between and task is not None:
             # It was on no message, and what it would have answered is known.
             rest = range(self.index, len(self._messages))
-            unbegun = tuple(i for i in rest if i not in self._skipped)
-            self._put(e.Finished(self.number, task.id, (), True, unbegun))
+            unstarted = tuple(i for i in rest if i not in self._skipped)
+            self._put(e.Finished(self.number, task.id, (), True, unstarted))
             task = None
         number, index = (None, 0) if task is None else (task.id, self.index)
         self._put(e.WorkerDied(self.number, cause, number, index, text))
@@ -266,7 +266,7 @@ class Worker:
             if how != "ok":
                 behind = tuple(i for i in self._behind(task, index) if i not in self._skipped)
                 self._skipped.update(behind)
-            self._put(e.Finished(self.number, task.id, (outcome,), unbegun=behind))
+            self._put(e.Finished(self.number, task.id, (outcome,), unstarted=behind))
         told = self._strike == "told" and outcome is not None
         if not told:
             self.running = None
@@ -290,12 +290,12 @@ class Worker:
             return
         task = self.task
         rest = range(self.index, len(self._messages))
-        unbegun = tuple(i for i in rest if i not in self._skipped)
+        unstarted = tuple(i for i in rest if i not in self._skipped)
         if self._strike == "answering" and not rest:
             self.die(e.Cause.CRASHED)
             return
         seconds = self.life.now - self._began
-        self._put(e.Finished(self.number, task.id, (), True, unbegun, seconds))
+        self._put(e.Finished(self.number, task.id, (), True, unstarted, seconds))
         self.index = len(self._messages)
         self.quiet_since = self.life.now
         self.tasks -= 1

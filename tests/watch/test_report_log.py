@@ -6,18 +6,18 @@ import logging
 
 import pytest
 
-from kqworker.core.commands import Note, Report
+from kqworker.core.commands import Report, ReportKind
 from kqworker.types import Failure, TopicPartition
 from kqworker.watch import report_log
 
 
-@pytest.mark.parametrize("note", list(Note))
-def test_every_note_has_a_line(note: Note, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("note", list(ReportKind))
+def test_every_note_has_a_line(note: ReportKind, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "kqworker")
     report_log.log(Report(note, delay=1.5))
 
     (record,) = caplog.records
-    assert record.levelno >= (logging.INFO if note is Note.SLOW else logging.WARNING)
+    assert record.levelno >= (logging.INFO if note is ReportKind.SLOW else logging.WARNING)
     assert record.__dict__["event"] == note.value.replace(" ", "_")
     assert "{" not in record.getMessage()
 
@@ -25,7 +25,7 @@ def test_every_note_has_a_line(note: Note, caplog: pytest.LogCaptureFixture) -> 
 def test_a_retry_says_when_and_why(caplog: pytest.LogCaptureFixture) -> None:
     report_log.log(
         Report(
-            Note.RETRYING,
+            ReportKind.RETRYING,
             handler="app.on_test",
             partition=TopicPartition("test", 3),
             offset=7,
@@ -50,7 +50,7 @@ def test_a_retry_says_when_and_why(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_what_a_report_does_not_say_is_no_field(caplog: pytest.LogCaptureFixture) -> None:
-    report_log.log(Report(Note.WORKER_DIED, worker=2, failure=Failure("killed", "")))
+    report_log.log(Report(ReportKind.WORKER_DIED, worker=2, failure=Failure("killed", "")))
 
     (record,) = caplog.records
     assert record.getMessage() == "worker died: killed"
@@ -59,7 +59,7 @@ def test_what_a_report_does_not_say_is_no_field(caplog: pytest.LogCaptureFixture
 
 
 def test_a_report_of_a_whole_partition_names_it(caplog: pytest.LogCaptureFixture) -> None:
-    report_log.log(Report(Note.DRAIN_EXPIRED, partition=TopicPartition("test", 3)))
+    report_log.log(Report(ReportKind.DRAIN_EXPIRED, partition=TopicPartition("test", 3)))
 
     assert caplog.records[0].getMessage().endswith(": test[3]")
 
@@ -67,7 +67,7 @@ def test_a_report_of_a_whole_partition_names_it(caplog: pytest.LogCaptureFixture
 def test_braces_and_percents_of_a_failure_stay_as_they_are(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    report_log.log(Report(Note.GAVE_UP, failure=Failure("E", "{x} %s 100%")))
+    report_log.log(Report(ReportKind.GAVE_UP, failure=Failure("E", "{x} %s 100%")))
 
     assert caplog.records[0].getMessage().endswith(": E: {x} %s 100%")
 
@@ -78,8 +78,8 @@ def test_a_text_of_several_lines_keeps_one_before_the_fields(
     text = (
         "module 'app' cannot be imported:\n  File \"app.py\", line 1\nSyntaxError: invalid syntax"
     )
-    report_log.log(Report(Note.BROKEN, failure=Failure("ConfigError", text)))
-    report_log.log(Report(Note.GAVE_UP, failure=Failure("E", "a\nb", "Traceback …\nE: a\nb")))
+    report_log.log(Report(ReportKind.BROKEN, failure=Failure("ConfigError", text)))
+    report_log.log(Report(ReportKind.GAVE_UP, failure=Failure("E", "a\nb", "Traceback …\nE: a\nb")))
 
     imported, failed = caplog.records
     assert imported.getMessage().endswith("ConfigError: module 'app' cannot be imported:")

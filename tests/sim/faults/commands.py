@@ -39,8 +39,8 @@ FAULTS = (
     Fault(
         "stop-goes-on-dispatching", "Fetching",
         "if self._messages.drain(self._epochs):\n                self._commits.at_once(now)\n"
-        "            self._crew.staffing.close(now)",
-        "self._crew.staffing.close(now)",
+        "            self._workforce.staffing.close(now)",
+        "self._workforce.staffing.close(now)",
     ),
     Fault(
         "paused-again", "Pause",
@@ -95,12 +95,12 @@ FAULTS = (
     ),
     Fault(
         "nobody-is-sent-to", "Send",
-        "self._crew.dispatch.send_ready(now)",
-        "if now == self._commits.deadline: self._crew.dispatch.send_ready(now)",
+        "self._workforce.dispatch.send_ready(now)",
+        "if now == self._commits.deadline: self._workforce.dispatch.send_ready(now)",
     ),
     Fault(
         "not-asked-back-at-a-revoke", "Recall",
-        "self._crew.recalls.recall(now, epochs)",
+        "self._workforce.recalls.recall(now, epochs)",
         "pass",
     ),
     Fault(
@@ -110,7 +110,7 @@ FAULTS = (
     ),
     Fault(
         "not-asked-back-at-a-loss", "Recall",
-        "self._crew.recalls.recall(now, ended)",
+        "self._workforce.recalls.recall(now, ended)",
         "pass",
     ),
     Fault(
@@ -168,7 +168,7 @@ FAULTS = (
     ),
     Fault(
         "stalls-in-silence", "Report",
-        "self.report(Note.STALLED, epoch, pending.records, 0, pending.attempt, told)",
+        "self.report(ReportKind.STALLED, epoch, pending.records, 0, pending.attempt, told)",
         "pass",
     ),
     Fault(
@@ -190,8 +190,8 @@ FAULTS = (
     ),
     Fault(
         "gives-up-in-silence", "Report",
-        "self.report(note, epoch, records, 0, attempt, failure)",
-        "note is Note.GAVE_UP or self.report(note, epoch, records, 0, attempt, failure)",
+        "self.report(kind, epoch, records, 0, attempt, failure)",
+        "kind is ReportKind.GAVE_UP or self.report(kind, epoch, records, 0, attempt, failure)",
     ),
     Fault(
         "drops-the-map-in-silence", "Report",
@@ -199,7 +199,7 @@ FAULTS = (
     ),
     Fault(
         "drain-expires-in-silence", "Report",
-        'self._out.append(c.Report(c.Note.DRAIN_EXPIRED, failure=Failure("Drain", text)))',
+        'self._out.append(c.Report(c.ReportKind.DRAIN_EXPIRED, failure=failure))',
         "pass",
     ),
     Fault(
@@ -213,9 +213,9 @@ FAULTS = (
     ),
     Fault(
         "abandoned-for-nothing", "Stopped",
-        "if crew.flying or self._messages.settling.delivering:\n            if not late:",
+        "if workforce.flying or self._messages.settling.delivering:\n            if not late:",
         "if True:\n"
-        "            if (crew.flying or self._messages.settling.delivering) and not late:",
+        "            if (workforce.flying or self._messages.settling.delivering) and not late:",
     ),
     Fault(
         "stops-twice", "Stopped",

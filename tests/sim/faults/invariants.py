@@ -14,12 +14,12 @@ FAULTS = (
         "return self._position",
     ),
     Fault(
-        "unbegun-is-accepted", 1,
-        "if outcome is None and base + i not in unbegun:", "if outcome is None:",
+        "unstarted-is-accepted", 1,
+        "if outcome is None and base + i not in unstarted:", "if outcome is None:",
     ),
     Fault(
         "skipped-is-accepted", 1,
-        "self.unbegun.update(unbegun)", "pass",
+        "self.unstarted.update(unstarted)", "pass",
     ),
     Fault(
         "finished-with-the-first-of-two-records", 1,
@@ -115,7 +115,7 @@ FAULTS = (
     ),
     Fault(
         "ended-is-still-held", 5,
-        "self._flow.forget(epoch)", "pass",
+        "self._backpressure.forget(epoch)", "pass",
     ),
     Fault(
         "never-paused", 5,
@@ -225,13 +225,13 @@ FAULTS = (
     ),
     Fault(
         "late-and-yet-not-killed", 7,
-        "begun\")\n            crew.staffing.kill_all()",
+        "begun\")\n            workforce.staffing.kill_all()",
         "begun\")",
     ),
     # 8: and leaves no process
     Fault(
         "stopped-before-the-workers", 8,
-        "if len(crew.pool):", "if crew.flying:",
+        "if len(workforce.pool):", "if workforce.flying:",
     ),
     Fault(
         "replaced-during-a-stop", 8,

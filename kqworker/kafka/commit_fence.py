@@ -7,7 +7,7 @@ request again by itself, and of two the older one could arrive last. Each mark i
 merged into a newer one. (Whose answer the core waits for is `core.epochs`'s: see
 docs/decisions/0019.)
 
-Pure: no Kafka, no clock, no thread. Tested by tests/kafka_unit/test_ledger.py.
+Pure: no Kafka, no clock, no thread. Tested by tests/kafka_unit/test_commit_fence.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BEYOND = "not committed: it is beyond what was handed over"
 
 
 @dataclass(slots=True, eq=False)
-class Epoch:
+class FencedEpoch:
     """One assignment of one partition.
 
     Attributes:
@@ -43,13 +43,13 @@ class Epoch:
     waiting: Mark | None = None
 
 
-class Ledger:
+class CommitFence:
     """The commits of one member of a group."""
 
     def __init__(self) -> None:
-        self._epochs: dict[TopicPartition, Epoch] = {}
+        self._epochs: dict[TopicPartition, FencedEpoch] = {}
         # With the epoch that it belongs to: an answer may come after the epoch's end.
-        self._on_its_way: dict[TopicPartition, tuple[Epoch, Mark]] = {}
+        self._on_its_way: dict[TopicPartition, tuple[FencedEpoch, Mark]] = {}
 
     @property
     def owned(self) -> Set[TopicPartition]:
@@ -65,7 +65,7 @@ class Ledger:
         """Open an epoch."""
         offset = start.offset
         mark = None if offset is None else Mark(offset, start.metadata)
-        self._epochs[partition] = Epoch(offset, offset, mark)
+        self._epochs[partition] = FencedEpoch(offset, offset, mark)
 
     def end(self, partitions: Iterable[TopicPartition]) -> list[Committed]:
         """Close epochs; return the answers to marks that can no longer go out."""
@@ -116,7 +116,7 @@ class Ledger:
             if partition in send and partition in self._on_its_way:
                 # Its answer comes later, but it was sent before: it says nothing new then.
                 self._on_its_way[partition] = (
-                    Epoch(None, None, None),
+                    FencedEpoch(None, None, None),
                     self._on_its_way[partition][1],
                 )
         return send, answers

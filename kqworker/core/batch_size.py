@@ -1,7 +1,7 @@
 """How many messages share a frame: as many as fill a short time, long ones travel alone.
 
 Pure: learns from how long frames took. Knows nothing of lanes or workers.
-Tested by tests/core/test_batching.py.
+Tested by tests/core/test_batch_size.py.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ GROWTH = 4
 SECOND_FRAME_SECONDS = 0.1  # messages up to this long may wait in a worker's own queue
 
 
-class Pace:
+class BatchSize:
     """What one handler's messages take, and what follows for its frames.
 
-    >>> pace = Pace()
-    >>> pace.count
+    >>> batch_size = BatchSize()
+    >>> batch_size.count
     1
-    >>> pace.observe(1, 0.001)
-    >>> pace.count
+    >>> batch_size.observe(1, 0.001)
+    >>> batch_size.count
     4
     """
 

@@ -8,7 +8,7 @@ keep them, and what their order holds back, for longer than their limit allows. 
 just done with a task and is about to say so looks the same. To end it is no loss: what it has
 done counts, and the rest was not begun.)
 
-Pure. Carries nothing out and accounts for nothing: `crew` does.
+Pure. Carries nothing out and accounts for nothing: `workforce` does.
 Tested by tests/core/test_time_limits.py and by every run in tests/sim.
 """
 

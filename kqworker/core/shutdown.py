@@ -1,7 +1,7 @@
 """How a run ends: drain, commit, dismiss the workers; each step has its time.
 
 Also decides when a run that is to catch up has done so. Pure: no Kafka, no process.
-Tested by tests/core/test_ending.py and by every run in tests/sim.
+Tested by tests/core/test_shutdown.py and by every run in tests/sim.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PHASES: dict[Phase, tuple[Phase, float | None]] = {
 }
 
 
-class Ending:
+class Shutdown:
     """The way from running to over."""
 
     def __init__(self) -> None:

@@ -12,10 +12,10 @@ from kqworker.core.lanes import Lane
 from kqworker.types import Outcome, Segment, Task
 
 
-class Flight:
+class InFlightTask:
     """A task that a worker has, with what the supervisor must remember of it."""
 
-    __slots__ = ("alone", "count", "lanes", "outcomes", "parts", "settled", "task", "unbegun")
+    __slots__ = ("alone", "count", "lanes", "outcomes", "parts", "settled", "task", "unstarted")
 
     def __init__(
         self,
@@ -30,18 +30,18 @@ class Flight:
         self.lanes = lanes
         self.alone = alone  # a suspect, which has no lane
         self.outcomes: dict[int, Outcome] = {}
-        self.unbegun: set[int] = set()  # handed back so far: told before the slot moves on
+        self.unstarted: set[int] = set()  # handed back so far: told before the slot moves on
         self.settled: set[int] = set()  # before the worker was done with the task
 
-    def told(self, outcomes: Iterable[Outcome], unbegun: Iterable[int]) -> None:
+    def told(self, outcomes: Iterable[Outcome], unstarted: Iterable[int]) -> None:
         """Take what its worker has told: outcomes, and what it hands back."""
         for outcome in outcomes:
             self.outcomes[outcome.index] = outcome
-        self.unbegun.update(unbegun)
+        self.unstarted.update(unstarted)
 
     def begin_none_of(self, indices: Iterable[int]) -> None:
         """Take for handed back what its worker will not begin, but for what it has told of."""
-        self.unbegun.update(i for i in indices if i not in self.outcomes)
+        self.unstarted.update(i for i in indices if i not in self.outcomes)
 
     def settle_but(self, running: int | None, lane: Lane | None) -> None:
         """Count all as settled but the message that its worker is on, and keep its lane alone."""

@@ -3,7 +3,7 @@
 Composes the pool (states, and the budget of restarts), the dispatch (who gets what), the recalls
 (what a slow message holds up), the time limits and the staffing (who is started and ended).
 Knows nothing of partitions or commits; what ends the run is said by returning why.
-Pure. Tested by tests/core/test_crew.py, test_time_limits.py and every run in tests/sim.
+Pure. Tested by tests/core/test_workforce.py, test_time_limits.py and every run in tests/sim.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from kqworker.core import deaths
 from kqworker.core import events as e
 from kqworker.core.dispatch import Dispatch
 from kqworker.core.messages import Messages
-from kqworker.core.overtime import TimeLimits
 from kqworker.core.policy import HandlerPolicy
 from kqworker.core.pool import Due, Pool, State, Timetable
 from kqworker.core.recall import Recalls
-from kqworker.core.staffing import Doom, Staffing
+from kqworker.core.staffing import FatalEnd, Staffing
+from kqworker.core.time_limits import TimeLimits
 from kqworker.core.timers import Deadlines
 from kqworker.types import Failure
 
 
-class Crew:
+class Workforce:
     """All workers, and what each is doing.
 
     Args:
@@ -109,12 +109,12 @@ class Crew:
         if event.complete:
             worker.done_with(flight, now)
         self._limits.heard(worker, now)
-        flight.told(event.outcomes, event.unbegun)
+        flight.told(event.outcomes, event.unstarted)
         if not event.complete:
             return
-        begun = flight.count - len(flight.unbegun)
+        begun = flight.count - len(flight.unstarted)
         if begun:
-            self._messages.paces[flight.task.handler].observe(begun, event.seconds)
+            self._messages.batch_sizes[flight.task.handler].observe(begun, event.seconds)
             self.pool.progressed()
         self._messages.settle(flight, now)
         self.recalls.answered(worker, now)
@@ -138,12 +138,12 @@ class Crew:
         if worker is not None:
             self.staffing.ready(worker)
 
-    def boot_failed(self, event: e.BootFailed, now: float) -> Doom | None:
+    def boot_failed(self, event: e.BootFailed, now: float) -> FatalEnd | None:
         """Replace a worker that could not boot; return what ends the run by it, if anything."""
         worker = self.pool.get(event.worker)
         return None if worker is None else self.staffing.boot_failed(worker, event, now)
 
-    def died(self, event: e.WorkerDied, now: float) -> Doom | None:
+    def died(self, event: e.WorkerDied, now: float) -> FatalEnd | None:
         """Settle what a dead worker had, and replace it; return what ends the run, if anything."""
         worker = self.pool.get(event.worker)
         if worker is None:
@@ -174,8 +174,8 @@ class Crew:
             return c.End.BOOT_FAILED, deaths.too_late(self._boot_seconds)
         failure = Failure("WorkerDied", text)
         if dead.on_none and not worker.expected and not closing:
-            note = c.Note.WORKER_DIED
-            report = c.Report(note, worker=worker.id, seat=worker.seat, failure=failure)
+            kind = c.ReportKind.WORKER_DIED
+            report = c.Report(kind, worker=worker.id, seat=worker.seat, failure=failure)
             self._out.append(report)
         if limited or worker.expected:
             self.staffing.replace_expected(worker, now)
@@ -206,5 +206,7 @@ class Crew:
                     event = e.WorkerDied(worker.id, e.Cause.KILLED, None, 0, text)
                     name = self._policies[flight.task.handler].name
                     self._out.append(
-                        deaths.report(c.Note.ABANDONED, flight, left, event, worker.seat, name)
+                        deaths.report(
+                            c.ReportKind.ABANDONED, flight, left, event, worker.seat, name
+                        )
                     )

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kqworker.core.flow import Flow
+from kqworker.core.backpressure import Backpressure
 from kqworker.core.stock import MOST_WAITING, Stock
 from tests.core.house import House, partition
 
@@ -48,8 +48,8 @@ def test_shares_are_those_of_handlers_first_and_then_of_their_partitions() -> No
 def test_shares_grow_when_a_partition_has_gone() -> None:
     house = House(12)
     for epoch in house.epochs.end([partition(1)]):
-        house.flow.forget(epoch)
-    house.flow.share_out(house.epochs)
+        house.backpressure.forget(epoch)
+    house.backpressure.share_out(house.epochs)
     assert house.of[0].stock.messages == 12
 
 
@@ -77,8 +77,8 @@ def test_what_gets_free_of_one_that_drains_goes_to_others() -> None:
     house.fetch(0, 6)
     house.fetch(1, 3)
     assert house.at_work == [4, 2]
-    house.flow.finish(house.of[0], 3, 30)
-    house.flow.drain(house.of[0])
+    house.backpressure.finish(house.of[0], 3, 30)
+    house.backpressure.drain(house.of[0])
     house.let_in()
     assert house.at_work == [4, 3]  # of which three are done
 
@@ -127,7 +127,7 @@ def test_the_next_large_message_has_its_turn_when_its_partition_has_gone() -> No
     house.fetch(0, 1, size=300)
     house.fetch(1, 1, size=300)
     assert house.at_work == [1, 0]
-    house.flow.forget(house.of[0])
+    house.backpressure.forget(house.of[0])
     house.let_in()
     assert house.at_work[1] == 1
 
@@ -185,13 +185,13 @@ def test_a_partition_finishes_while_another_is_full_of_what_waits() -> None:
     house.fetch(1, 500)
     while house.at_work[1]:
         house.finish(1)
-    assert house.flow.held == 2000
+    assert house.backpressure.held == 2000
 
 
 # -- any history
 
 
-class Slow(Flow):
+class Slow(Backpressure):
     """Lets nothing in but by `let_in`."""
 
     def _has_room(self, stock: Stock, count: int, size: int) -> bool:
@@ -204,7 +204,8 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.house, self.other = (
-            House(8, 80, 600, handlers=(0, 0, 1), flow=flow) for flow in (Flow, Slow)
+            House(8, 80, 600, handlers=(0, 0, 1), backpressure=backpressure)
+            for backpressure in (Backpressure, Slow)
         )
 
     @rule(which=st.integers(0, 2), count=st.integers(1, 6), size=st.sampled_from((0, 5, 10, 70)))
@@ -255,8 +256,8 @@ class Histories(RuleBasedStateMachine):
             assert stock.working_bytes == sum(size for _, size in house.working[n])
             assert stock.waiting_bytes == sum(size for _, size in house.waiting[n])
             assert stock.ahead <= ahead[n] or not house.working[n] + house.waiting[n]
-        assert house.flow.held == sum(epoch.stock.held for epoch in house.of)
-        assert house.flow.ahead == sum(epoch.stock.ahead_bytes for epoch in house.of)
+        assert house.backpressure.held == sum(epoch.stock.held for epoch in house.of)
+        assert house.backpressure.ahead == sum(epoch.stock.ahead_bytes for epoch in house.of)
 
     @invariant()
     def who_has_less_than_its_share_has_all_it_wants(self) -> None:
@@ -270,7 +271,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def never_all_stand_still(self) -> None:
         if not any(self.house.at_work) and not any(self.house.waiting):
-            assert self.house.flow.held == 0 or any(e.stock.full for e in self.house.of)
+            assert self.house.backpressure.held == 0 or any(e.stock.full for e in self.house.of)
 
 
 TestHistories = Histories.TestCase

@@ -7,15 +7,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kqworker.core.commands import Mark
 from kqworker.core.events import Committed, Start
-from kqworker.kafka.ledger import BACKWARDS, BEYOND, NOT_OWNED, Ledger
+from kqworker.kafka.commit_fence import (
+    BACKWARDS,
+    BEYOND,
+    NOT_OWNED,
+    CommitFence,
+)
 from kqworker.types import TopicPartition
 
 TP = TopicPartition("t", 0)
 OTHER = TopicPartition("t", 1)
 
 
-def ledger(start: int | None = None, reached: int | None = None) -> Ledger:
-    made = Ledger()
+def fence(start: int | None = None, reached: int | None = None) -> CommitFence:
+    made = CommitFence()
     made.begin(TP, Start(start, "map"))
     if reached is not None:
         made.reach(TP, reached)
@@ -23,7 +28,7 @@ def ledger(start: int | None = None, reached: int | None = None) -> Ledger:
 
 
 def test_a_mark_within_bounds_is_sent() -> None:
-    made = ledger(start=5, reached=9)
+    made = fence(start=5, reached=9)
 
     assert made.ask({TP: Mark(9, "m")}) == ({TP: Mark(9, "m")}, [])
     assert made.busy
@@ -33,7 +38,7 @@ def test_a_mark_within_bounds_is_sent() -> None:
 
 
 def test_what_is_out_of_bounds_is_answered_with_the_reason() -> None:
-    made = ledger(start=5, reached=9)
+    made = fence(start=5, reached=9)
     _, backwards = made.ask({TP: Mark(4, "")})
     _, beyond = made.ask({TP: Mark(10, "")})
     _, unowned = made.ask({OTHER: Mark(1, "")})
@@ -44,18 +49,18 @@ def test_what_is_out_of_bounds_is_answered_with_the_reason() -> None:
 
 
 def test_where_nothing_was_handed_over_nothing_is_committed() -> None:
-    assert ledger().ask({TP: Mark(0, "")}) == ({}, [Committed({TP: Mark(0, "")}, BEYOND)])
+    assert fence().ask({TP: Mark(0, "")}) == ({}, [Committed({TP: Mark(0, "")}, BEYOND)])
 
 
 def test_the_same_again_is_answered_and_not_sent() -> None:
-    made = ledger(start=5, reached=9)
+    made = fence(start=5, reached=9)
 
     assert made.ask({TP: Mark(5, "map")}) == ({}, [Committed({TP: Mark(5, "map")})])
     assert made.ask({TP: Mark(5, "other")})[0] == {TP: Mark(5, "other")}
 
 
 def test_the_same_again_is_sent_after_a_failure() -> None:
-    made = ledger(reached=9)
+    made = fence(reached=9)
     made.ask({TP: Mark(9, "")})
     made.answered(TP, Mark(9, ""), ok=False)
 
@@ -63,7 +68,7 @@ def test_the_same_again_is_sent_after_a_failure() -> None:
 
 
 def test_what_failed_may_have_been_done_so_nothing_goes_below_it() -> None:
-    made = ledger(reached=9)
+    made = fence(reached=9)
     made.ask({TP: Mark(8, "")})
     made.answered(TP, Mark(8, ""), ok=False)
 
@@ -71,7 +76,7 @@ def test_what_failed_may_have_been_done_so_nothing_goes_below_it() -> None:
 
 
 def test_the_newest_waits_for_what_is_on_its_way() -> None:
-    made = ledger(reached=9)
+    made = fence(reached=9)
     made.ask({TP: Mark(1, "")})
     for offset in (2, 3):
         assert made.ask({TP: Mark(offset, "")}) == ({}, [])
@@ -82,7 +87,7 @@ def test_the_newest_waits_for_what_is_on_its_way() -> None:
 
 
 def test_the_same_again_while_it_is_on_its_way_waits_for_its_answer() -> None:
-    made = ledger(reached=9)
+    made = fence(reached=9)
     made.ask({TP: Mark(1, "")})
 
     assert made.ask({TP: Mark(1, "")}) == ({}, [])
@@ -90,7 +95,7 @@ def test_the_same_again_while_it_is_on_its_way_waits_for_its_answer() -> None:
 
 
 def test_the_next_epoch_waits_for_what_is_on_its_way_of_the_former() -> None:
-    made = ledger(reached=9)
+    made = fence(reached=9)
     made.ask({TP: Mark(5, "former")})
     made.end([TP])
     made.begin(TP, Start(3))
@@ -103,7 +108,7 @@ def test_the_next_epoch_waits_for_what_is_on_its_way_of_the_former() -> None:
 
 
 def test_what_waits_when_the_epoch_ends_is_answered() -> None:
-    made = ledger(reached=9)
+    made = fence(reached=9)
     made.ask({TP: Mark(1, "")})
     made.ask({TP: Mark(2, "")})
 
@@ -113,7 +118,7 @@ def test_what_waits_when_the_epoch_ends_is_answered() -> None:
 
 
 def test_the_last_commit_takes_what_waits_with_it() -> None:
-    made = ledger(reached=9)
+    made = fence(reached=9)
     made.ask({TP: Mark(1, "")})
     made.ask({TP: Mark(2, "")})
 
@@ -123,7 +128,7 @@ def test_the_last_commit_takes_what_waits_with_it() -> None:
 
 
 def test_the_last_commit_replaces_what_waits() -> None:
-    made = ledger(reached=9)
+    made = fence(reached=9)
     made.ask({TP: Mark(1, "")})
     made.ask({TP: Mark(2, "")})
 
@@ -138,7 +143,7 @@ class OneMember(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger()
+        self.fence = CommitFence()
         self.epoch = 0
         self.owned = False
         self.reached = 0
@@ -152,18 +157,18 @@ class OneMember(RuleBasedStateMachine):
         self.epoch += 1
         self.owned = True
         self.floor = self.reached = start or 0
-        self.ledger.begin(TP, Start(start))
-        self.ledger.reach(TP, self.reached)
+        self.fence.begin(TP, Start(start))
+        self.fence.reach(TP, self.reached)
 
     @precondition(lambda self: self.owned)
     @rule(count=st.integers(1, 5))
     def hand_over(self, count: int) -> None:
         self.reached += count
-        self.ledger.reach(TP, self.reached)
+        self.fence.reach(TP, self.reached)
 
     @rule(offset=st.integers(0, 20), metadata=st.sampled_from(["", "m"]))
     def ask(self, offset: int, metadata: str) -> None:
-        send, answers = self.ledger.ask({TP: Mark(offset, metadata)})
+        send, answers = self.fence.ask({TP: Mark(offset, metadata)})
         if not answers:
             self.unanswered.add(offset)
         for mark in send.values():
@@ -177,14 +182,14 @@ class OneMember(RuleBasedStateMachine):
             self.stored.append((epoch, mark.offset))
         # The answer to a mark stands for those that it took the place of.
         self.unanswered = {o for o in self.unanswered if o > mark.offset}
-        following = self.ledger.answered(TP, mark, ok)
+        following = self.fence.answered(TP, mark, ok)
         if following is not None:
             self.send(following)
 
     @precondition(lambda self: self.owned)
     @rule(offset=st.integers(0, 20))
     def release(self, offset: int) -> None:
-        send, _ = self.ledger.last({TP: Mark(offset, "")}, [TP])
+        send, _ = self.fence.last({TP: Mark(offset, "")}, [TP])
         for mark in send.values():
             self.check(mark)
             # It is waited for, so its answer is there.
@@ -194,7 +199,7 @@ class OneMember(RuleBasedStateMachine):
     @precondition(lambda self: self.owned)
     @rule()
     def end(self) -> None:
-        for answer in self.ledger.end([TP]):
+        for answer in self.fence.end([TP]):
             self.unanswered -= {mark.offset for mark in answer.marks.values()}
         self.owned = False
 
@@ -210,7 +215,7 @@ class OneMember(RuleBasedStateMachine):
     @invariant()
     def one_is_on_its_way_at_a_time(self) -> None:
         assert len(self.under_way) <= 1
-        assert self.ledger.busy == bool(self.under_way)
+        assert self.fence.busy == bool(self.under_way)
 
     @invariant()
     def commits_of_an_epoch_never_go_back(self) -> None:

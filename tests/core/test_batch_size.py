@@ -8,23 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqworker.core import batching as module
-from kqworker.core.batching import FRAME_MESSAGES, FRAME_SECONDS, SECOND_FRAME_SECONDS, Pace
+from kqworker.core import batch_size as module
+from kqworker.core.batch_size import (
+    FRAME_MESSAGES,
+    FRAME_SECONDS,
+    SECOND_FRAME_SECONDS,
+    BatchSize,
+)
 
 
-def pace(*observed: tuple[int, float]) -> Pace:
-    pace = Pace()
+def pace(*observed: tuple[int, float]) -> BatchSize:
+    batch_size = BatchSize()
     for count, seconds in observed:
-        pace.observe(count, seconds)
-    return pace
+        batch_size.observe(count, seconds)
+    return batch_size
 
 
 def test_of_an_unknown_handler_one_message_travels_to_each_worker() -> None:
-    assert (Pace().count, Pace().short) == (1, False)
+    assert (BatchSize().count, BatchSize().short) == (1, False)
 
 
 def test_frames_of_short_messages_grow_fourfold_up_to_the_bound() -> None:
-    short = Pace()
+    short = BatchSize()
     counts = []
     for _ in range(7):
         counts.append(short.count)

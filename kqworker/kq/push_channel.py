@@ -34,7 +34,7 @@ CLOSE_TIMEOUT = 30.0
 HURRIED_TIMEOUT = 1.0
 
 
-class Outbox:
+class PushChannel:
     """The messages of one pusher, and in each process the producer that takes them.
 
     Safe to use from several threads. Pickled, it travels without its connection.
@@ -70,9 +70,9 @@ class Outbox:
     def __str__(self) -> str:
         return f"to {self.topic!r} at {','.join(self._addrs)}"
 
-    def __reduce__(self) -> tuple[type[Outbox], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[type[PushChannel], tuple[object, ...]]:
         # A connection stays in its process.
-        return Outbox, (self._addrs, self.topic, self._options)
+        return PushChannel, (self._addrs, self.topic, self._options)
 
     @property
     def waits(self) -> bool:

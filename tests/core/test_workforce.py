@@ -117,10 +117,10 @@ def test_an_answer_that_comes_in_parts_is_one_answer() -> None:
 
     failed = Outcome(0, Verdict.RELEASE, BOOM)
     assert supervisor.on(e.Finished(1, task.id, outcomes=(failed,))) == []
-    assert supervisor.on(e.Finished(1, task.id, unbegun=(1,))) == []
-    commands = supervisor.accept(task, unbegun=(2,))
+    assert supervisor.on(e.Finished(1, task.id, unstarted=(1,))) == []
+    commands = supervisor.accept(task, unstarted=(2,))
 
-    assert notes(commands) == [c.Note.GAVE_UP]
+    assert notes(commands) == [c.ReportKind.GAVE_UP]
     assert [offsets_of(task) for task in tasks(commands)] == [[2, 3]]
 
 
@@ -135,7 +135,7 @@ def test_an_answer_of_nobody_or_about_nothing_is_ignored(worker: int, task: int)
 def test_what_was_not_begun_teaches_nothing_of_its_time() -> None:
     supervisor = running()
     supervisor.fetch(0)
-    supervisor.accept(supervisor.seen_task(), seconds=100.0, unbegun=(0,))
+    supervisor.accept(supervisor.seen_task(), seconds=100.0, unstarted=(0,))
     supervisor.accept(supervisor.seen_task(), seconds=1e-6)
     assert [len(task) for task in tasks(supervisor.fetch(1, 2))] == [2]
 
@@ -157,7 +157,7 @@ def test_what_a_worker_died_on_is_charged_and_what_is_behind_it_is_not() -> None
     commands = supervisor.die(1, first)
 
     report, retrying = those(commands, c.Report)
-    assert (report.note, report.partition, report.offset) == (c.Note.WORKER_DIED, TP, 1)
+    assert (report.kind, report.partition, report.offset) == (c.ReportKind.WORKER_DIED, TP, 1)
     assert retrying.failure is not None and retrying.failure.type == "WorkerCrashed"
     supervisor.boot(2)
     assert [s.attempt for s in supervisor.seen_task().segments] == [1]
@@ -186,7 +186,7 @@ def test_what_it_told_before_it_died_counts() -> None:
     supervisor.on(e.Finished(1, task.id, outcomes=(Outcome(0, Verdict.REJECT, BOOM),)))
     commands = supervisor.die(1, task)
 
-    assert c.Note.RETRYING not in notes(commands)
+    assert c.ReportKind.RETRYING not in notes(commands)
     letter = dict(the(commands, c.Produce).output.headers)
     assert letter["kqworker-error-type"] == b"ValueError"
 
@@ -203,7 +203,7 @@ def test_a_worker_that_is_stopped_charges_nobody() -> None:
     supervisor = running()
     supervisor.fetch(0)
     commands = supervisor.die(1, supervisor.seen_task(), cause=e.Cause.STOPPED)
-    assert c.Note.RETRYING not in notes(commands)
+    assert c.ReportKind.RETRYING not in notes(commands)
     supervisor.boot(2)
     supervisor.tick(1.0)
     assert [s.attempt for s in supervisor.seen_task().segments] == [1]
@@ -212,7 +212,7 @@ def test_a_worker_that_is_stopped_charges_nobody() -> None:
 def test_an_idle_worker_that_dies_is_said() -> None:
     supervisor = running()
     report = the(supervisor.die(1), c.Report)
-    assert (report.note, report.worker, report.offset) == (c.Note.WORKER_DIED, 1, -1)
+    assert (report.kind, report.worker, report.offset) == (c.ReportKind.WORKER_DIED, 1, -1)
 
 
 def test_a_death_of_a_former_worker_is_ignored() -> None:
@@ -230,7 +230,7 @@ def test_work_that_is_handed_back_is_no_progress() -> None:
     supervisor.fetch(0)
     for worker in range(1, 21):
         assert c.Fetching(False) not in supervisor.seen  # with which a stop begins
-        supervisor.accept(supervisor.seen_task(), worker=worker, unbegun=(0,))
+        supervisor.accept(supervisor.seen_task(), worker=worker, unstarted=(0,))
         supervisor.die(worker)
         supervisor.tick(supervisor.now + 10.0)
         supervisor.boot(worker + 1)

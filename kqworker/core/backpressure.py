@@ -12,14 +12,14 @@ partition is paused alone once enough of it is ahead. A pause throws away what w
 prefetched, so that is more than a pause can lose.
 
 Pure. Knows nothing of workers or lanes.
-Tested by tests/core/test_flow.py, test_fetching.py and by every run in tests/sim.
+Tested by tests/core/test_backpressure.py, test_fetching.py and by every run in tests/sim.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 
-from kqworker.core.commands import Command, Fetching, Note, Pause, Report, Resume
+from kqworker.core.commands import Command, Fetching, Pause, Report, ReportKind, Resume
 from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.stock import OVERHEAD_BYTES, Stock
 from kqworker.types import Failure, Records, TopicPartition
@@ -35,7 +35,7 @@ TELL_SECONDS = 600.0  # the same of a partition is said again only after this
 AHEAD_PARTS = 12  # into so many parts at most the bound of what is ahead is shared out
 
 
-class Flow:
+class Backpressure:
     """The bounds of what a supervisor holds.
 
     Args:
@@ -346,8 +346,8 @@ class Flow:
         if cause is None or not lasting or now < stock.told.get(kind, now):
             return None
         stock.told[kind] = now + TELL_SECONDS
-        note = Note.SLOW if kind == SLOW else Note.PAUSED
-        return Report(note, partition=epoch.partition, failure=cause)
+        what = ReportKind.SLOW if kind == SLOW else ReportKind.PAUSED
+        return Report(what, partition=epoch.partition, failure=cause)
 
 
 SLOW = "Slow"
