@@ -29,8 +29,8 @@ from benchmarks.latency import RATE
 from benchmarks.throughput import Rate
 from kqworker.exits import Exit
 from kqworker.kq import load
-from kqworker.kq.consuming import QueueApp
-from kqworker.kq.queue import run_app, understood
+from kqworker.kq.queue.consuming import QueueApp
+from kqworker.kq.queue.queue import run_app, understood
 from tests.interop import groups
 
 GO = ground.HERE.parent / "tests" / "interop" / "go"

@@ -15,8 +15,8 @@ import click
 from kqworker.cli import program
 from kqworker.exits import Exit
 from kqworker.kafka.properties import consumer_properties, producer_properties
-from kqworker.kq.conf import KQ
-from kqworker.kq.fields import Field, Kind, Section
+from kqworker.kq.conf.conf import KQ
+from kqworker.kq.conf.fields import Field, Kind, Section
 from kqworker.settings.settings import SETTINGS, Setting, show_setting
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"

@@ -42,9 +42,9 @@ def kq(handler: str, file: str, use_env: bool, section: str | None, app_dir: str
     """
     # All that a run needs, before the handler's directory can get in its way.
     import kqworker.run  # noqa: F401
-    from kqworker.kq.conf import load
-    from kqworker.kq.consuming import QueueApp, function_of
-    from kqworker.kq.queue import run_app, understood
+    from kqworker.kq.conf.conf import load
+    from kqworker.kq.queue.consuming import QueueApp, function_of
+    from kqworker.kq.queue.queue import run_app, understood
     from kqworker.loading.import_string import load_attribute, refuse_green_threads
     from kqworker.watch import logs
 

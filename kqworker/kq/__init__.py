@@ -8,13 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kqworker.kq.async_pusher import AsyncDelivery, AsyncPusher, new_async_pusher
-    from kqworker.kq.balancers import CRC32Balancer, Hash, LeastBytes, Murmur2Balancer, RoundRobin
-    from kqworker.kq.conf import KqConf, load, must_load
-    from kqworker.kq.consuming import with_handle
-    from kqworker.kq.group import ServiceGroup
-    from kqworker.kq.metrics import Metrics
-    from kqworker.kq.push_options import (
+    from kqworker.kq.conf.conf import KqConf, load, must_load
+    from kqworker.kq.conf.sections import (
+        DevServerConf,
+        FieldKeysConf,
+        LogConf,
+        ProfileTypeConf,
+        ProfilingConf,
+        PrometheusConf,
+        ShutdownConf,
+        TelemetryConf,
+    )
+    from kqworker.kq.push.async_pusher import AsyncDelivery, AsyncPusher, new_async_pusher
+    from kqworker.kq.push.balancers import (
+        CRC32Balancer,
+        Hash,
+        LeastBytes,
+        Murmur2Balancer,
+        RoundRobin,
+    )
+    from kqworker.kq.push.push_options import (
         with_allow_auto_topic_creation,
         with_balancer,
         with_buffer,
@@ -26,24 +39,17 @@ if TYPE_CHECKING:
         with_sync_push,
         with_tls,
     )
-    from kqworker.kq.pusher import Pusher, new_pusher
-    from kqworker.kq.queue import Queue, must_new_queue, new_queue
-    from kqworker.kq.queue_options import (
+    from kqworker.kq.push.pusher import Pusher, new_pusher
+    from kqworker.kq.queue.consuming import with_handle
+    from kqworker.kq.queue.group import ServiceGroup
+    from kqworker.kq.queue.metrics import Metrics
+    from kqworker.kq.queue.queue import Queue, must_new_queue, new_queue
+    from kqworker.kq.queue.queue_options import (
         with_commit_interval,
         with_error_handler,
         with_max_wait,
         with_metrics,
         with_queue_capacity,
-    )
-    from kqworker.kq.sections import (
-        DevServerConf,
-        FieldKeysConf,
-        LogConf,
-        ProfileTypeConf,
-        ProfilingConf,
-        PrometheusConf,
-        ShutdownConf,
-        TelemetryConf,
     )
 
 __all__ = [
@@ -92,20 +98,20 @@ __all__ = [
 ]
 
 _MODULES = {
-    "async_pusher": "AsyncDelivery AsyncPusher new_async_pusher",
-    "balancers": "CRC32Balancer Hash LeastBytes Murmur2Balancer RoundRobin",
-    "conf": "KqConf load must_load",
-    "consuming": "with_handle",
-    "group": "ServiceGroup",
-    "metrics": "Metrics",
-    "push_options": "with_allow_auto_topic_creation with_balancer with_buffer with_chunk_size "
+    "push.async_pusher": "AsyncDelivery AsyncPusher new_async_pusher",
+    "push.balancers": "CRC32Balancer Hash LeastBytes Murmur2Balancer RoundRobin",
+    "conf.conf": "KqConf load must_load",
+    "queue.consuming": "with_handle",
+    "queue.group": "ServiceGroup",
+    "queue.metrics": "Metrics",
+    "push.push_options": "with_allow_auto_topic_creation with_balancer with_buffer with_chunk_size "
     "with_compression with_flush_interval with_on_delivery with_sasl with_sync_push with_tls",
-    "pusher": "Pusher new_pusher",
-    "queue": "Queue must_new_queue new_queue",
-    "queue_options": "with_commit_interval with_error_handler with_max_wait with_metrics "
+    "push.pusher": "Pusher new_pusher",
+    "queue.queue": "Queue must_new_queue new_queue",
+    "queue.queue_options": "with_commit_interval with_error_handler with_max_wait with_metrics "
     "with_queue_capacity",
-    "sections": "DevServerConf FieldKeysConf LogConf ProfileTypeConf ProfilingConf PrometheusConf "
-    "ShutdownConf TelemetryConf",
+    "conf.sections": "DevServerConf FieldKeysConf LogConf ProfileTypeConf ProfilingConf "
+    "PrometheusConf ShutdownConf TelemetryConf",
 }
 _ROOMS = {name: module for module, names in _MODULES.items() for name in names.split()}
 

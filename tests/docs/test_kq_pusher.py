@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kqworker import kq
-from kqworker.kq import push_options, pushing
-from kqworker.kq.push_options import PushOptions
+from kqworker.kq.push import push_options, pushing
+from kqworker.kq.push.push_options import PushOptions
 from tests.kq.test_pushing import Sink
 from tests.kq.vectors import hashed
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kqworker.kq import queue_options
-from kqworker.kq.extension_settings import (
+from kqworker.kq.queue import queue_options
+from kqworker.kq.queue.extension_settings import (
     ASSIGNORS,
     KNOWN,
     RETRY,

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from kqworker.errors import ConfigError
-from kqworker.kq import fields
-from kqworker.kq.conf import KQ, KqConf, load
-from kqworker.kq.sections import ShutdownConf
+from kqworker.kq.conf import fields
+from kqworker.kq.conf.conf import KQ, KqConf, load
+from kqworker.kq.conf.sections import ShutdownConf
 
 HERE = Path(__file__).parent
 FILES = sorted(path.name for path in (HERE / "conf").iterdir())

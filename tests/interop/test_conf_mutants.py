@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from kqworker.kq.formats import READERS
-from kqworker.kq.trees import FormatError
+from kqworker.kq.conf.formats import READERS
+from kqworker.kq.conf.trees import FormatError
 from tests.interop.test_conf import HERE, ask, differences
 
 ONE_WORD = (

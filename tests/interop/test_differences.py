@@ -17,7 +17,7 @@ from kqworker.core.completion import decode
 from kqworker.errors import BrokerError
 from kqworker.kafka import properties
 from kqworker.kq import Pusher, load, with_sync_push
-from kqworker.kq.translate import translate
+from kqworker.kq.queue.translate import translate
 from tests.interop.programs import Program, Programs, configuration, encoded
 from tests.interop.test_messages import TRACE, TRACE_HEADERS, headers
 from tests.kafka import certificates, records

@@ -15,12 +15,12 @@ from kqworker.kq import (
     AsyncPusher,
     RoundRobin,
     new_async_pusher,
-    pushing,
     with_balancer,
     with_buffer,
     with_flush_interval,
     with_sync_push,
 )
+from kqworker.kq.push import pushing
 from kqworker.kq.trace import handling
 from tests.kq.test_pushing import TRACE, Sink, fail
 

@@ -44,7 +44,7 @@ def test_every_balancer_is_in_what_go_printed() -> None:
 
 
 def test_a_counter_begins_anew_where_go_has_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kqworker.kq.balancers._COUNTER", 4)
+    monkeypatch.setattr("kqworker.kq.push.balancers._COUNTER", 4)
     choose = RoundRobin().chooser()
 
     assert [choose(0, 3) for _ in range(8)] == [0, 1, 2, 0, 0, 1, 2, 0]

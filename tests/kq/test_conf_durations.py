@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqworker.kq.durations import nanoseconds, parse_duration
+from kqworker.kq.conf.durations import nanoseconds, parse_duration
 
 VECTORS = json.loads((Path(__file__).parent / "durations.json").read_text())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kqworker.kq.environment import expand
+from kqworker.kq.conf.environment import expand
 
 VECTORS = json.loads((Path(__file__).parent / "expansions.json").read_text())
 ENVIRONMENT = {name.encode(): value.encode() for name, value in VECTORS["environment"].items()}

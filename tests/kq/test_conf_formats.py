@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqworker.kq.formats import json_number, read_json, read_json5, read_toml
-from kqworker.kq.trees import FormatError, Number
+from kqworker.kq.conf.formats import (
+    json_number,
+    read_json,
+    read_json5,
+    read_toml,
+)
+from kqworker.kq.conf.trees import FormatError, Number
 
 
 def test_json_numbers_stay_as_they_are_written() -> None:

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from kqworker.kq.conf import KQ
-from kqworker.kq.formats import read_json, read_json5
-from kqworker.kq.mapping import Mapped, decode
-from kqworker.kq.sections import ProfilingConf, TelemetryConf
-from kqworker.kq.yaml11 import read_yaml
+from kqworker.kq.conf.conf import KQ
+from kqworker.kq.conf.formats import read_json, read_json5
+from kqworker.kq.conf.mapping import Mapped, decode
+from kqworker.kq.conf.sections import ProfilingConf, TelemetryConf
+from kqworker.kq.conf.yaml11 import read_yaml
 
 VARIABLE = " (to have the variable there: use_env=True, or --use-env)"
 GOOD = {"Name": "orders", "Brokers": ["a:1"], "Group": "g", "Topic": "t"}

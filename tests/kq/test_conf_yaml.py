@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from kqworker.kq.trees import FormatError
-from kqworker.kq.yaml11 import read_yaml
+from kqworker.kq.conf.trees import FormatError
+from kqworker.kq.conf.yaml11 import read_yaml
 
 
 def value(text: str) -> object:
@@ -161,7 +161,7 @@ def test_what_pyyaml_says_is_told_in_plain_words(
     def get_node(_: object) -> yaml.Node:
         raise yaml.MarkedYAMLError(context, HERE, problem, THERE)
 
-    monkeypatch.setattr("kqworker.kq.yaml11.Loader.get_node", get_node)
+    monkeypatch.setattr("kqworker.kq.conf.yaml11.Loader.get_node", get_node)
 
     with pytest.raises(FormatError) as caught:
         read_yaml(b"a: 1\n")

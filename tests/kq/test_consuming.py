@@ -18,9 +18,14 @@ from kqworker import App, Context, DecodeError, Message
 from kqworker.app.around import serve
 from kqworker.errors import ConfigError
 from kqworker.kq import KqConf, Metrics, with_handle
-from kqworker.kq.consuming import KqHandler, QueueApp, _print_at_once, function_of
+from kqworker.kq.queue.consuming import (
+    KqHandler,
+    QueueApp,
+    _print_at_once,
+    function_of,
+)
+from kqworker.kq.queue.translate import translate
 from kqworker.kq.trace import trace_headers
-from kqworker.kq.translate import translate
 from kqworker.runtime.printing import Lost
 from kqworker.types import Segment
 from tests.app.segments import segment
@@ -487,7 +492,7 @@ def test_an_error_handler_that_raises_hides_nothing(
     assert record.getMessage() == f"the error handler failed on {where}"
     # Of both errors only what the user has written.
     assert "in raising" in caplog.text and "in fail" in caplog.text
-    assert "kqworker/kq/consuming.py" not in caplog.text and "binding.py" not in caplog.text
+    assert "kqworker/kq/queue/consuming.py" not in caplog.text and "binding.py" not in caplog.text
     assert (vars(record)["partition"], vars(record)["offset"]) == (2, 10)
 
 
@@ -516,7 +521,7 @@ def test_an_error_handler_cannot_push_by_the_context(
 def test_what_could_not_be_printed_is_no_failure_to_tell_of(
     handler: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kqworker.kq.consuming.lost_by", lambda error: Lost(1, "full"))
+    monkeypatch.setattr("kqworker.kq.queue.consuming.lost_by", lambda error: Lost(1, "full"))
     told: list[object] = []
 
     with pytest.raises(KeyError):

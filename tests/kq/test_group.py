@@ -12,7 +12,7 @@ import pytest
 from kqworker.errors import BrokerError, ConfigError
 from kqworker.exits import Exit
 from kqworker.kq import KqConf, Queue, ServiceGroup, new_queue
-from kqworker.kq.queue import MustQueue
+from kqworker.kq.queue.queue import MustQueue
 
 
 class FakeQueue(Queue):

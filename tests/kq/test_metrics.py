@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from kqworker.kq import Metrics
-from kqworker.kq.metrics import Harmless
+from kqworker.kq.queue.metrics import Harmless
 
 
 class Clock:
@@ -96,7 +96,7 @@ def test_metrics_that_fail_are_told_with_their_own_code(
 
     (record,) = caplog.records
     assert (record.levelname, record.getMessage()) == ("ERROR", "the metrics failed")
-    assert "in add" in caplog.text and "kqworker/kq/metrics.py" not in caplog.text
+    assert "in add" in caplog.text and "kqworker/kq/queue/metrics.py" not in caplog.text
 
 
 def test_metrics_that_fail_for_each_message_are_told_once_a_minute(

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kqworker.errors import ConfigError
-from kqworker.kq.conf import load
-from kqworker.kq.properties import refuse_wrong
-from kqworker.kq.queue import Queue, new_queue
+from kqworker.kq.conf.conf import load
+from kqworker.kq.queue.properties import refuse_wrong
+from kqworker.kq.queue.queue import Queue, new_queue
 
 CERTIFICATE = Path(__file__).parent / "throwaway.pem"
 PLAIN = "Name: queue\nBrokers: ['127.0.0.1:1']\nGroup: g\nTopic: t\n"

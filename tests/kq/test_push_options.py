@@ -30,7 +30,7 @@ from kqworker.kq import (
     with_sync_push,
     with_tls,
 )
-from kqworker.kq.push_options import PushOption, combined
+from kqworker.kq.push.push_options import PushOption, combined
 
 # Made for these tests, and good for nothing else; the password is "throwaway".
 CERTIFICATE = Path(__file__).with_name("throwaway.pem")

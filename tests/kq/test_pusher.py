@@ -182,7 +182,7 @@ def test_a_full_buffer_holds_up_a_push_and_then_raises(broker: DevBroker, topic:
 def test_ctrl_c_in_a_with_does_not_wait_for_kafka_to_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kqworker.kq.push_channel.CLOSE_TIMEOUT", 3600.0)
+    monkeypatch.setattr("kqworker.kq.push.push_channel.CLOSE_TIMEOUT", 3600.0)
 
     with pytest.raises(KeyboardInterrupt) as raised, Pusher("127.0.0.1:1", "test") as pusher:
         pusher.push("1")

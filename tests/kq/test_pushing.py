@@ -12,7 +12,14 @@ import pytest
 
 from kqworker.app.delivery import Delivery
 from kqworker.errors import BrokerError, HandlerError
-from kqworker.kq import LeastBytes, Pusher, RoundRobin, pushing, with_balancer, with_on_delivery
+from kqworker.kq import (
+    LeastBytes,
+    Pusher,
+    RoundRobin,
+    with_balancer,
+    with_on_delivery,
+)
+from kqworker.kq.push import pushing
 from kqworker.kq.trace import handling
 from kqworker.types import Output
 
@@ -484,7 +491,7 @@ def test_the_count_of_partitions_is_asked_again_after_a_while(
     sink.counts = [2, BrokerError("away", retriable=True), 4]
     pusher = Pusher("a", "t", with_balancer(RoundRobin()))
     now = 1000.0
-    monkeypatch.setattr("kqworker.kq.pushing.time.monotonic", lambda: now)
+    monkeypatch.setattr("kqworker.kq.push.pushing.time.monotonic", lambda: now)
     for _ in range(3):
         pusher.push("x")
     assert sink.counts != [4]

@@ -319,7 +319,7 @@ import threading
 import kqworker.kq as kq
 conf = kq.KqConf(name="shop", brokers=["b:1"], group="g", topic="t")
 kq.new_queue(conf, kq.with_handle(lambda k, v: None))
-import kqworker.kq.consuming
+import kqworker.kq.queue.consuming
 print(*sorted(sys.modules.keys() & {"confluent_kafka", "asyncio", "click", "rich"}))
 """
     done = subprocess.run(

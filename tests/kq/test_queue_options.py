@@ -20,7 +20,7 @@ from kqworker.kq import (
     with_queue_capacity,
     with_sync_push,
 )
-from kqworker.kq.queue_options import QueueOptions, combined
+from kqworker.kq.queue.queue_options import QueueOptions, combined
 
 
 def test_options_come_together_and_the_later_counts() -> None:

@@ -11,10 +11,10 @@ from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
 from kqworker.kafka.properties import consumer_properties
 from kqworker.kq import KqConf, load
-from kqworker.kq.environment import forgotten
-from kqworker.kq.queue_options import QueueOptions
-from kqworker.kq.sections import LogConf, ShutdownConf
-from kqworker.kq.translate import Translation, translate
+from kqworker.kq.conf.environment import forgotten
+from kqworker.kq.conf.sections import LogConf, ShutdownConf
+from kqworker.kq.queue.queue_options import QueueOptions
+from kqworker.kq.queue.translate import Translation, translate
 from kqworker.settings.settings import SETTINGS
 from kqworker.types import Ordering
 

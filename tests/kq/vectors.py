@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kqworker.kq import CRC32Balancer, Hash, LeastBytes, Murmur2Balancer, RoundRobin
-from kqworker.kq.balancers import Balancer
+from kqworker.kq.push.balancers import Balancer
 
 FILE = Path(__file__).with_name("balancers.jsonl")
 

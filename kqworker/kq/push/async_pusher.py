@@ -1,7 +1,7 @@
 """The Pusher for asyncio: what would wait, is awaited.
 
 Decides only what goes to a thread: what may block, which is the first push, a full buffer,
-the count of partitions, the close. What a push means is the outbox's, as for the Pusher.
+the count of partitions, the close. What a push means is the channel's, as for the Pusher.
 Tested by tests/kq/test_async_pusher.py.
 """
 
@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kqworker.errors import KQWorkerError
-from kqworker.kq.push_channel import CLOSE_TIMEOUT, PushChannel
-from kqworker.kq.push_options import PushOption, combined
+from kqworker.kq.push.push_channel import CLOSE_TIMEOUT, PushChannel
+from kqworker.kq.push.push_options import PushOption, combined
 from kqworker.types import Output
 from kqworker.watch import logs
 
 if TYPE_CHECKING:
-    from kqworker.kq.pushing import PushDelivery
+    from kqworker.kq.push.pushing import PushDelivery
 
 _logger = logs.logger("kqworker.kq")
 
@@ -202,17 +202,17 @@ class AsyncPusher:
             raise
 
     async def _push(self, output: Output) -> AsyncDelivery:
-        outbox = self._channel
-        delivery = outbox.send_at_once(output)
+        channel = self._channel
+        delivery = channel.send_at_once(output)
         if delivery is None:
             given_up = threading.Event()
             try:
-                delivery = await asyncio.to_thread(outbox.send, output, given_up.is_set)
+                delivery = await asyncio.to_thread(channel.send, output, given_up.is_set)
             finally:
                 # Cancelled, it does not send after all, nor keep its thread and the loop's end.
                 given_up.set()
         pushed = AsyncDelivery(delivery)
-        return await pushed.wait() if outbox.waits else pushed
+        return await pushed.wait() if channel.waits else pushed
 
 
 def new_async_pusher(addrs: str | Sequence[str], topic: str, *options: PushOption) -> AsyncPusher:

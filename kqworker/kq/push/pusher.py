@@ -1,7 +1,7 @@
 """go-queue's Pusher: messages to one topic, each delivered or told of.
 
 Decides what its calls are named and when they wait. What a message is made of and which
-producer takes it is the outbox's. Imports no Kafka before the first push. Tested by
+producer takes it is the channel's. Imports no Kafka before the first push. Tested by
 tests/kq/test_pusher.py and tests/kafka/test_kq_pusher.py.
 """
 
@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from kqworker.app.delivery import Delivery
-from kqworker.kq.push_channel import CLOSE_TIMEOUT, PushChannel
-from kqworker.kq.push_options import PushOption, combined
+from kqworker.kq.push.push_channel import CLOSE_TIMEOUT, PushChannel
+from kqworker.kq.push.push_options import PushOption, combined
 from kqworker.types import Output
 
 

@@ -1,7 +1,7 @@
 """go-queue's configuration: `KqConf`, by hand or from a file as go-zero loads it.
 
 Decides which file is read and how its mistakes are told. What the fields mean to kqworker
-is `kqworker.kq.translate`'s. Tested by tests/kq/test_conf.py and, against Go,
+is `kqworker.kq.queue.translate`'s. Tested by tests/kq/test_conf.py and, against Go,
 tests/interop/test_conf.py.
 """
 
@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from kqworker.errors import ConfigError
-from kqworker.kq import fields
-from kqworker.kq.environment import expand
-from kqworker.kq.exit_on_error import end
-from kqworker.kq.fields import Kind, Section, tag
-from kqworker.kq.formats import READERS
-from kqworker.kq.mapping import Mapped, Note, allowed, decode
-from kqworker.kq.sections import (
+from kqworker.kq.conf import fields
+from kqworker.kq.conf.environment import expand
+from kqworker.kq.conf.fields import Kind, Section, tag
+from kqworker.kq.conf.formats import READERS
+from kqworker.kq.conf.mapping import (
+    Mapped,
+    Note,
+    allowed,
+    decode,
+)
+from kqworker.kq.conf.sections import (
     DevServerConf,
     LogConf,
     ProfilingConf,
@@ -30,7 +34,8 @@ from kqworker.kq.sections import (
     ShutdownConf,
     TelemetryConf,
 )
-from kqworker.kq.trees import Entry, FormatError
+from kqworker.kq.conf.trees import Entry, FormatError
+from kqworker.kq.exit_on_error import end
 from kqworker.settings.values import MASK, did_you_mean
 
 UNSERVED = "is not served by this version and changes nothing"

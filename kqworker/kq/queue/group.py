@@ -16,7 +16,7 @@ from typing import Self
 
 from kqworker.errors import ConfigError
 from kqworker.exits import Exit
-from kqworker.kq.queue import MustQueue, Queue
+from kqworker.kq.queue.queue import MustQueue, Queue
 from kqworker.loading.import_string import refuse_green_threads
 from kqworker.runtime.loop import TOLD, Signals, Wake, called, ending_signals
 from kqworker.watch import logs

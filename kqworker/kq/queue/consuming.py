@@ -21,10 +21,10 @@ from kqworker.app.handler import Handler
 from kqworker.app.payload import refuse_unrun, refuse_untaken
 from kqworker.app.signature import Forms, Signature, is_async, read_signature
 from kqworker.errors import ConfigError
-from kqworker.kq.metrics import Adds, Harmless
-from kqworker.kq.queue_options import ErrorHandler
+from kqworker.kq.queue.metrics import Adds, Harmless
+from kqworker.kq.queue.queue_options import ErrorHandler
+from kqworker.kq.queue.translate import Translation
 from kqworker.kq.trace import handling
-from kqworker.kq.translate import Translation
 from kqworker.loading.import_string import load_attribute
 from kqworker.runtime.failures import users_part
 from kqworker.runtime.printing import lost_by

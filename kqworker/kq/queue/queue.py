@@ -1,7 +1,7 @@
 """go-queue's Queue: a configuration and a handler become a run with worker processes.
 
 Decides how a queue is made, started and stopped, and what is checked before. What its
-configuration means is `kqworker.kq.translate`'s, the run itself `kqworker.run`'s.
+configuration means is `kqworker.kq.queue.translate`'s, the run itself `kqworker.run`'s.
 Tested by tests/kq/test_queue.py and tests/kafka/test_kq.py.
 """
 
@@ -17,13 +17,18 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from kqworker.errors import BrokerError, ConfigError, WorkerLost
 from kqworker.exits import Exit
-from kqworker.kq.conf import KqConf
-from kqworker.kq.consuming import QueueApp, function_of
+from kqworker.kq.conf.conf import KqConf
 from kqworker.kq.exit_on_error import end
-from kqworker.kq.properties import refuse_wrong
-from kqworker.kq.queue_options import DEFAULTS, QueueOption, QueueOptions, combined
+from kqworker.kq.queue.consuming import QueueApp, function_of
+from kqworker.kq.queue.properties import refuse_wrong
+from kqworker.kq.queue.queue_options import (
+    DEFAULTS,
+    QueueOption,
+    QueueOptions,
+    combined,
+)
+from kqworker.kq.queue.translate import Translation, translate
 from kqworker.kq.security import TLS, in_words_of_kq
-from kqworker.kq.translate import Translation, translate
 from kqworker.loading.import_string import refuse_green_threads
 from kqworker.runtime.loop import Stop
 from kqworker.runtime.start import refuse_on_import

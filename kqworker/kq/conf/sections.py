@@ -1,6 +1,6 @@
 """The sections of go-queue's configuration, as `KqConf` holds them: those of go-zero's ServiceConf.
 
-Each is the table of what may stand in it, which `kqworker.kq.fields` reads; only what a
+Each is the table of what may stand in it, which `kqworker.kq.conf.fields` reads; only what a
 type and a default do not say is metadata. A zero that is a default of go-zero, and is not
 just what an absent field leaves, is tagged `optional=False`.
 Pure. Knows no file. Tested by tests/kq/test_conf.py.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kqworker.kq.fields import Kind, tag
+from kqworker.kq.conf.fields import Kind, tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 go-zero v1.10.3 uses gopkg.in/yaml.v2, which is YAML 1.1 but for base 60, for YAML 1.2's 0o17,
 and for the floats that YAML 1.1 wants with a point. A null becomes the empty text, and
 is known as what it was below our own key.
-Where a value begins and ends is for `kqworker.kq.scanning`.
+Where a value begins and ends is for `kqworker.kq.conf.scanning`.
 Tested by tests/kq/test_conf_yaml.py and tests/interop/test_conf.py.
 """
 
@@ -15,8 +15,14 @@ import re
 
 import yaml
 
-from kqworker.kq.scanning import PLAIN, TEXT, Loader
-from kqworker.kq.trees import Entry, FormatError, Number, Value, fixed
+from kqworker.kq.conf.scanning import PLAIN, TEXT, Loader
+from kqworker.kq.conf.trees import (
+    Entry,
+    FormatError,
+    Number,
+    Value,
+    fixed,
+)
 
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED = {f"{_TAG}{kind}" for kind in ("str", "bool", "int", "float", "null", "timestamp")}

@@ -14,9 +14,10 @@ from typing import Final, TypeVar
 from kqworker.app.payload import topic_fault
 from kqworker.core.retry import ENDLESS, Retry
 from kqworker.errors import ConfigError
-from kqworker.kq.conf import KqConf
-from kqworker.kq.environment import forgotten
-from kqworker.kq.extension_settings import (
+from kqworker.kq.conf.conf import KqConf
+from kqworker.kq.conf.environment import forgotten
+from kqworker.kq.conf.sections import ShutdownConf
+from kqworker.kq.queue.extension_settings import (
     ASSIGNORS,
     ELSEWHERE,
     KNOWN,
@@ -24,11 +25,10 @@ from kqworker.kq.extension_settings import (
     RETRY,
     STANDING,
 )
-from kqworker.kq.properties import reserved
-from kqworker.kq.queue_options import DEFAULTS, QueueOptions
-from kqworker.kq.sections import ShutdownConf
+from kqworker.kq.queue.properties import reserved
+from kqworker.kq.queue.queue_options import DEFAULTS, QueueOptions
+from kqworker.kq.queue.sizes import fetch_sizes
 from kqworker.kq.security import TLS, mechanism, protocol
-from kqworker.kq.sizes import fetch_sizes
 from kqworker.settings import values
 from kqworker.settings.settings import KAFKA, Given, Resolved, Settings, flatten, resolve
 from kqworker.settings.values import did_you_mean

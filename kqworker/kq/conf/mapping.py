@@ -14,11 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from kqworker.kq.durations import parse_duration
-from kqworker.kq.environment import forgotten
-from kqworker.kq.fields import OWN, Field, Kind, Section
-from kqworker.kq.formats import read_json_value
-from kqworker.kq.trees import Entry, Number, Value
+from kqworker.kq.conf.durations import parse_duration
+from kqworker.kq.conf.environment import forgotten
+from kqworker.kq.conf.fields import (
+    OWN,
+    Field,
+    Kind,
+    Section,
+)
+from kqworker.kq.conf.formats import read_json_value
+from kqworker.kq.conf.trees import Entry, Number, Value
 from kqworker.settings.values import MASK, did_you_mean
 
 INT64 = range(-(2**63), 2**63)

@@ -1,7 +1,7 @@
 """What may stand below `Kqworker:`, and what a field of go-queue stands for.
 
-Pure. What it means to a run is `kqworker.kq.translate`'s. Tested by tests/kq/test_translate.py,
-and tests/docs/test_kq_queue.py holds the reference against it.
+Pure. What it means to a run is `translate`'s. Tested by tests/kq/test_translate.py, and
+tests/docs/test_kq_queue.py holds the reference against it.
 """
 
 from __future__ import annotations

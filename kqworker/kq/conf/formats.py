@@ -1,6 +1,6 @@
 """The four formats of a configuration file, and JSON5, each as a tree with its lines.
 
-Decides what a file says, not what it means. YAML is in `kqworker.kq.yaml11`; everything
+Decides what a file says, not what it means. YAML is in `kqworker.kq.conf.yaml11`; everything
 ends as the JSON that go-zero makes of it: TOML's dates become texts, no number is NaN.
 Tested by tests/kq/test_conf_formats.py and tests/interop/test_conf.py.
 """
@@ -17,10 +17,16 @@ from decimal import Decimal
 
 import tomli
 
-from kqworker.kq import json5
-from kqworker.kq.environment import forgotten
-from kqworker.kq.trees import Entry, FormatError, Number, Value, fixed
-from kqworker.kq.yaml11 import read_yaml
+from kqworker.kq.conf import json5
+from kqworker.kq.conf.environment import forgotten
+from kqworker.kq.conf.trees import (
+    Entry,
+    FormatError,
+    Number,
+    Value,
+    fixed,
+)
+from kqworker.kq.conf.yaml11 import read_yaml
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _VARIABLE = re.compile(r"\$(?:\{\w+\}|\w+)")
@@ -73,7 +79,7 @@ def read_json5(content: bytes) -> Entry:
     """Read JSON5, by the package of the extra `json5`; lines are not known.
 
     Raises:
-        ConfigError, FormatError: As `kqworker.kq.json5.parse`.
+        ConfigError, FormatError: As `kqworker.kq.conf.json5.parse`.
     """
     tree = json5.parse(_mend(content.decode("utf-8", "surrogateescape")))
     return _from_python(tree, {}, (), _json5_scalar)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from kqworker.errors import ConfigError
-from kqworker.kq.trees import FormatError
+from kqworker.kq.conf.trees import FormatError
 
 _ESCAPE = r"""\\(?:[bfnrt\\/"'\n]|\r\n?|u[0-9a-fA-F]{4})"""
 _TOKEN = re.compile(

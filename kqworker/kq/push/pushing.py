@@ -19,8 +19,8 @@ from kqworker.app import process_exit
 from kqworker.app.delivery import Delivery
 from kqworker.app.payload import refuse_unrun
 from kqworker.errors import BrokerError, HandlerError, KQWorkerError
-from kqworker.kq.balancers import Counting
-from kqworker.kq.push_options import PushOptions
+from kqworker.kq.push.balancers import Counting
+from kqworker.kq.push.push_options import PushOptions
 from kqworker.types import Output
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """What one key of go-queue's configuration is: read off the dataclass that holds its value.
 
-The classes are the table: `kqworker.kq.sections` and `kqworker.kq.conf.KqConf` say in a
+The classes are the table: `kqworker.kq.conf.sections` and `kqworker.kq.conf.conf.KqConf` say in a
 field's type, default and metadata what the struct tags of go-queue v1.2.2 and go-zero
-v1.10.3 say. Pure. Knows neither how a value is read (`kqworker.kq.mapping`) nor where it
-stands (`kqworker.kq.formats`). Tested by tests/kq/test_conf.py and, against Go,
+v1.10.3 say. Pure. Knows neither how a value is read (`kqworker.kq.conf.mapping`) nor where it
+stands (`kqworker.kq.conf.formats`). Tested by tests/kq/test_conf.py and, against Go,
 tests/interop/test_conf.py.
 """
 
@@ -106,7 +106,7 @@ def tag(default: T, here: str = "", *options: str, secret: bool = False, **other
 def section(made: type[Any], *others: str) -> Section:
     """Return the table that a class is, without the attributes that are no key of the file.
 
-    >>> from kqworker.kq.sections import ShutdownConf
+    >>> from kqworker.kq.conf.sections import ShutdownConf
     >>> [(each.name, each.kind.name, each.default) for each in section(ShutdownConf).fields]
     [('WrapUpTime', 'DURATION', 1.0), ('WaitTime', 'DURATION', 5.5)]
     """

@@ -2,7 +2,7 @@
 
 gopkg.in/yaml.v2 is libyaml in Go, which PyYAML is older than: there a tab may stand wherever
 a space may that is no indentation, a colon before a bracket is part of a plain text, and an
-anchor may be given anew. Knows nothing of what a value is: `kqworker.kq.yaml11` does.
+anchor may be given anew. Knows nothing of what a value is: `kqworker.kq.conf.yaml11` does.
 Tested by tests/kq/test_conf_yaml.py and tests/interop/test_conf.py.
 """
 

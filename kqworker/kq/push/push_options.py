@@ -15,8 +15,8 @@ from kqworker.app.delivery import Delivery
 from kqworker.app.signature import cannot_be_called, has_yield, is_async
 from kqworker.errors import ConfigError
 from kqworker.kq import security
-from kqworker.kq.balancers import Balancer, Hashing, Murmur2Balancer
 from kqworker.kq.option import Option, joined
+from kqworker.kq.push.balancers import Balancer, Hashing, Murmur2Balancer
 from kqworker.kq.security import TLS, protocol
 from kqworker.settings import certificates, values
 

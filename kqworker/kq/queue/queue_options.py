@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 from kqworker.app.context import Context
 from kqworker.app.signature import cannot_be_called, has_yield
 from kqworker.errors import ConfigError
-from kqworker.kq.metrics import Adds
 from kqworker.kq.option import Option, joined
+from kqworker.kq.queue.metrics import Adds
 from kqworker.settings import values
 from kqworker.types import Message
 

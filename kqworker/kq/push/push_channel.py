@@ -19,14 +19,14 @@ from kqworker.app.connection import Connection
 from kqworker.app.context import is_collecting
 from kqworker.app.payload import topic_fault
 from kqworker.errors import BrokerError, ConfigError, KQWorkerError
-from kqworker.kq.push_options import PushOptions
+from kqworker.kq.push.push_options import PushOptions
 from kqworker.kq.trace import trace_headers
 from kqworker.settings import values
 from kqworker.types import Headers, Output
 from kqworker.watch import logs
 
 if TYPE_CHECKING:
-    from kqworker.kq.pushing import PushDelivery, PushProducer
+    from kqworker.kq.push.pushing import PushDelivery, PushProducer
 
 _logger = logs.logger("kqworker.kq")
 
@@ -181,13 +181,13 @@ class PushChannel:
         """Raise why nothing can be pushed."""
         # A callback is told why it cannot push, even if a close goes on.
         if self._closed and not producer.in_callback():
-            from kqworker.kq.pushing import closed
+            from kqworker.kq.push.pushing import closed
 
             raise closed(self.topic)
         producer.complain()
 
     def _make(self) -> PushProducer:
-        from kqworker.kq.pushing import PushProducer, closed
+        from kqworker.kq.push.pushing import PushProducer, closed
 
         if self._closed:
             raise closed(self.topic)
