@@ -66,10 +66,7 @@ def verdict(
     if end is Exit.CLEAN and caught_up and asked and not _has_caught_up(snapshot):
         # Drained or not: a job that is a step of something must not look finished.
         end = Exit.ABANDONED
-        left.append(
-            "what was not begun when it was told to stop"
-            + (f": {snapshot.remaining:,} to go" if snapshot.remaining else "")
-        )
+        left.append(_cut_off(snapshot.remaining))
     error = _error(stopped, fatal)
     if error is not None:
         end = exit_of(error)
@@ -91,6 +88,14 @@ def _error(stopped: Stopped, fatal: BrokerError | None) -> KQWorkerError | None:
     if stopped.end is End.CRASH_LOOP and failure is not None:
         return WorkerLost(f"workers keep dying and handle nothing; the last one: {_told(failure)}")
     return None
+
+
+def _cut_off(remaining: int | None) -> str:
+    if not remaining:
+        return "stopped early: it had not caught up; the next run goes on"
+    if remaining == 1:
+        return "stopped early: 1 message was not started; the next run handles it"
+    return f"stopped early: {remaining:,} messages were not started; the next run handles them"
 
 
 def _has_caught_up(snapshot: Snapshot) -> bool:

@@ -59,8 +59,9 @@ def test_a_run_that_waits_for_others_has_not_caught_up(snapshot: Snapshot, code:
 @pytest.mark.parametrize(
     ("remaining", "line"),
     [
-        (1234, "what was not begun when it was told to stop: 1,234 to go"),
-        (None, "what was not begun when it was told to stop"),
+        (1234, "stopped early: 1,234 messages were not started; the next run handles them"),
+        (1, "stopped early: 1 message was not started; the next run handles it"),
+        (None, "stopped early: it had not caught up; the next run goes on"),
     ],
 )
 def test_what_a_stop_has_cut_off_is_named(remaining: int | None, line: str) -> None:

@@ -31,14 +31,14 @@ from kqworker.settings.settings import SETTINGS
 @click.option(
     "--section",
     metavar="KEY",
-    help="Where it stands in the file of a service, such as Kq or Queues.Orders.",
+    help="Key path of the kq section in the file of a service, for example Queues.Orders.",
 )
 @click.option("--app-dir", metavar="DIR", help=f"{SETTINGS['app_dir'].help}  [.]")
 def kq(handler: str, file: str, use_env: bool, section: str | None, app_dir: str | None) -> Exit:
     """Handle a topic as a configuration file of go-queue says.
 
     HANDLER is module:attribute: a function (key, value) or (context, key, value), or an
-    object with such a method consume.
+    object with a method consume(key, value).
     """
     # All that a run needs, before the handler's directory can get in its way.
     import kqworker.run  # noqa: F401

@@ -52,7 +52,8 @@ def dev(app: str, config: str | None, **options: object) -> Exit:
     say(devbroker.LIMITS)
     other = devbroker.running()
     if other is not None:
-        say(f"using the one at {other}, which ends with the command that started it")
+        whose = "started by another kqworker command; it stops when that one does"
+        say(f"using the one at {other}, {whose}")
     with devbroker.running_or_new() as address:
         return start(opened, replace(settings, brokers=(address,)))
 

@@ -110,7 +110,7 @@ class TerminalWatch:
         self._status.clear()
         self._write(f" {summary_line(summary)}")
         if summary.left:
-            self._write(self._paint(" abandoned, to be delivered again:", "red"))
+            self._write(self._paint(" not finished:", "red"))
             for line in summary.left:
                 self._write(f"   {line}")
 

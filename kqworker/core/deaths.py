@@ -95,8 +95,10 @@ def _charge(worker: Worker, event: e.WorkerDied, limited: bool) -> Failure | Non
     if worker.state is State.CONDEMNED or event.cause is e.Cause.STOPPED:
         return None
     if limited:
-        return Failure("TimeLimitExceeded", "it ran longer than its time limit")
-    return Failure("WorkerCrashed", f"the worker died on it: {event.text}")
+        return Failure("TimeLimitExceeded", "it ran longer than its time_limit")
+    return Failure(
+        "WorkerCrashed", f"the worker process died while handling this message: {event.text}"
+    )
 
 
 def report(

@@ -214,7 +214,7 @@ INCIDENTS = {
     ReportKind.BROKEN: Incident(
         "app_broken",
         (),
-        "With `--reload`: the app cannot be started any more.",
+        "With `--reload`: the app does not load any more.",
         "Mend the file; the next change is tried.",
     ),
     ReportKind.TRUNCATED: Incident(
@@ -288,7 +288,7 @@ OTHERS = (
     Incident(
         "handlers_changed",
         (),
-        "A worker has imported an app whose handlers are declared otherwise than at the start.",
+        "A worker has imported an app whose handlers were added or changed since the start.",
         "Start the run anew, or put them back.",
     ),
     Incident(

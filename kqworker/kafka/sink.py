@@ -1,9 +1,9 @@
 """Records on their way into Kafka: the core's `Sink`, and pushes outside of workers.
 
 Decides when a record counts as delivered (all in-sync replicas have it), whose fault it is that
-a batch was refused, and what happens to all records once the thread fails that takes their
-answers. Each record is answered once. Knows nothing of messages that wait for it, nor of retries:
-both are the core's. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_sink.py.
+a batch was refused, and what happens to all records once the thread that receives the answers
+has failed. Each record is answered once. Knows nothing of messages that wait for it, nor of
+retries: both are the core's. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_sink.py.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def changes(app: App, declared: Sequence[HandlerPolicy]) -> str | None:
     if not declared or not differ:
         return None
     return (
-        f"the handlers of {', '.join(map(repr, differ))} are new or declared otherwise than when "
-        "kqworker was started: their code counts at once; topics, ordering, retry, dead_letter "
-        "and time_limit stay as they were until a new start"
+        f"the handlers of {', '.join(map(repr, differ))} were added or changed: their new "
+        "code runs now; topics, ordering, retry, dead_letter and time_limit change when kqworker "
+        "is started again"
     )

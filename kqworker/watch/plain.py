@@ -130,7 +130,7 @@ class PlainWatch:
             exit=int(summary.exit),
         )
         for line in summary.left:
-            logger.error("abandoned, to be delivered again: %s", line, extra={"event": "abandoned"})
+            logger.error("not finished: %s", line, extra={"event": "abandoned"})
 
     def _log(self, line: str, event: str, **fields: object) -> None:
         extra = fields if self._fields else {}
@@ -197,13 +197,12 @@ def banner_lines(banner: Banner) -> list[str]:
             ),
         ]
     )
-    delivery = "at least once · commits in offset order"
     versions = f"python {banner.python} · librdkafka {banner.librdkafka}"
     return [
         f"kqworker {banner.version} · {banner.app} · pid {banner.pid} · {versions}",
         left,
         right,
-        f"delivery  {delivery} · {same or 'failures as the handlers say'}",
+        f"delivery  at least once · {same or 'failures as the handlers say'}",
         *_handler_lines(banner.handlers, each=same is None),
     ]
 
@@ -236,5 +235,5 @@ def _failing(policy: HandlerPolicy) -> str:
     attempts = policy.retry.attempts
     if attempts >= ENDLESS:
         return "retried until it succeeds"
-    tried = f"retry {attempts}" if attempts > 1 and not policy.final else "no retry"
-    return f"{tried} → {policy.dead_letter or 'logged and accepted'}"
+    tried = f"{attempts} attempts" if attempts > 1 and not policy.final else "1 attempt"
+    return f"{tried}, then {policy.dead_letter or 'logged and DROPPED (no dead_letter)'}"

@@ -16,8 +16,14 @@ logger = logs.logger("kqworker.supervisor")
 # What a report says, and how severe it is: an ERROR is work that was not done.
 LINES: dict[ReportKind, tuple[int, str]] = {
     ReportKind.RETRYING: (logging.WARNING, "message failed, next attempt in {delay:.3g} s"),
-    ReportKind.DEAD_LETTERED: (logging.ERROR, "message failed for good, sent to the dead letters"),
-    ReportKind.GAVE_UP: (logging.ERROR, "message failed for good, accepted: no dead-letter topic"),
+    ReportKind.DEAD_LETTERED: (
+        logging.ERROR,
+        "message failed after {attempts}, sent to the dead letters",
+    ),
+    ReportKind.GAVE_UP: (
+        logging.ERROR,
+        "message failed after {attempts} and was DROPPED: set dead_letter= to keep such messages",
+    ),
     ReportKind.STALLED: (logging.ERROR, "record not delivered, its message is held"),
     ReportKind.UNREADABLE: (logging.ERROR, "partition stalled: it cannot be read on"),
     ReportKind.GONE: (logging.ERROR, "messages LOST: Kafka deleted them before they were handled"),
@@ -30,7 +36,7 @@ LINES: dict[ReportKind, tuple[int, str]] = {
     ReportKind.WORKER_DIED: (logging.WARNING, "worker died"),
     ReportKind.BROKEN: (
         logging.ERROR,
-        "the app cannot be started any more: nothing is handled until its next change",
+        "the app does not load: nothing is handled until you fix it",
     ),
     ReportKind.MAP_IGNORED: (
         logging.WARNING,
@@ -78,7 +84,8 @@ def log(report: Report) -> None:
         fields["worker_id"] = report.worker
     if report.seat is not None:
         fields["worker"] = process_name(report.seat)
-    text = words.format(delay=report.delay)
+    attempts = "1 attempt" if report.attempt == 1 else f"{report.attempt} attempts"
+    text = words.format(delay=report.delay, attempts=attempts)
     if report.partition is not None:
         text += f": {report.partition}" + (f"@{report.offset}" if report.offset >= 0 else "")
     if report.failure is not None:

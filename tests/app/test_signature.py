@@ -335,7 +335,13 @@ def out_of_reach(key: str = "", n: int = 0, c: Context = ..., /) -> None: ...
         (three, "it takes 3 parameters for the message: "),
         (star, "'*values: 'str'' cannot be served: "),
         (options, "'**options: 'str'' cannot be served: "),
-        (unclear, "which of (order: 'Order', customer: 'str') is the key is not clear: "),
+        (
+            unclear,
+            (
+                "annotate the Context, or name the two parameters key and value: it is not clear "
+                "which of (order: 'Order', customer: 'str') is the key: "
+            ),
+        ),
         (two_messages, "'value' cannot be a Message beside another one: "),
         (out_of_reach, "'c' cannot be passed, after one with a default: "),
     ],

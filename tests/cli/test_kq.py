@@ -92,7 +92,7 @@ def test_a_failed_message_is_logged_with_its_coordinates(shop: Path, kqworker: R
     ended = kqworker("kq", "-f", "config.yaml", "shop:fail")
 
     assert ended.code == 6, ended.err
-    assert "message failed for good" in ended.err
+    assert "message failed after 1 attempt" in ended.err
     assert re.search(r"topic=test partition=\d offset=0 ", ended.err)
 
 

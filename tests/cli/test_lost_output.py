@@ -72,7 +72,7 @@ def test_a_caught_up_run_whose_output_is_read_no_more_has_not_finished(
         run.process.stdout.close()
         with (here / "go").open("w"):
             pass
-        run.wait_for("3 to go")
+        run.wait_for("3 messages were not started")
         assert run.process.wait(20) == 4
         run.process.stdout = None
 

@@ -171,9 +171,8 @@ def test_dev_says_that_it_uses_a_broker_that_already_runs(shop: Path, broker: De
         dev.wait_for("ready in")
         dev.end(signal.SIGINT)
 
-    assert f"using the one at {broker.address}, which ends with the command that started it\n" in (
-        dev.err
-    )
+    other = f"using the one at {broker.address}, started by another kqworker command; it stops when"
+    assert f"{other} that one does\n" in dev.err
 
 
 def test_dev_runs_the_new_code_after_a_change(shop: Path, kqworker: Run) -> None:
@@ -215,7 +214,7 @@ def test_dev_waits_for_a_broken_app_to_be_mended(shop: Path, kqworker: Run) -> N
         assert dev.process.stdout.readline() == b"mended a\n"
         assert dev.end(signal.SIGINT) == 0
 
-    assert dev.err.count("the app cannot be started any more") == 1
+    assert dev.err.count("the app does not load") == 1
 
 
 def test_a_terminal_gets_a_banner_a_live_line_and_a_summary(shop: Path) -> None:
@@ -338,8 +337,8 @@ def test_a_run_that_is_stopped_before_it_has_caught_up_drains_and_ends_with_4(
         handled = 1 + run.process.stdout.read().count(b"first a\n")
 
     assert f"{handled} handled · 0 failed" in run.err
-    left = f"what was not begun when it was told to stop: {1000 - handled} to go"
-    assert f"abandoned, to be delivered again: {left}" in run.err
+    left = f"stopped early: {1000 - handled} messages were not started; the next run handles them"
+    assert f"not finished: {left}" in run.err
 
 
 def test_what_a_drain_leaves_is_named_and_ends_it_with_4(
@@ -355,4 +354,4 @@ def test_what_a_drain_leaves_is_named_and_ends_it_with_4(
         assert run.end(signal.SIGTERM) == 4
 
     assert "SIGTERM: draining" in run.err
-    assert "abandoned, to be delivered again: test[" in run.err
+    assert "not finished: test[" in run.err

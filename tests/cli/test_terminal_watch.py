@@ -61,7 +61,7 @@ def test_the_banner_says_what_runs_where() -> None:
         "kqworker 0.1.0 · app:app · pid 4121 · python 3.12.4 · librdkafka 2.16.0",
         "brokers localhost:9092 (3 up) group orders (cooperative, from earliest)",
         "workers 4 × process (forkserver) prefetch 10,000 messages, 64MiB drain 30s",
-        "delivery at least once · commits in offset order · retry 3 → logged and accepted",
+        "delivery at least once · 3 attempts, then logged and DROPPED (no dead_letter)",
         "handlers test (6 partitions) → app:on_test Order limit 30s",
         "images (12) → app:thumbnail bytes by key",
     ]
@@ -86,9 +86,9 @@ def test_handlers_that_fail_differently_each_say_how() -> None:
     )
 
     assert lines[3].endswith("failures as the handlers say")
-    assert lines[4].endswith("retry 5 → images.dlq")
+    assert lines[4].endswith("5 attempts, then images.dlq")
     assert "^logs " in lines[5]
-    assert lines[5].endswith("no retry → logged and accepted")
+    assert lines[5].endswith("1 attempt, then logged and DROPPED (no dead_letter)")
 
 
 def test_a_topic_with_one_partition_has_no_plural() -> None:
@@ -179,9 +179,7 @@ def test_what_was_abandoned_is_named() -> None:
 
     watch.finished(replace(SUMMARY, left=("test[0] at offset 7",)))
 
-    assert stream.getvalue().endswith(
-        " abandoned, to be delivered again:\n   test[0] at offset 7\n"
-    )
+    assert stream.getvalue().endswith(" not finished:\n   test[0] at offset 7\n")
 
 
 def test_a_pipe_gets_a_summary_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
@@ -224,7 +222,7 @@ def test_a_pipe_gets_banner_drain_and_summary_as_log_lines(
     assert messages[-4] == "ready in 0.9s"
     assert messages[-3] == "SIGTERM: draining"
     assert messages[-2].startswith("1,200 handled · 3 failed")
-    assert messages[-1] == "abandoned, to be delivered again: test[0] at offset 7"
+    assert messages[-1] == "not finished: test[0] at offset 7"
     assert caplog.records[-2].__dict__["exit"] == 6
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,13 @@ def test_a_demo_that_is_interrupted_ends_and_draws_no_conclusions() -> None:
         text=True,
     ) as demo:
         assert demo.stderr is not None
-        first = next(line for line in demo.stderr if "ready in" in line)
+        first = "".join(takewhile(lambda line: "ready in" not in line, demo.stderr))
         demo.send_signal(signal.SIGINT)
         out, err = demo.communicate(timeout=60)
 
     assert demo.returncode == 4, first + err
-    assert "started" not in err  # no second pass
+    assert "event=started" in first
+    assert "event=started" not in err  # no second pass
     assert len(out.splitlines()) == 1
 
 

@@ -78,7 +78,7 @@ def test_with_force_commit_a_failed_message_is_given_up(shop: Shop, start: Start
     assert program.wait() == 6, program
     assert program.starting("heard ") == ["b'3' ValueError 1"]
     assert len(program.starting("done ")) == 9
-    (line,) = [line for line in program.lines if "failed for good" in line]
+    (line,) = [line for line in program.lines if "message failed after" in line]
     assert f"topic={shop.topic} partition=1 offset=1" in line
     assert "ValueError: three" in line
     assert "the error handler failed" in program.output
@@ -221,7 +221,7 @@ def test_a_message_that_workers_die_on_is_told_by_the_log_alone(shop: Shop, star
     ):
         where = f"topic={shop.topic} partition={partition} offset=1 "
         told = [line for line in program.lines if where in line]
-        (final,) = (line for line in told if "failed for good" in line)
+        (final,) = (line for line in told if "message failed after" in line)
         assert " ERROR " in final and kind in final and "attempt=3" in final
         assert sum(" WARNING " in line and death in line for line in told) == 3
     assert shop.committed() == {0: 3, 1: 3}

@@ -68,7 +68,7 @@ def test_what_a_handler_pushes_fails_its_message_with_the_size_and_the_remedy(
     program = start("main.py")
 
     assert program.wait() == 6, program
-    (line,) = [line for line in program.lines if "failed for good" in line]
+    (line,) = [line for line in program.lines if "message failed after" in line]
     assert (
         "KafkaError.MSG_SIZE_TOO_LARGE: its 5,000 bytes (before compression) are "
         f"more than topic {small!r} takes: {REMEDY}"

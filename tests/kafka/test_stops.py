@@ -65,7 +65,7 @@ def test_a_stop_that_runs_out_of_time_exits_4_and_names_what_was_left(
     assert supervisor.wait() == 4, supervisor
 
     assert time.monotonic() - told <= 1.0 + LEAVING, supervisor
-    (left,) = [line for line in supervisor.events("abandoned") if "to be delivered" in line]
+    (left,) = [line for line in supervisor.events("abandoned") if "not finished: " in line]
     assert f"{name}[0] offset 5 in tests.kafka.handlers.work" in left
     supervisor.leaves_nobody()
     # Only what was left, and what had not begun, is delivered again.
@@ -150,7 +150,7 @@ def test_a_second_ctrl_c_stops_now(kafka: Cluster, topic: NewTopic, supervise: S
 
     assert supervisor.wait() == 4, supervisor
     assert time.monotonic() - told <= LEAVING, supervisor
-    left = [line for line in supervisor.events("abandoned") if "to be delivered" in line]
+    left = [line for line in supervisor.events("abandoned") if "not finished: " in line]
     assert len(left) == 2, supervisor
     supervisor.leaves_nobody()
 

@@ -35,7 +35,7 @@ def test_a_message_goes_to_the_handler_of_its_topic_though_another_one_is_first_
 
         assert bench.done(task).accepted == [0]
 
-    assert "the handlers of 'bills' are new or declared otherwise" in capfd.readouterr().err
+    assert "the handlers of 'bills' were added or changed" in capfd.readouterr().err
 
 
 def test_a_handler_that_is_declared_otherwise_is_told_and_runs(
@@ -45,7 +45,7 @@ def test_a_handler_that_is_declared_otherwise_is_told_and_runs(
     with Bench(spec=spec(tmp_path, "patient", ORDERS.format(more=more)), method="spawn") as bench:
         assert bench.done(bench.send(bench.start(), ["one"])).accepted == [0]
 
-    assert "the handlers of 'orders' are new or declared otherwise" in capfd.readouterr().err
+    assert "the handlers of 'orders' were added or changed" in capfd.readouterr().err
 
 
 def test_an_app_that_is_what_it_was_says_nothing(

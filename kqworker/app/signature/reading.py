@@ -244,7 +244,10 @@ def _key_and_value(
         roles = {parameters[0].name: Role.KEY, parameters[1].name: Role.VALUE}
     else:
         asked = ", ".join(str(p) for p in parameters)
-        raise TypeError(f"which of ({asked}) is the key is not clear: {forms.text}")
+        raise TypeError(
+            "annotate the Context, or name the two parameters key and value: it is not clear "
+            f"which of ({asked}) is the key: {forms.text}"
+        )
     found: dict[str, tuple[Role, Payload]] = {}
     for parameter in parameters:
         hint = hints[parameter.name]

@@ -79,7 +79,7 @@ def function_of(handler: object) -> Function:
     if not callable(function):
         raise ConfigError(
             f"{handler!r} is no handler: give a function (key, value) or (context, key, value), "
-            "or an object with such a method consume"
+            "or an object with a method consume(key, value)"
         )
     return function
 
