@@ -70,7 +70,7 @@ def test_brokers_that_create_topics_are_only_asked_to_where_it_is_said(
     # Within 10 s, which this test does not wait for.
     defaults = "kqworker.kafka.properties._PRODUCER"
     monkeypatch.setitem(_dictionary(defaults), "topic.metadata.propagation.max.ms", "500")
-    monkeypatch.setattr("kqworker.kq.push.pushing.FIRST_COUNT", 0.5)
+    monkeypatch.setattr("kqworker.kq.push.partition_choice.FIRST_COUNT", 0.5)
     creating = new_cluster(properties={"auto.create.topics.enable": "true"})
     balancers: list[Balancer] = [Murmur2Balancer(), RoundRobin(), LeastBytes()]
     for number, balancer in enumerate(balancers):

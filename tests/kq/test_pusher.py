@@ -249,7 +249,9 @@ held, going_on = threading.Event(), threading.Event()
 def hold():
     from kqworker.kafka.logs import client_log
     mine = pusher._channel._connection
-    with mine._lock, mine._client._lock, delivery._changed, client_log._lock:
+    producer = mine._client
+    locks = mine._lock, producer._lock, producer.untold._lock, delivery._changed
+    with locks[0], locks[1], locks[2], locks[3], client_log._lock:
         held.set()
         going_on.wait()
 holding = threading.Thread(target=hold)

@@ -19,7 +19,7 @@ from kqworker.kq import (
     with_balancer,
     with_on_delivery,
 )
-from kqworker.kq.push import pushing
+from kqworker.kq.push import partition_choice, pushing
 from kqworker.kq.trace import handling
 from kqworker.types import Output
 
@@ -145,7 +145,7 @@ def claimed(delivery: Delivery) -> None:
     """Waits until somebody waits for it."""
     assert isinstance(delivery, pushing.PushDelivery)
     deadline = time.monotonic() + TIMEOUT
-    while not delivery._claimed:
+    while not delivery.claimed:
         assert time.monotonic() < deadline
 
 
@@ -491,15 +491,15 @@ def test_the_count_of_partitions_is_asked_again_after_a_while(
     sink.counts = [2, BrokerError("away", retriable=True), 4]
     pusher = Pusher("a", "t", with_balancer(RoundRobin()))
     now = 1000.0
-    monkeypatch.setattr("kqworker.kq.push.pushing.time.monotonic", lambda: now)
+    monkeypatch.setattr("kqworker.kq.push.partition_choice.time.monotonic", lambda: now)
     for _ in range(3):
         pusher.push("x")
     assert sink.counts != [4]
-    now += pushing.COUNT_INTERVAL
+    now += partition_choice.COUNT_INTERVAL
     pusher.push("x")  # nothing was learnt: it goes on with what it had
     pusher.push("x")
     assert sink.counts == [4]
-    now += pushing.COUNT_INTERVAL
+    now += partition_choice.COUNT_INTERVAL
     pusher.push("x")
     pusher.push("x")
 

@@ -81,7 +81,7 @@ class AsyncDelivery:
                     await settled.wait()
             except BaseException as error:  # a cancelled task too: then nobody waits any more
                 producer.forget(delivery, wake)
-                producer.unclaim(delivery)
+                producer.untold.unclaim(delivery)
                 if not isinstance(error, TimeoutError):
                     raise
                 if not delivery.done:

@@ -1,36 +1,32 @@
 """The producer behind a pusher in one process, and what became of each message.
 
-Decides when a failed delivery counts as told (somebody waited for it, or a push or the close
-raised it), where a balancer's count of partitions comes from, and when the application's
-callback runs. Knows nothing of values, keys and trace headers. Tested by
-tests/kq/test_pushing.py and tests/kafka/test_kq_pusher.py.
+Decides when the application's callback runs, and what a close says. What nobody has been told
+of is in untold.py, which partition a balancer chooses in partition_choice.py. Knows nothing of
+values, keys and trace headers. Tested by tests/kq/test_pushing.py and
+tests/kafka/test_kq_pusher.py.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kqworker.app import process_exit
 from kqworker.app.delivery import Delivery
 from kqworker.app.payload import refuse_unrun
-from kqworker.errors import BrokerError, HandlerError, KQWorkerError
+from kqworker.errors import HandlerError, KQWorkerError
 from kqworker.kq.push.balancers import Counting
+from kqworker.kq.push.partition_choice import PartitionChoice
 from kqworker.kq.push.push_options import PushOptions
+from kqworker.kq.push.untold import Untold, messages
 from kqworker.types import Output
 
 if TYPE_CHECKING:
     from kqworker.kafka.sink import KafkaSink
-
-# How long the first push waits for the count of partitions, where the balancer needs it.
-FIRST_COUNT = 10.0
-# A later question may take this long; what was counted before holds until it is answered.
-NEXT_COUNT = 1.0
-COUNT_INTERVAL = 30.0
 
 
 class PushDelivery(Delivery):
@@ -40,13 +36,13 @@ class PushDelivery(Delivery):
         producer: Which delivers it.
     """
 
-    __slots__ = ("_claimed", "_failure", "_held", "_then", "_waiters", "producer")
+    __slots__ = ("_held", "_then", "_waiters", "claimed", "failure", "producer")
 
     def __init__(self, producer: PushProducer, then: Callable[[PushDelivery], None] | None) -> None:
         super().__init__()
         self.producer = producer
-        self._claimed = False
-        self._failure: BaseException | None = None
+        self.claimed = False
+        self.failure: BaseException | None = None
         # While the push goes on, nothing of the application is called under its feet.
         self._held = True
         self._then = then
@@ -68,8 +64,8 @@ class PushDelivery(Delivery):
         try:
             return super().wait(timeout)
         except BaseException as error:  # Ctrl-C too: then nobody waits any more
-            if error is not self._failure:
-                self.producer.unclaim(self)
+            if error is not self.failure:
+                self.producer.untold.unclaim(self)
             raise
 
     def _resolve(self, partition: int | None, offset: int | None) -> None:
@@ -78,7 +74,7 @@ class PushDelivery(Delivery):
 
     def _fail(self, error: BaseException) -> None:
         # Before those who wait are woken: they may end the process.
-        self.producer.failed(self, error)
+        self.producer.untold.failed(self, error)
         super()._fail(error)
         self.producer.settled(self)
 
@@ -106,30 +102,28 @@ class PushProducer:
         self._topic = topic
         self._options = options
         self._sink = _open(addrs, options.properties(sync))
-        # Guards what is told of deliveries; nothing is called while it is held.
+        self.untold = Untold(topic)
+        # Guards who is called; nothing is while it is held.
         self._lock = threading.Lock()
-        self._untold: dict[PushDelivery, BaseException] = {}
-        self._raised: BaseException | None = None
         # What everybody is told who closes at the same time.
         self._judging = threading.Lock()
         self._judged = False
         self._verdict: KQWorkerError | None = None
-        self._deadline: float | None = None
-        self._left = 0
         self._under_way = 0
         self._callbacks = 0
         self._calling = threading.local()
-        self._choosing = threading.Lock()
         balancer = options.balancer
-        self._choose = balancer.chooser() if isinstance(balancer, Counting) else None
-        self._partitions = 0
-        self._count_at = 0.0
+        self._choice: PartitionChoice | None = None
+        if isinstance(balancer, Counting):
+            self._choice = PartitionChoice(
+                balancer.chooser(), partial(self._sink.partitions, topic)
+            )
         process_exit.renew(self)
 
     @property
     def counts(self) -> bool:
         """Whether a push may have to wait until Kafka has told how many partitions there are."""
-        return self._choose is not None
+        return self._choice is not None
 
     def push(
         self, output: Output, patience: float, given_up: Callable[[], bool] | None = None
@@ -148,9 +142,12 @@ class PushProducer:
             BrokerError: Kafka does not tell how many partitions there are.
             RuntimeError: The pusher is closed.
         """
-        if self._choose is not None:
+        if self._choice is not None:
             size = len(output.key or b"") + len(output.value or b"")
-            output = replace(output, partition=self._chosen(self._choose, size, given_up))
+            try:
+                output = replace(output, partition=self._choice.of(size, given_up))
+            except RuntimeError:
+                raise closed(self._topic) from None
         delivery = PushDelivery(self, self._callback(output))
         try:
             self._sink.send(output, delivery, patience, given_up)
@@ -175,9 +172,8 @@ class PushProducer:
         """
         if self.in_callback():
             raise RuntimeError("a delivery callback cannot push: it holds up what is under way")
-        if not self._untold and self._raised is None:
-            return
-        self._complain("nothing was pushed now: ")
+        if self.untold:
+            self.untold.tell("nothing was pushed now: ")
 
     def begin_close(self, timeout: float) -> None:
         """Take nothing more, and let the time begin that a close has; do not wait.
@@ -185,7 +181,7 @@ class PushProducer:
         Args:
             timeout: Seconds, at least 0; where it was begun before, the earlier end holds.
         """
-        self._bound(timeout)
+        self.untold.bound(timeout)
         self._sink.begin_close(timeout)
 
     def close(self, timeout: float) -> None:
@@ -200,7 +196,7 @@ class PushProducer:
             BrokerError: Something was not delivered in time, or had failed before.
             HandlerError: The delivery callback raised, or still runs.
         """
-        self._bound(timeout)
+        self.untold.bound(timeout)
         answered = self._sink.close(timeout)
         with self._judging:
             if not self._judged:
@@ -213,21 +209,17 @@ class PushProducer:
             raise self._verdict
 
     def after_fork(self) -> None:
-        """Make the lock anew that a child takes who looks at a delivery of its parent's."""
+        """Make the locks anew that a child takes who looks at a delivery of its parent's."""
         self._lock = threading.Lock()
-
-    def _bound(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        with self._lock:
-            self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+        self.untold.after_fork()
 
     def _judge(self, answered: bool, timeout: float) -> None:
         with self._lock:
             stuck = not answered and self._callbacks > 0
             unknown = self._under_way
-        late = f", {self._left} of them still under way after {timeout:g} s" if self._left else ""
+        late = self.untold.late(timeout)
         if not stuck:
-            self._complain(late=late)
+            self.untold.tell(late=late)
             if self._sink.fatal is not None:
                 raise self._sink.fatal
             return
@@ -235,9 +227,9 @@ class PushProducer:
             f"the delivery callback of the pusher to {self._topic!r} still runs after {timeout:g} s"
         )
         if unknown:
-            text += f", and holds up what became of {_messages(unknown)}"
+            text += f", and holds up what became of {messages(unknown)}"
         try:
-            self._complain(late=late)
+            self.untold.tell(late=late)
         except KQWorkerError as error:
             raise HandlerError(f"{text}; {error}") from error
         raise HandlerError(text)
@@ -267,26 +259,7 @@ class PushProducer:
             raise RuntimeError(
                 "this message was pushed before a fork: only the parent learns what became of it"
             )
-        with self._lock:
-            delivery._claimed = True
-            self._untold.pop(delivery, None)
-
-    def unclaim(self, delivery: PushDelivery) -> None:
-        """Take it back: nobody waits any more."""
-        with self._lock:
-            delivery._claimed = False
-            if delivery._failure is not None:
-                self._untold[delivery] = delivery._failure
-
-    def failed(self, delivery: PushDelivery, error: BaseException) -> None:
-        """Keep a failure until somebody is told."""
-        with self._lock:
-            delivery._failure = error
-            late = self._deadline is not None and time.monotonic() >= self._deadline
-            self._left += late
-            # A close tells of what it has cut off, whoever else waits for it.
-            if late or not delivery._claimed:
-                self._untold[delivery] = error
+        self.untold.claim(delivery)
 
     def settled(self, delivery: PushDelivery) -> None:
         """Call what waits for the end of a delivery."""
@@ -327,8 +300,7 @@ class PushProducer:
             try:
                 refuse_unrun(callback(key, value, delivery), "the delivery callback")
             except BaseException as error:  # the application's, in a thread that must go on
-                with self._lock:
-                    self._raised = self._raised or error
+                self.untold.raised(error)
             finally:
                 with self._lock:
                     self._callbacks -= 1
@@ -336,54 +308,10 @@ class PushProducer:
 
         return call
 
-    def _complain(self, before: str = "", late: str = "") -> None:
-        with self._lock:
-            untold, self._untold = self._untold, {}
-            raised, self._raised = self._raised, None
-        if untold:
-            what, first = _messages(len(untold)), next(iter(untold.values()))
-            retriable = all(isinstance(e, BrokerError) and e.retriable for e in untold.values())
-            raise BrokerError(
-                f"{before}{what} to topic {self._topic!r} could not be delivered{late}; "
-                f"the first: {first}",
-                retriable,
-            ) from (raised or first)
-        if raised is not None:
-            raise HandlerError(
-                f"{before}the delivery callback of the pusher to {self._topic!r} raised "
-                f"{type(raised).__name__}: {raised}"
-            ) from raised
-
-    def _chosen(
-        self,
-        choose: Callable[[int, int], int],
-        size: int,
-        given_up: Callable[[], bool] | None,
-    ) -> int:
-        with self._choosing:
-            now = time.monotonic()
-            if now >= self._count_at:
-                known = self._partitions > 0
-                try:
-                    timeout = NEXT_COUNT if known else FIRST_COUNT
-                    self._partitions = self._sink.partitions(self._topic, timeout, given_up)
-                except BrokerError:
-                    # A broker that is away says so by what is not delivered.
-                    if not known:
-                        raise
-                except RuntimeError:
-                    raise closed(self._topic) from None
-                self._count_at = time.monotonic() + COUNT_INTERVAL
-            return choose(size, self._partitions)
-
 
 def closed(topic: str) -> RuntimeError:
     """Return the error of a push that comes too late."""
     return RuntimeError(f"the pusher to topic {topic!r} is closed")
-
-
-def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count} messages"
 
 
 def _open(addrs: tuple[str, ...], kafka: dict[str, str]) -> KafkaSink:
