@@ -1,5 +1,6 @@
 # make demo          a CPU-heavy job on the built-in broker
 # make test          everything on one Python; on the others found what depends on the version
+# make long          at full size what make test runs a tenth of: seeds, kills, stops; hours
 # make check         format, lint, types, import contracts, unit tests, 500 simulator seeds: about a minute
 # make coverage      branches of the core and the codec that no test takes: there must be none
 # make bench         the figures of README
@@ -27,7 +28,7 @@ OLDEST = 3.11
 # A damaged environment leads its python to the one that it was made from: nothing is installed there.
 export PIP_REQUIRE_VIRTUALENV = 1
 
-.PHONY: demo test test-others test-latest test-oldest check coverage bench requirements clean
+.PHONY: demo test long test-others test-latest test-oldest check coverage bench requirements clean
 
 demo: .venv/.installed
 	.venv/bin/kqworker demo
@@ -36,6 +37,11 @@ test: .venv/.installed-for-tests
 	KQWORKER_SIM_SEEDS=2000 .venv/bin/python -m pytest $(WITHOUT_KAFKA)
 	.venv/bin/python -m pytest -m 'kafka or interop'
 	@$(MAKE) --no-print-directory test-others
+
+# One at a time, without a limit on the time that a test may take.
+long: .venv/.installed-for-tests
+	KQWORKER_SIM_SEEDS=20000 .venv/bin/python -m pytest -n auto --dist loadfile --timeout 0 tests/sim
+	KQWORKER_LONG=1 .venv/bin/python -m pytest --timeout 0 -m 'kafka or interop'
 
 test-others: .venv/.installed-for-tests
 	@main=$$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
