@@ -18,6 +18,10 @@ VERSIONS = 3.11 3.12 3.13
 # What needs neither Apache Kafka nor Go runs one file a core: most tests wait for processes,
 # and those of a file share what is dear to make.
 WITHOUT_KAFKA = -n auto --dist loadfile -m 'not kafka and not interop'
+# With them two run side by side: most of these tests wait, too. Each has half of the list, as it
+# stands, and who is through takes of the other's. A test that allows a run few seconds runs alone.
+IN_PAIRS = -n 2 --dist worksteal -m '(kafka or interop) and not alone'
+ALONE = -m '(kafka or interop) and alone'
 # The core, its simulator and the docs are the same on every version: they run on one.
 BY_VERSION = tests/app tests/cli tests/contract tests/kafka_unit tests/kq tests/loading \
     tests/runtime tests/settings tests/watch tests/wire tests/test_leaks.py
@@ -35,7 +39,8 @@ demo: .venv/.installed
 
 test: .venv/.installed-for-tests
 	KQWORKER_SIM_SEEDS=2000 .venv/bin/python -m pytest $(WITHOUT_KAFKA)
-	.venv/bin/python -m pytest -m 'kafka or interop'
+	.venv/bin/python -m pytest $(IN_PAIRS)
+	.venv/bin/python -m pytest $(ALONE)
 	@$(MAKE) --no-print-directory test-others
 
 # One at a time, without a limit on the time that a test may take.

@@ -104,6 +104,7 @@ def test_a_frozen_cluster_gives_no_answer(kafka3: Cluster) -> None:
     assert refusal(admin(kafka3), 1).endswith("(waited 1s)")
 
 
+@pytest.mark.alone
 def test_offsets_of_a_frozen_cluster_are_not_waited_for_beyond_the_timeout(kafka3: Cluster) -> None:
     name = kafka3.new_topic()
     with admin(kafka3) as asking:

@@ -18,6 +18,7 @@ pytestmark = HEAVY
 PROMPT = 2.0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("seconds", "partitions", "size", "options"),
     [

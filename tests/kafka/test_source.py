@@ -217,6 +217,7 @@ print(left, time.monotonic() - began < 2.0, flush=True)
 """
 
 
+@pytest.mark.alone
 def test_frozen_brokers_do_not_keep_a_process_from_ending(new_cluster: NewCluster) -> None:
     cluster = new_cluster()
     name = cluster.new_topic()

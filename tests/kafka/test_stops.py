@@ -23,6 +23,7 @@ JOINING = 5.0
 STOPS = 1000 if LONG else 20
 
 
+@pytest.mark.alone
 def test_ctrl_c_waits_for_what_is_running_and_commits_it(
     kafka: Cluster, topic: NewTopic, supervise: Supervise
 ) -> None:
@@ -49,6 +50,7 @@ def test_ctrl_c_waits_for_what_is_running_and_commits_it(
     assert checker.repeats(read(supervise.journal)) == {}
 
 
+@pytest.mark.alone
 def test_a_stop_that_runs_out_of_time_exits_4_and_names_what_was_left(
     kafka: Cluster, topic: NewTopic, supervise: Supervise
 ) -> None:
@@ -77,6 +79,7 @@ def test_a_stop_that_runs_out_of_time_exits_4_and_names_what_was_left(
     assert {attempt.key for attempt in again.reader.attempts} == set(produced) - finished
 
 
+@pytest.mark.alone
 def test_twenty_terms_under_load_redeliver_nothing(
     kafka: Cluster, topic: NewTopic, supervise: Supervise
 ) -> None:
@@ -138,6 +141,7 @@ def test_a_group_that_starts_at_the_end_commits_that_end_before_any_message(
     assert sorted(attempt.key for attempt in attempts) == sorted(meanwhile)
 
 
+@pytest.mark.alone
 def test_a_second_ctrl_c_stops_now(kafka: Cluster, topic: NewTopic, supervise: Supervise) -> None:
     name = topic()
     produce(kafka, name, [b"sleep 60"] * 2)
@@ -155,6 +159,7 @@ def test_a_second_ctrl_c_stops_now(kafka: Cluster, topic: NewTopic, supervise: S
     supervisor.leaves_nobody()
 
 
+@pytest.mark.alone
 def test_a_third_ctrl_c_leaves_at_once(kafka3: Cluster, supervise: Supervise) -> None:
     name = kafka3.new_topic()
     produce(kafka3, name, [b"sleep 60"] * 2)
@@ -175,6 +180,7 @@ def test_a_third_ctrl_c_leaves_at_once(kafka3: Cluster, supervise: Supervise) ->
     supervisor.leaves_nobody()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "Ctrl-C"])
 @pytest.mark.parametrize("moment", ["started", "booting"])
 def test_a_stop_while_it_starts_is_answered_at_once(

@@ -25,6 +25,7 @@ ON_ITS_WAY = 0.5
 FURTHER = 300
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("options", "wait"),
     [
