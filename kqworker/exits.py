@@ -1,6 +1,7 @@
 """How a command ends: the exit codes, each with its one meaning.
 
-Pure. Decides which error ends with which; `kqworker.run` returns them.
+Pure. Decides which error ends with which; `kqworker.verdict` decides how a run ends. Their order
+counts: of several queues in one process the highest code is returned (`kq.queue.group`).
 Tested by tests/cli/test_main.py.
 """
 

@@ -2,6 +2,7 @@
 
 Pure: Protocols only. A shell carries commands out and says what happened as events;
 no call blocks. `fileno()` turns readable when `events()` has something to say.
+A further `Port` has events alone: `Loop.listen` takes it.
 Every Source and every Workers passes the contract suites in tests/contract.
 """
 

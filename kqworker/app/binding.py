@@ -2,7 +2,9 @@
 
 It is made once a segment, so that a message costs little more than the call itself:
 fields are built only where they are asked for. Decides nothing that a signature has not
-decided. Tested by tests/app/test_binding.py and test_signature.py.
+decided. Two places ask for the form of a payload: `compile_binding` and `_key_reader`. They know
+bytes, text and JSON, and no check says so where a form is added.
+Tested by tests/app/test_binding.py and test_signature.py.
 """
 
 from __future__ import annotations

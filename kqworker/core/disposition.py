@@ -2,7 +2,8 @@
 
 `decide` takes what is known of a message that was tried, or whose record was refused, and
 returns a `Disposition`. It changes nothing; `settling` carries a disposition out. A delivery
-policy (retry topics, delays, expiry, results) is a case of `decide`, and perhaps a new value.
+policy (retry topics, delays, expiry, results) is a case of `decide`, and perhaps a new value, for
+which `settling` then has a case.
 
 Plain accepts, which are nearly all, and what was not begun take no decision: `messages` has
 them carried out for many messages at once.

@@ -2,7 +2,10 @@
 
 Decides the names, types, bounds and defaults, all in one place: the fields of `Settings`.
 Options, environment variables, file keys, `kqworker config` and docs/reference/settings.md
-are made from them. Pure: never reads a file or the environment; `origins` does.
+are made from them. The fields do not say how a size is shown (`show_setting` knows it by name) and
+which options may be repeated (`cli.options`). A queue of `kqworker.kq` takes each setting below
+`Kqworker:` unless `kq.queue.extension_settings` excludes it.
+Pure: never reads a file or the environment; `origins` does.
 Tested by tests/settings/test_settings.py.
 """
 

@@ -1,7 +1,8 @@
 """What a run tells whoever watches it: the banner, the ticks, the reports, the summary.
 
 Pure: values and one Protocol. Knows nothing of terminals or logs; `kqworker.cli.terminal_watch`
-and `watch.plain` show what is told here. Tested through tests/cli/test_terminal_watch.py.
+and `watch.plain` show what is told here. Tested by tests/watch/test_interface.py and through
+tests/cli/test_terminal_watch.py.
 """
 
 from __future__ import annotations

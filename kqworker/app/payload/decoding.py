@@ -1,6 +1,7 @@
 """How bytes become what a handler asks for.
 
-Decides when that fails, and in which words. Knows nothing of handlers or Kafka.
+Decides when that fails, and in which words. `forms` decides how an annotation is read, and
+`trees` which classes are refused. Knows nothing of handlers or Kafka.
 Tested by tests/app/test_payload.py.
 """
 
