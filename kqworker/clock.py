@@ -1,8 +1,8 @@
 """Time that stands still while everything does: a paused container, a frozen cgroup, Ctrl-Z.
 
-Whoever measures a time-out by it looks at it often, and says how long it waits in between.
-Where it looks much later than that, it stood still itself: nobody could have got on, or
-nobody was there to see it, and that time counts for nobody. A suspended machine needs
+Code that measures a time-out by this clock looks at it often, and says how long it waits in
+between. If it looks much later than that, it stood still itself. Then nothing could get on, or
+nothing was there to see it, and that time does not count. A suspended machine needs
 nothing of this: CLOCK_MONOTONIC does not count its sleep.
 
 A machine that is merely busy is late as well. It cannot hide a hang for ever: what was
@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-# Who looks so much later than it wanted to stood still.
+# A look that comes so much later than was said follows a standstill.
 LATE_SECONDS = 0.5
 COUNTED_SECONDS = 0.1
 # For whoever asks about the past: a message may have begun so many standstills ago.

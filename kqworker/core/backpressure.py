@@ -1,15 +1,16 @@
 """How much is held in memory: who may go to work next, and when fetching stops and goes on.
 
-What may be at work, messages and bytes, is shared out between the handlers and then between
-the partitions of each. A partition may have more than its share while nobody else needs the
-room; one that is below its share may fill it at once, whatever the others have. What was
-fetched and may not go to work yet is kept ahead, within a bound of its own.
+The room for work, in messages and in bytes, is shared out between the handlers and then
+between the partitions of each handler. A partition may use more than its share while no other
+partition needs the room. A partition below its share may fill its share at once, whatever the
+others have. Messages that were fetched and may not go to work yet are kept ahead, within a
+bound of their own.
 
-While messages are handled fast, fetching stops as a whole where all is full, for moments:
-what Kafka's client has prefetched stays where it is. While they are handled slowly it never
-stops, since a message of another partition may stand behind what was prefetched; then a
-partition is paused alone once enough of it is ahead. A pause throws away what was
-prefetched, so that is more than a pause can lose.
+While messages are handled fast, all fetching stops for moments when everything is full. What
+Kafka's client has prefetched stays where it is. While messages are handled slowly, fetching
+never stops as a whole, because a message of another partition may stand behind what was
+prefetched. Then each partition is paused alone once enough of it is ahead. A pause throws
+away what was prefetched, so "enough" is more than a pause can lose.
 
 Pure. Knows nothing of workers or lanes.
 Tested by tests/core/test_backpressure.py, test_fetching.py and by every run in tests/sim.
@@ -221,7 +222,7 @@ class Backpressure:
                 stock = epoch.stock
                 count = stock.messages - stock.working
                 self._take(found, epoch, count, stock.size - stock.working_bytes)
-        # Who has less may have what is left, in turn: the first of them waits for no other.
+        # Partitions with less take turns with what is left. The first of them waits for no other.
         while self.wanting and self._working < self._messages:
             room = self._size - self._working_bytes
             epoch = next(iter(self.wanting))

@@ -31,7 +31,7 @@ class BatchSize:
         self._frame = 1
 
     def observe(self, count: int, seconds: float) -> None:
-        """Learn that `count` messages took `seconds`; 0 says that nobody knows."""
+        """Learn that `count` messages took `seconds`; 0 says that it is not known."""
         if count <= 0 or seconds <= 0:
             return
         each = seconds / count
@@ -56,5 +56,5 @@ class BatchSize:
         return self.seconds is not None and self.seconds <= SECOND_FRAME_SECONDS
 
     def seconds_of(self, count: int) -> float:
-        """How long so many messages take; a frame's time while nobody knows."""
+        """How long so many messages take; a frame's time while that is not known."""
         return FRAME_SECONDS if self.seconds is None else self.seconds * count

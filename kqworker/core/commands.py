@@ -160,7 +160,7 @@ class StopWorker:
     worker: int
 
 
-# To whoever watches
+# To the watchers
 
 
 class ReportKind(enum.Enum):

@@ -13,7 +13,7 @@ from kqworker.types import Failure, Output, Records
 PREFIX = "kqworker-"
 TRUNCATED = PREFIX + "truncated"
 # A record that was a dead letter so often may come round for ever: it is told, and at last it is
-# none any more. Whoever replays dead letters does so less often.
+# none any more. A replay of dead letters comes less often.
 TOLD_ROUNDS = 4
 ROUNDS = 32
 

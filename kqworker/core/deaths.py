@@ -1,7 +1,7 @@
 """What the death of a worker means for the messages that it had.
 
 Decides which of them is charged an attempt (at most the one that it died on), which count as
-done, and which go back. Pure. Knows nothing of other workers, and replaces nobody:
+done, and which go back. Pure. Knows nothing of other workers, and replaces none:
 `workforce` does. Tested by tests/core/test_workforce.py, test_time_limits.py and every run in
 tests/sim.
 """
@@ -20,7 +20,7 @@ class Death:
     """The death of a worker, and what came of it.
 
     Args:
-        worker: Who has died; its state is still that before.
+        worker: The worker that has died, in the state that it had before.
         event: What is known of it.
         limited: It was killed for a message's time limit.
         closing: The run ends, so that what it was on is not tried again.
@@ -91,7 +91,7 @@ class Death:
 
 
 def _charge(worker: Worker, event: e.WorkerDied, limited: bool) -> Failure | None:
-    """Return why the message that it was on has failed; None if that is nobody's fault."""
+    """Return why the message that it was on has failed; None if no message is at fault."""
     if worker.state is State.CONDEMNED or event.cause is e.Cause.STOPPED:
         return None
     if limited:

@@ -96,7 +96,7 @@ class Deliveries:
         return replace(failure, text=f"{failure.text}; undeliverable to {topic!r}: {waiting:,}")
 
     def close(self, ticket: Ticket) -> None:
-        """Forget a ticket: its record is in the log, or nobody waits any more."""
+        """Forget a ticket: its record is in the log, or no message waits for it any more."""
         self._tickets.pop(ticket.number, None)
 
     def awaiting(self) -> Iterator[Pending]:

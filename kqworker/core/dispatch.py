@@ -1,4 +1,4 @@
-"""Who gets what next: the workers' time is shared between handlers.
+"""Which worker gets which messages next: the workers' time is shared between handlers.
 
 Pure. Knows nothing of partitions, retries or deaths.
 Tested by tests/core/test_workforce.py and every run in tests/sim.
@@ -43,7 +43,7 @@ class Dispatch:
         self._recalls = recalls
         self._limits = limits
         self._out = out
-        # Each handler's part of the workers' time so far, and the part of whom it is turn.
+        # Each handler's part of the workers' time so far, and that of the handler whose turn it is.
         self._spent = [0.0] * len(policies)
         self._served = 0.0
 
@@ -70,7 +70,7 @@ class Dispatch:
             self._send(worker, flight, now)
 
     def _dispatch_suspect(self, now: float) -> None:
-        """Send the suspect whose turn it is, once nobody else has anything."""
+        """Send the suspect whose turn it is, once no worker has any other message."""
         worker = next((w for w in self._pool if w.state is State.IDLE), None)
         span = self._messages.suspects.next(worker is not None)
         if span is not None and worker is not None:

@@ -178,7 +178,7 @@ class Finished:
     """A worker answered for a task, in part or to its end.
 
     Attributes:
-        worker: Who answered.
+        worker: The worker that answered.
         task: The task's id.
         outcomes: What is more than a plain accept, by ascending index.
         complete: The worker is done with the task: each message neither in an outcome
@@ -197,7 +197,7 @@ class Finished:
 
 
 class Cause(enum.Enum):
-    """Who ended a worker."""
+    """What ended a worker."""
 
     CRASHED = "crashed"  # a signal, an exit code, memory: the message it was on is charged
     KILLED = "killed"  # by our own KillWorker, for the message that the command names

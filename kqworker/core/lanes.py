@@ -38,7 +38,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LaneRecords(Records):
-    """Messages whose payloads nobody else holds, and which leave with each that is taken.
+    """Messages whose payloads are held here alone; each message that is taken takes its own along.
 
     By key, one message may wait long after its neighbours have gone: a batch that kept their
     payloads for it would hold many times what is counted.

@@ -168,7 +168,7 @@ class Offsets:
                 ahead.appendleft((position, stop))
 
     def unknown_below(self, position: int) -> int:
-        """Return how many offsets from ours to `position` nobody is known to have finished.
+        """Return how many offsets from ours to `position` are not known to be finished.
 
         >>> Offsets(start=10, done=[(12, 14)]).unknown_below(15)
         3

@@ -40,7 +40,7 @@ class Partitions:
         epochs: What is owned.
         messages: What is held of it.
         backpressure: The bounds of that.
-        workforce: Who is asked back for what is not begun.
+        workforce: Is asked for the messages that are not begun.
         commits: When they are made.
         out: Where commands go.
 

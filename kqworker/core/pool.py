@@ -225,7 +225,7 @@ class Pool:
         self.target = target
 
     def vacant(self) -> int:
-        """Return how many seats below the target nobody has."""
+        """Return how many seats below the target are free."""
         return self.target - sum(worker.seat < self.target for worker in self)
 
     def start(self) -> Worker:
@@ -262,7 +262,7 @@ class Pool:
             self._killers.clear()
 
     def replaced(self) -> None:
-        """Count a death that is nobody's fault, and that is replaced at once."""
+        """Count a death that no message caused; its successor starts at once."""
         self.restarts += 1
 
     def booted(self) -> None:

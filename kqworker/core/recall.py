@@ -1,9 +1,9 @@
-"""What a worker's first task holds up: asked back when it is late, and taken in the end.
+"""Takes messages back from a worker whose first task is late: first it asks, then it takes.
 
-A task that was made for a hundredth of a second and takes longer holds up what stands behind
-the message that its worker is on. Decides when a worker is asked for it, and what its slot
-proves that it will not begin. Pure. Knows nothing of lanes or offsets: `messages` does.
-Tested by tests/core/test_late_tasks.py and every run in tests/sim.
+A task is made to last a hundredth of a second. If it takes longer, it holds up the messages
+behind the one that its worker is on. Decides when to ask the worker for them, and which
+messages its slot proves that it will not begin. Pure. Knows nothing of lanes or offsets:
+`messages` does. Tested by tests/core/test_late_tasks.py and every run in tests/sim.
 """
 
 from __future__ import annotations

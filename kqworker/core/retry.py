@@ -15,7 +15,7 @@ ENDLESS: Final = 2**62
 
 
 class Random(Protocol):
-    """The part of `random.Random` that the core needs; seeded by whoever passes it in."""
+    """The part of `random.Random` that the core needs; the caller seeds it."""
 
     def random(self) -> float:
         """Return a number in [0, 1)."""
@@ -52,7 +52,7 @@ class Retry:
         for name, low in (("attempts", 1), ("first", 0), ("factor", 1), ("cap", 0)):
             value = getattr(self, name)
             whole = name == "attempts"
-            # Whoever has numbers of numpy may give them.
+            # A number of numpy is taken, too.
             number = isinstance(value, Integral if whole else Real)
             if isinstance(value, bool) or not number:
                 kind = "whole number" if whole else "number"

@@ -34,7 +34,7 @@ class Routes:
         """Return the index of the handler for a topic.
 
         Raises:
-            BugError: Nobody asked for that topic.
+            BugError: No handler asked for that topic.
         """
         found = self.reader(topic)
         if found is None:

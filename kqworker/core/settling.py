@@ -1,7 +1,7 @@
 """Carries out what becomes of a message: it is done, waits for its records, or goes back.
 
-Who has led to records is finished only when all of them are in the log. What becomes of a
-message is decided by `disposition`; when it runs again, by `messages`.
+A message that led to records is finished only when all of them are in the log. `disposition`
+decides what becomes of a message; `messages` decides when it runs again.
 
 Pure: no Kafka, no clock, no process. Tested by tests/core/test_messages.py,
 test_lost_messages.py and every run in tests/sim.

@@ -1,8 +1,9 @@
 """How many workers there are: starting, retiring, ending and replacing them.
 
-The target may change at any time. Until the end, each seat below it has a worker, or one is to
-be started for it; a worker whose seat is not below it goes when its tasks are done, and has no
-successor. What ends the run is said by returning why. Pure. Knows nothing of messages.
+The target may change at any time. Until the end, each seat below the target has a worker, or a
+worker is to be started for it. A worker with a higher seat leaves when its tasks are done, and
+has no successor. A function that finds that the run must end returns why. Pure. Knows nothing
+of messages.
 Tested by tests/core/test_workforce.py, test_staffing.py, test_reloading.py and every run in
 tests/sim.
 """
@@ -33,7 +34,7 @@ class Staffing:
 
     Attributes:
         ready_once: A worker was ready.
-        closing: Nobody is started any more.
+        closing: No worker is started any more.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Staffing:
         self.fill(now)
 
     def fill(self, now: float) -> None:
-        """Start who is missing, and nobody for a seat that is gone."""
+        """Start the workers that are missing, and none for a seat that is gone."""
         missing = self._pool.vacant() - self._broken - len(self._starts)
         for _ in range(missing):
             self.start(now)
@@ -164,7 +165,7 @@ class Staffing:
         """Replace a worker that has crashed; return why not, where that makes no sense any more.
 
         Args:
-            worker: Who has crashed.
+            worker: The worker that has crashed.
             failure: Why.
             now: The time.
             wait: After many deaths in a row the next worker comes later.
@@ -221,7 +222,7 @@ class Staffing:
     # -- the end
 
     def close(self, now: float) -> None:
-        """Start nobody any more; ask back what is not begun."""
+        """Start no worker any more; ask back what is not begun."""
         self.closing = True
         for number in self._starts:
             self._timetable.clear((Due.START, number))

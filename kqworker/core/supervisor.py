@@ -79,7 +79,7 @@ class Supervisor:
         self._backpressure = Backpressure(limits.messages, limits.size, limits.ahead)
         owner = 1 + int(random.random() * 2.0**53) if limits.suspects else 0
         self._epochs = Epochs()
-        self._out: list[c.Command] = []  # appended to by whoever is given it here
+        self._out: list[c.Command] = []  # those that are given it here append to it
         self._messages = Messages(
             policies, self._epochs, self._backpressure, random, self._out, owner
         )

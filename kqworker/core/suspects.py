@@ -1,22 +1,23 @@
-"""What a supervisor that did not end in order may have been on, and so may be what ended it.
+"""The messages that may have ended a supervisor: it did not end in order while they were open.
 
-A message can take the whole supervisor down: memory that runs out for the container, a node
-that is lost. No worker's death tells of it; the next owner of the partition finds a commit
-without a clean mark. Then nobody is charged yet, but what was open and may have begun is
-suspected: it runs alone, with no other message in the whole supervisor, and each begins only
-when a commit that names it is confirmed. Should the supervisor die then, the next owner finds
-the name, and charges an attempt to that message and to no other.
+A message can take the whole supervisor down: the container runs out of memory, or a node is
+lost. No worker's death tells of it. The next owner of the partition finds a commit without a
+clean mark. It charges no message yet, but it suspects every message that was open and may have
+begun. A suspect runs alone, with no other message in the whole supervisor, and begins only
+after Kafka has confirmed a commit that names it. If the supervisor dies then, the next owner
+finds the name, and charges an attempt to that message and to no other.
 
-So that no death is overlooked, the messages of a new assignment wait until its owner's first
-commit, which takes the former one's clean mark away, is confirmed: the ward of its epoch.
+No death may be overlooked. So the messages of a new assignment wait in the ward of their epoch
+until Kafka has confirmed their owner's first commit, which removes the former clean mark.
 
-What is not suspected goes first, and after that both take turns: so a message that ends each
-supervisor holds back none that it stands beside, and suspects that take long stop nothing.
-Of a key, or of an ordered partition, what comes behind a suspect waits for it.
+Messages that are not suspected go first, and after that both take turns. So a message that
+ends each supervisor holds back none that it stands beside, and slow suspects stop nothing.
+Messages of the same key, or of the same ordered partition, wait for the suspect before them.
 
-Which suspect runs first: who has had fewer attempts, then who is not charged for the last end,
-then who has more suspects of its partition below it. Of what is unordered the oldest began
-first, so what was running stands at the low end of its partition, and its neighbours come first.
+Suspects run in this order: first those with fewer attempts, then those that are not charged
+for the last end, then those with more suspects of their partition below them. Unordered
+messages begin with the oldest. So the messages that were running stand at the low end of their
+partition, and their neighbours run first.
 
 Pure: no Kafka, no clock, no process. Decides what may begin; hands nothing out.
 Tested by tests/core/test_suspects.py, test_suspects_room.py and every run in tests/sim.
@@ -39,7 +40,7 @@ PER_PARTITION, IN_ALL = 200, 300
 # So many may have begun where the former owner has not said how far it had come.
 UNKNOWN = 100
 AGAIN_SECONDS = 0.5  # after a commit that failed
-TRIES = 3  # such commits in a row: then nobody of the partition is suspected any more
+TRIES = 3  # such commits in a row: then no message of the partition is suspected any more
 # What runs may hold up a suspect for so long; what had begun before its partition was assigned
 # may be of any length, and so for less.
 ALONE_SECONDS, BEFORE_SECONDS = 600.0, 30.0
@@ -213,7 +214,7 @@ class Suspects:
         return found
 
     def _make_do(self, ward: Ward) -> None:
-        """Where a commit has no room for a name, suspect nobody."""
+        """Suspect no message where a commit has no room for its name."""
         committed = ward.epoch.committed
         if committed is not None and not committed.metadata:
             self._acquit(ward)
@@ -234,7 +235,7 @@ class Suspects:
                     self._acquit(ward)
 
     def _acquit(self, ward: Ward) -> None:
-        """Suspect nobody of an epoch any more: that cannot be kept up."""
+        """Suspect no message of an epoch any more: that cannot be kept up."""
         epoch = ward.epoch
         if self._is_chosen(epoch) and not self._sent:
             self._chosen = self._alone_since = None

@@ -1,12 +1,12 @@
-"""Who has been on one message for longer than its time limit, or has had messages for so long
-and is on none.
+"""Which workers to end: those that are on one message for longer than its time limit allows, and
+those that have had messages for so long and are on none.
 
-By what a worker's slot says (`Observed`). Who is on no message, and tells nothing from one look
-to the next, stands still: all that it does with a task ends with an answer, and all answers are
-heard before the look. So a worker that was stopped, or hangs, between two messages does not
-keep them, and what their order holds back, for longer than their limit allows. (One that has
-just done with a task and is about to say so looks the same. To end it is no loss: what it has
-done counts, and the rest was not begun.)
+A worker's slot says what it is on (`Observed`). A worker that is on no message, and tells
+nothing from one look to the next, stands still: everything that it does with a task ends with
+an answer, and all answers are heard before the look. So a worker that is stopped, or hangs,
+between two messages does not keep them, nor the messages that wait for them, for longer than
+their limit allows. (A worker that has just finished a task and is about to say so looks the
+same. Ending it loses nothing: what it has done counts, and the rest has not begun.)
 
 Pure. Carries nothing out and accounts for nothing: `workforce` does.
 Tested by tests/core/test_time_limits.py and by every run in tests/sim.
@@ -28,7 +28,7 @@ AGAIN_SECONDS = 1.0  # until the next look, where the answer to one does not com
 
 
 class TimeLimits:
-    """When to look at each worker, and whom to end.
+    """When to look at each worker, and which to end.
 
     Args:
         policies: The handlers, in the app's order.

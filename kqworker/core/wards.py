@@ -1,6 +1,6 @@
 """Where messages wait that must not run beside others, or not yet; and whose turn it is.
 
-What decides who they are, and names them, is `suspects`.
+`suspects` decides which messages these are, and names them in commits.
 
 Pure: no Kafka, no clock, no process.
 Tested by tests/core/test_suspects.py, test_suspects_room.py, test_turns.py and every run in
@@ -165,7 +165,7 @@ class Ward:
         self.waiting.insert(at, span)
 
     def acquit(self, running: Span | None) -> None:
-        """Suspect nobody any more, but for one that runs already."""
+        """Suspect no message any more, except one that runs already."""
         self.behind[:0] = self.waiting + self.kept
         self.waiting.clear()
         self.kept.clear()

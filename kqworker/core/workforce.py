@@ -1,4 +1,4 @@
-"""The workers at work: what each event of theirs means for whom.
+"""The workers at work: what each of their events changes, and where.
 
 Composes the pool (states, and the budget of restarts), the dispatch (who gets what), the recalls
 (what a slow message holds up), the time limits and the staffing (who is started and ended).
@@ -75,7 +75,7 @@ class Workforce:
         return self._timetable.first
 
     def due(self, now: float) -> None:
-        """Start, look at and kill whoever's time has come."""
+        """Start, look at and kill the workers whose time has come."""
         looks = []
         for what, number in self._timetable.due(now):
             if what is Due.START:

@@ -285,7 +285,7 @@ class Capacity:
                 f"and no run reads them. A partition keeps {KEPT_BYTES // 2**20} MiB and drops the "
                 "oldest beyond that: start a run, and push the rest while it goes on"
             )
-        # Whoever pushes where nobody reads is told at once, by an error.
+        # A push where no run reads is told so at once, by an error.
         if living and now >= topic.tell_at:
             topic.tell_at = now + TELL_SECONDS
             _logger.warning("%s", topic.why, extra={"event": "full"})

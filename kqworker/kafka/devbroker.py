@@ -239,7 +239,7 @@ def lives(announced: Mapping[str, object]) -> bool:
 
 def main() -> None:
     """Serve until standard input ends; say the address on standard output."""
-    # Whoever started it decides when it ends, by closing the pipe.
+    # The process that started it decides when it ends, by closing the pipe.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     # Its log would fill a queue that nobody empties.

@@ -46,7 +46,7 @@ _OF_TOPICS = {
     KafkaError._UNKNOWN_TOPIC,
     KafkaError._UNKNOWN_PARTITION,
 }
-# Nobody needs to hear of these.
+# These are not worth a line.
 _SILENT = {KafkaError._PARTITION_EOF}
 
 

@@ -34,7 +34,7 @@ class ClientLog:
     """What a confluent_kafka client takes as `logger`, and its `error` as `error_cb`.
 
     One for all clients of a process: several members that miss the same broker say so once.
-    Its lines are said by whoever polls a client.
+    The thread that polls a client says its lines.
 
     Args:
         logger: Where the lines go.

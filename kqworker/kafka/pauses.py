@@ -1,4 +1,4 @@
-"""Which partitions a member has paused, and for whom.
+"""Which partitions a member has paused, and for which reason.
 
 Decides what is resumed: what the core has paused stays so when everything that was parked
 goes on. Called on the member's thread only. Tested by tests/contract/test_source.py.

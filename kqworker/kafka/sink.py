@@ -60,7 +60,7 @@ class KafkaSink:
         self._waiting: deque[Job] = deque()
         self._deadline: float | None = None
         self._all_answered = False
-        # What send() was given and nobody has told yet.
+        # What send() was given and has not been told how it ended.
         self._pending: set[Delivery] = set()
         # A thread whose join() was interrupted counts as ended in Python 3.11, and is not.
         self._ended = threading.Event()
@@ -242,7 +242,7 @@ class KafkaSink:
         text = refusals.why(error, output.topic, message, self._ear.why())
         if code in refusals.UNKNOWN_TOPIC:
             text += ": no push, output or dead letter can go there"
-        # Who gives rights may give them while the record waits.
+        # The right may be given while the record waits.
         retriable = code not in refusals.FINAL - refusals.NO_RIGHT
         failure = Failure(f"KafkaError.{error.name()}", text)
         self._delivered.append(Delivered(ticket, failure, retriable, code in refusals.TOO_LARGE))
@@ -369,7 +369,7 @@ class KafkaSink:
             if self._single is not None:
                 self._single.close(0.0)
             self._producing.abandon()
-        # Whoever keeps the error does not keep the connections.
+        # Code that keeps the error does not keep the connections.
         traceback.clear_frames(error.__traceback__)
         del self._producing.producer
 

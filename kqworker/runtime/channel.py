@@ -120,7 +120,7 @@ class Channel:
 
 
 class SupervisorGone(Exception):
-    """The other end is closed: nobody waits for what a worker has to say."""
+    """The other end is closed: no supervisor reads what a worker has to say."""
 
 
 class WorkerChannel:
@@ -160,7 +160,7 @@ class WorkerChannel:
         """Send a whole frame.
 
         Raises:
-            SupervisorGone: Nobody reads it.
+            SupervisorGone: The supervisor does not read it any more.
         """
         with memoryview(frame) as view:
             sent = 0

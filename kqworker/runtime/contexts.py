@@ -98,7 +98,7 @@ def for_messages(hooks: Context) -> tuple[Context, Fresh]:
         else:
             base.run(variable.set, value)
     if own is None or _settings(own) == _settings(decimal.DefaultContext):
-        # Whoever computes with decimals gets a new one by itself.
+        # Code that computes with decimals gets a new one by itself.
         return base, copy_context
     template = own.copy()
     template.clear_flags()

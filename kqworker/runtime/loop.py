@@ -129,7 +129,7 @@ class Wake:
         self._ends: tuple[socket.socket, socket.socket] | None = None
 
     def call(self) -> None:
-        """Wake whoever waits, at any time and as often as one likes; never block."""
+        """Wake the thread that waits, at any time and as often as one likes; never block."""
         # Only what a signal handler can do in the middle of anything else.
         self._called = True
         ends = self._ends
@@ -219,15 +219,15 @@ class Loop:
     """One supervisor's loop.
 
     Args:
-        core: Who decides.
+        core: Decides.
         source: Where messages come from.
         sink: Where records go.
-        workers: Who runs the handlers.
+        workers: Run the handlers.
         clock: The time.
         report: Takes every `Report`; must be quick.
         signals: What has come from outside.
         on_signal: Turns a signal into events.
-        stop: Who else may ask for the end; entered.
+        stop: Asks for the end from elsewhere; entered.
         on_stop: Turns such a request into events; takes whether to end now.
     """
 

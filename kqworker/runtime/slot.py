@@ -151,6 +151,6 @@ class WorkerSlot:
         self.seconds[CPU] = time.process_time()
 
     def close(self) -> None:
-        """Let go of the words; whoever still uses them gets a ValueError."""
+        """Let go of the words; a later use of them raises ValueError."""
         self.words.release()
         self.seconds.release()

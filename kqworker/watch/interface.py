@@ -95,7 +95,7 @@ class Summary:
 
 
 class Watch(Protocol):
-    """Whoever watches a run; every method is called on the loop's thread and is quick."""
+    """What watches a run; every method is called on the loop's thread and is quick."""
 
     def started(self, banner: Banner) -> None:
         """Say what is about to run: the preflight is over, the workers are starting."""
