@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from kqworker.core.commands import End, Stopped
 from kqworker.core.snapshot import Snapshot
 from kqworker.errors import BrokerError, ConfigError, KQWorkerError, WorkerLost
 from kqworker.exits import Exit, exit_of
 from kqworker.types import Failure, TopicPartition
-
-EXITS = {
-    End.CLEAN: Exit.CLEAN,
-    End.ABANDONED: Exit.ABANDONED,
-    End.BOOT_FAILED: Exit.USAGE,
-    End.CRASH_LOOP: Exit.CRASH_LOOP,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ def verdict(
     left = list(abandoned)
     if stopped.end is End.ABANDONED and stopped.failure is not None and not left:
         left.append(stopped.failure.text)
-    end = EXITS[stopped.end]
+    end = _exit(stopped.end)
     if end is Exit.CLEAN and caught_up and asked and not _has_caught_up(snapshot):
         # Drained or not: a job that is a step of something must not look finished.
         end = Exit.ABANDONED
@@ -77,6 +71,20 @@ def verdict(
             for partition, offset in unreadable.items()
         ]
     return RunEnd(end, tuple(left), error)
+
+
+def _exit(end: End) -> Exit:
+    match end:
+        case End.CLEAN:
+            return Exit.CLEAN
+        case End.ABANDONED:
+            return Exit.ABANDONED
+        case End.BOOT_FAILED:
+            return Exit.USAGE
+        case End.CRASH_LOOP:
+            return Exit.CRASH_LOOP
+        case _:
+            assert_never(end)
 
 
 def _error(stopped: Stopped, fatal: BrokerError | None) -> KQWorkerError | None:

@@ -40,10 +40,17 @@ def compile_binding(function: Callable[..., object], signature: Signature) -> Bi
     if parameters[0].role is not Role.VALUE:
         return _bind_one(function, readers[0])
     payload = parameters[0].payload
-    if payload.form is Form.JSON or payload.optional:
+    if payload.optional:
         return _bind_value(function, decoder(payload))
-    bind = _bind_bytes if payload.form is Form.BYTES else _bind_text
-    return bind(function, payload)
+    match payload.form:
+        case Form.JSON:
+            return _bind_value(function, decoder(payload))
+        case Form.BYTES:
+            return _bind_bytes(function, payload)
+        case Form.TEXT:
+            return _bind_text(function, payload)
+        case _:
+            typing.assert_never(payload.form)
 
 
 # One function for each shape: a call, a loop or a test saved here is saved on every message.
@@ -176,7 +183,8 @@ def _value_reader(decode: Decode) -> Bind:
 def _key_reader(payload: Payload) -> Bind:
     decode = decoder(payload, "key")
     # As in kq: a message without a key has the empty key, where that can be told.
-    keyless = b"" if payload.form is not Form.JSON and not payload.optional else None
+    plain = payload.form in (Form.BYTES, Form.TEXT)
+    keyless = b"" if plain and not payload.optional else None
 
     def reader(segment: Segment, contexts: Contexts) -> Read:
         keys = segment.records.keys

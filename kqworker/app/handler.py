@@ -148,14 +148,14 @@ class Handler(Generic[P, R]):
     def policy(self) -> HandlerPolicy:
         """What the core must know of it."""
         return HandlerPolicy(
-            self.name,
-            self.topic,
-            self.ordering,
-            self.retry,
-            self.dead_letter,
-            self.time_limit,
-            self.final,
-            self.dead_letter_overflow,
+            name=self.name,
+            topic=self.topic,
+            ordering=self.ordering,
+            retry=self.retry,
+            dead_letter=self.dead_letter,
+            time_limit=self.time_limit,
+            final=self.final,
+            dead_letter_overflow=self.dead_letter_overflow,
         )
 
     def bind(self, segment: Segment, context: Callable[[int], Context]) -> Callable[[int], object]:
