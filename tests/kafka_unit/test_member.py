@@ -451,9 +451,14 @@ def test_nothing_behind_an_error_is_handed_over_or_taken_for_a_gap(
 
     def with_what_librdkafka_reads_next(me: Scripted) -> list[Message]:
         me.positions = {TP: 909, OTHER: 1}
-        return [message(0), message(1), damaged, message(900), message(0, OTHER)]
+        return [message(1), damaged, message(900), message(0, OTHER)]
 
-    bench.consumer.consumes.put(with_what_librdkafka_reads_next)
+    def at_first(me: Scripted) -> Message:
+        me.consumes.put(with_what_librdkafka_reads_next)
+        return message(0)
+
+    bench.poll(at_first)
+    bench.wait(Fetched, 2)
     bench.poll(lambda _: message(901))
     halts = bench.source._members[0]._places._halts
     bench.poll(lambda _: setattr(halts[TP], "due", 0.0))
@@ -462,7 +467,7 @@ def test_nothing_behind_an_error_is_handed_over_or_taken_for_a_gap(
     bench.poll(lambda _: damaged)
     (told,) = bench.wait(Unreadable)
 
-    assert bench.taken() == [(TP, [0, 1]), (OTHER, [0])]
+    assert bench.taken() == [(TP, [0]), (TP, [1]), (OTHER, [0])]
     assert not [e for e in bench.events if isinstance(e, Positions)]
     assert (told.partition, told.offset) == (TP, 2)
     assert "the reason" in told.text and "--topic t:0 --reset-offsets --to-offset 9" in told.text
