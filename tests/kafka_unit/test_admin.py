@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,34 @@ def test_a_group_is_behind_where_it_has_not_committed_the_end(
     assert kafka.committed("unheard-of", partitions, TIMEOUT) == {}
     assert left_to_read(kafka, "g", {"test": 4}, "earliest", timeout=TIMEOUT) == {zero: 2, two: 1}
     assert left_to_read(kafka, "g", {"test": 4}, "latest", timeout=TIMEOUT) == {zero: 2}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    ],
+)
+def test_offsets_are_asked_for_again_while_brokers_do_not_agree_who_leads(
+    kafka: Admin, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    list_offsets = kafka._client.list_offsets
+    refused: list[Future[Any]] = []
+
+    def at_first_refused(asked: dict[Foreign, Any], **options: Any) -> dict[Foreign, Future[Any]]:
+        if refused:
+            return list_offsets(asked, **options)
+        refused.append(Future())
+        refused[0].set_exception(KafkaException(KafkaError(code)))
+        return dict.fromkeys(asked, refused[0])
+
+    monkeypatch.setattr(kafka._client, "list_offsets", at_first_refused)
+    zero = TopicPartition("test", 0)
+
+    assert kafka.end_offsets([zero], timeout=TIMEOUT) == {zero: 0}
+    assert refused
 
 
 def test_the_offsets_of_a_topic_that_does_not_exist_are_refused(kafka: Admin) -> None:
