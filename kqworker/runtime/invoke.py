@@ -132,7 +132,8 @@ class Invoker:
         own = self._shared
         if own is not None and own.untouched:
             context, table, origin = own.context, own.table, own.origin
-            tables, origins = own.tables + 1, own.origins + 1  # with these references
+            # Counted as below: a reference that Python only lends counts nowhere.
+            tables, origins = getrefcount(table), getrefcount(origin)
             origin.partition, origin.offsets = partition, offsets
         else:
             own = None
