@@ -2,8 +2,8 @@
 
 It is made once a segment, so that a message costs little more than the call itself:
 fields are built only where they are asked for. Decides nothing that a signature has not
-decided. Two places ask for the form of a payload: `compile_binding` and `_key_reader`. They know
-bytes, text and JSON, and no check says so where a form is added.
+decided. Two places ask for the form of a payload: `compile_binding`, where mypy asks for the case
+of a new one, and `_key_reader`, where only bytes and text have an empty key.
 Tested by tests/app/test_binding.py and test_signature.py.
 """
 

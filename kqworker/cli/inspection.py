@@ -12,12 +12,7 @@ from contextlib import contextmanager
 
 import click
 
-from kqworker.cli.app_options import (
-    Opened,
-    open_app,
-    or_try_dev,
-    with_brokers,
-)
+from kqworker.cli.app_options import Opened, open_app, or_try_dev, with_brokers
 from kqworker.cli.options import LOADING, app_argument, setting_options
 from kqworker.cli.terminal import coloured, paint
 from kqworker.errors import ConfigError, KQWorkerError

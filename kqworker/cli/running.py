@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kqworker.cli.app_options import (
-    Opened,
-    open_app,
-    or_try_dev,
-    with_brokers,
-)
+from kqworker.cli.app_options import Opened, open_app, or_try_dev, with_brokers
 from kqworker.cli.options import app_argument, setting_options
 from kqworker.cli.terminal import coloured, live, say
 from kqworker.exits import Exit

@@ -62,7 +62,7 @@ class Death:
             self._settle(flight, now)
 
     def _settle(self, flight: InFlightTask, now: float) -> None:
-        event, count = self._event, len(flight.task)
+        event, count = self._event, flight.count
         index = event.index if event.task == flight.task.id else 0
         if index or flight.outcomes:
             self.progress = True  # the messages before the one that it died on

@@ -200,7 +200,7 @@ class Workforce:
         """Say what is left to workers that were killed and do not end."""
         for worker in self.pool:
             for flight in worker.flights:
-                left = next((i for i in range(len(flight.task)) if i not in flight.settled), None)
+                left = next((i for i in range(flight.count) if i not in flight.settled), None)
                 if left is not None:
                     text = "its worker was killed and does not end"
                     event = e.WorkerDied(worker.id, e.Cause.KILLED, None, 0, text)

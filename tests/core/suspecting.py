@@ -10,12 +10,7 @@ from kqworker.core import commands as c
 from kqworker.core import wards
 from kqworker.core.completion import Completion, decode, encode
 from kqworker.types import TopicPartition
-from tests.core.supervised import (
-    TP,
-    Supervised,
-    offsets_of,
-    those,
-)
+from tests.core.supervised import TP, Supervised, offsets_of, those
 
 FORMER = 7
 

@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqworker.core import batch_size as module
-from kqworker.core.batch_size import (
-    FRAME_MESSAGES,
-    FRAME_SECONDS,
-    SECOND_FRAME_SECONDS,
-    BatchSize,
-)
+from kqworker.core.batch_size import FRAME_MESSAGES, FRAME_SECONDS, SECOND_FRAME_SECONDS, BatchSize
 
 
 def pace(*observed: tuple[int, float]) -> BatchSize:

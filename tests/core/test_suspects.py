@@ -11,17 +11,7 @@ from kqworker.core import events as e
 from kqworker.core import suspects, wards
 from kqworker.core.retry import Retry
 from kqworker.types import Ordering, Outcome, Output, Verdict
-from tests.core.supervised import (
-    BOOM,
-    OTHER,
-    TP,
-    notes,
-    offsets_of,
-    policy,
-    tasks,
-    the,
-    those,
-)
+from tests.core.supervised import BOOM, OTHER, TP, notes, offsets_of, policy, tasks, the, those
 from tests.core.suspecting import Suspecting, after_an_unclean_end, said, suspects_first
 
 pytestmark = pytest.mark.usefixtures(suspects_first.__name__)

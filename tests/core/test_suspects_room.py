@@ -6,11 +6,7 @@ import pytest
 
 from kqworker.core import commands as c
 from kqworker.core import suspects, wards
-from tests.core.supervised import (
-    OTHER,
-    TP,
-    those,
-)
+from tests.core.supervised import OTHER, TP, those
 from tests.core.suspecting import Suspecting, said, suspects_first
 
 pytestmark = pytest.mark.usefixtures(suspects_first.__name__)

@@ -6,17 +6,7 @@ from kqworker.core import commands as c
 from kqworker.core import events as e
 from kqworker.core.retry import Retry
 from kqworker.types import Ordering, Outcome, Task, TopicPartition, Verdict
-from tests.core.supervised import (
-    BOOM,
-    OTHER,
-    Supervised,
-    notes,
-    policy,
-    running,
-    tasks,
-    the,
-    those,
-)
+from tests.core.supervised import BOOM, OTHER, Supervised, notes, policy, running, tasks, the, those
 
 LIMITED = policy(time_limit=10.0)
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kqworker.kq.queue import queue_options
-from kqworker.kq.queue.extension_settings import (
-    ASSIGNORS,
-    KNOWN,
-    RETRY,
-    STANDING,
-)
+from kqworker.kq.queue.extension_settings import ASSIGNORS, KNOWN, RETRY, STANDING
 from kqworker.kq.security import TLS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "kq-queue.md"

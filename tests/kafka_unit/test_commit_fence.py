@@ -7,12 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kqworker.core.commands import Mark
 from kqworker.core.events import Committed, Start
-from kqworker.kafka.commit_fence import (
-    BACKWARDS,
-    BEYOND,
-    NOT_OWNED,
-    CommitFence,
-)
+from kqworker.kafka.commit_fence import BACKWARDS, BEYOND, NOT_OWNED, CommitFence
 from kqworker.types import TopicPartition
 
 TP = TopicPartition("t", 0)

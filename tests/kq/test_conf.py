@@ -15,12 +15,7 @@ from typing import Any
 import pytest
 
 from kqworker.errors import ConfigError
-from kqworker.kq.conf.conf import (
-    KQ,
-    KqConf,
-    load,
-    must_load,
-)
+from kqworker.kq.conf.conf import KQ, KqConf, load, must_load
 from kqworker.kq.conf.fields import Kind, Section
 from kqworker.kq.conf.sections import (
     DevServerConf,

@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqworker.kq.conf.formats import (
-    json_number,
-    read_json,
-    read_json5,
-    read_toml,
-)
+from kqworker.kq.conf.formats import json_number, read_json, read_json5, read_toml
 from kqworker.kq.conf.trees import FormatError, Number
 
 

@@ -18,12 +18,7 @@ from kqworker import App, Context, DecodeError, Message
 from kqworker.app.around import serve
 from kqworker.errors import ConfigError
 from kqworker.kq import KqConf, Metrics, with_handle
-from kqworker.kq.queue.consuming import (
-    KqHandler,
-    QueueApp,
-    _print_at_once,
-    function_of,
-)
+from kqworker.kq.queue.consuming import KqHandler, QueueApp, _print_at_once, function_of
 from kqworker.kq.queue.translate import translate
 from kqworker.kq.trace import trace_headers
 from kqworker.runtime.printing import Lost

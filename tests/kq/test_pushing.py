@@ -12,13 +12,7 @@ import pytest
 
 from kqworker.app.delivery import Delivery
 from kqworker.errors import BrokerError, HandlerError
-from kqworker.kq import (
-    LeastBytes,
-    Pusher,
-    RoundRobin,
-    with_balancer,
-    with_on_delivery,
-)
+from kqworker.kq import LeastBytes, Pusher, RoundRobin, with_balancer, with_on_delivery
 from kqworker.kq.push import partition_choice, pushing
 from kqworker.kq.trace import handling
 from kqworker.types import Output

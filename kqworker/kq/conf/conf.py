@@ -20,12 +20,7 @@ from kqworker.kq.conf import fields
 from kqworker.kq.conf.environment import expand
 from kqworker.kq.conf.fields import Kind, Section, tag
 from kqworker.kq.conf.formats import READERS
-from kqworker.kq.conf.mapping import (
-    Mapped,
-    Note,
-    allowed,
-    decode,
-)
+from kqworker.kq.conf.mapping import Mapped, Note, allowed, decode
 from kqworker.kq.conf.sections import (
     DevServerConf,
     LogConf,

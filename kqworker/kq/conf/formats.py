@@ -19,13 +19,7 @@ import tomli
 
 from kqworker.kq.conf import json5
 from kqworker.kq.conf.environment import forgotten
-from kqworker.kq.conf.trees import (
-    Entry,
-    FormatError,
-    Number,
-    Value,
-    fixed,
-)
+from kqworker.kq.conf.trees import Entry, FormatError, Number, Value, fixed
 from kqworker.kq.conf.yaml11 import read_yaml
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")

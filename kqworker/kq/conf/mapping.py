@@ -16,12 +16,7 @@ from typing import assert_never
 
 from kqworker.kq.conf.durations import parse_duration
 from kqworker.kq.conf.environment import forgotten
-from kqworker.kq.conf.fields import (
-    OWN,
-    Field,
-    Kind,
-    Section,
-)
+from kqworker.kq.conf.fields import OWN, Field, Kind, Section
 from kqworker.kq.conf.formats import read_json_value
 from kqworker.kq.conf.trees import Entry, Number, Value
 from kqworker.settings.values import MASK, did_you_mean

@@ -16,13 +16,7 @@ import re
 import yaml
 
 from kqworker.kq.conf.scanning import PLAIN, TEXT, Loader
-from kqworker.kq.conf.trees import (
-    Entry,
-    FormatError,
-    Number,
-    Value,
-    fixed,
-)
+from kqworker.kq.conf.trees import Entry, FormatError, Number, Value, fixed
 
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED = {f"{_TAG}{kind}" for kind in ("str", "bool", "int", "float", "null", "timestamp")}

@@ -21,10 +21,10 @@ from kqworker.kq.security import TLS, protocol
 from kqworker.settings import certificates, values
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
-# Of librdkafka: 32 bits, and 15 minutes.
+# The bound of librdkafka: 32 bits.
 _INT = 2**31 - 1
-_LINGER = 900.0
 # How long Kafka is tried, in seconds.
 _DELIVERY = 30.0
 
@@ -279,18 +279,14 @@ def _bounded(function: str, name: str, parse: values.Parse[T], value: object) ->
         raise ConfigError(f"{function}({name}={value!r}): must be {error}") from None
 
 
-def _size(value: object) -> int:
-    size = values.size(value)
-    if size > _INT:
-        raise ValueError(f"at most {_INT} bytes")
-    return size
+def _at_most(most: int, parse: values.Parse[N], unit: str = "") -> values.Parse[N]:
+    def read(value: object) -> N:
+        found = parse(value)
+        if found > most:
+            raise ValueError(f"at most {most}{unit}")
+        return found
 
-
-def _linger(value: object) -> float:
-    seconds = values.seconds(0)(value)
-    if seconds > _LINGER:
-        raise ValueError(f"at most {_LINGER:g} seconds")
-    return seconds
+    return read
 
 
 def _buffer(value: object) -> int:
@@ -300,8 +296,7 @@ def _buffer(value: object) -> int:
     return size
 
 
-def _count(value: object) -> int:
-    count = values.whole(1)(value)
-    if count > _INT:
-        raise ValueError(f"at most {_INT}")
-    return count
+_size = _at_most(_INT, values.size, " bytes")
+# librdkafka waits 15 minutes at most.
+_linger = _at_most(900, values.seconds(0), " seconds")
+_count = _at_most(_INT, values.whole(1))

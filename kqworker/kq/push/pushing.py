@@ -34,6 +34,8 @@ class PushDelivery(Delivery):
 
     Attributes:
         producer: Which delivers it.
+        claimed: Somebody waits for it; `Untold` says so.
+        failure: Why it was not delivered; `Untold` says so.
     """
 
     __slots__ = ("_held", "_then", "_waiters", "claimed", "failure", "producer")

@@ -21,12 +21,7 @@ from kqworker.kq.conf.conf import KqConf
 from kqworker.kq.exit_on_error import end
 from kqworker.kq.queue.consuming import QueueApp, function_of
 from kqworker.kq.queue.properties import refuse_wrong
-from kqworker.kq.queue.queue_options import (
-    DEFAULTS,
-    QueueOption,
-    QueueOptions,
-    combined,
-)
+from kqworker.kq.queue.queue_options import DEFAULTS, QueueOption, QueueOptions, combined
 from kqworker.kq.queue.translate import Translation, translate
 from kqworker.kq.security import TLS, in_words_of_kq
 from kqworker.loading.import_string import refuse_green_threads
