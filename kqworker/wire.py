@@ -1,8 +1,9 @@
 """The frames between a supervisor and its workers.
 
 A frame is a header (length of the body, checksum, kind) and a body in MessagePack, with
-messages as columns: no object per message crosses. The checksum covers kind and body, so
-that whatever a dying worker leaves behind is either a whole frame or none.
+messages as columns: no object per message crosses. The checksum covers the header, and the
+body too unless it is a task: what a worker sends is read by a process that must live on,
+whatever code of others has written into the socket, while payloads are many bytes.
 Decides the bytes, nothing else: knows no socket, no event, no process.
 Tested by tests/wire.
 """
@@ -27,7 +28,7 @@ from kqworker.types import (
     TopicPartition,
 )
 
-HEADER: Final = struct.Struct("<IIB")  # bytes of the body, crc32 of kind and body, kind
+HEADER: Final = struct.Struct("<IIB")  # bytes of the body, checksum, kind
 CHECKED_FROM: Final = 8  # kind and body stand together
 MAX_BODY: Final = 256 << 20
 MAX_TASK: Final = 2**39
@@ -133,9 +134,15 @@ def _frame(kind: int, body: msgspec.Struct) -> bytearray:
         raise FrameTooLarge(f"{size:,} bytes are more than a frame takes ({MAX_BODY:,})")
     frame[CHECKED_FROM] = kind
     with memoryview(frame) as view:
-        checksum = crc32(view[CHECKED_FROM:])
+        checksum = _checksum(view, size, kind)
     HEADER.pack_into(frame, 0, size, checksum, kind)
     return frame
+
+
+def _checksum(frame: memoryview, size: int, kind: int) -> int:
+    """Return the checksum of a whole frame; its length is the value that the crc begins with."""
+    stop = HEADER.size if kind == TASK else HEADER.size + size
+    return crc32(frame[CHECKED_FROM:stop], size)
 
 
 def encode_task(task: Task) -> bytearray:
@@ -302,7 +309,7 @@ class Parser(Generic[F]):
             stop = body + size
             if stop > end:
                 break
-            if crc32(view[start + CHECKED_FROM : stop]) != checksum:
+            if _checksum(view[start:stop], size, kind) != checksum:
                 raise WireError(f"a frame of {size:,} bytes with a wrong checksum")
             decode = self._kinds.get(kind)
             if decode is None:

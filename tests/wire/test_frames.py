@@ -91,8 +91,8 @@ def from_supervisor(data: bytes | bytearray) -> list[wire.ToWorker]:
 
 
 def framed(kind: int, body: bytes | bytearray) -> bytes:
-    checked = bytes([kind]) + body
-    return struct.pack("<II", len(body), crc32(checked)) + checked
+    checked = bytes([kind]) if kind == wire.TASK else bytes([kind]) + body
+    return struct.pack("<IIB", len(body), crc32(checked, len(body)), kind) + body
 
 
 @given(TASKS)
@@ -184,6 +184,21 @@ def test_a_wrong_bit_anywhere_is_never_a_frame(answer: wire.Answer, data: st.Dat
 
     try:
         frames = from_worker(frame)
+    except wire.WireError:
+        return
+    assert frames == []  # its length now says that more is to come
+
+
+@given(TASKS, st.data())
+def test_a_wrong_bit_in_the_header_of_a_task_is_never_a_frame(
+    task: Task, data: st.DataObject
+) -> None:
+    frame = wire.encode_task(task)
+    bit = data.draw(st.integers(0, wire.HEADER.size * 8 - 1))
+    frame[bit // 8] ^= 1 << bit % 8
+
+    try:
+        frames = from_supervisor(frame)
     except wire.WireError:
         return
     assert frames == []  # its length now says that more is to come
