@@ -182,6 +182,9 @@ class _Run:
                     settings.shutdown_timeout,
                     found.present,
                     from_zero=plan.connection.built_in,
+                    # What a reloaded handler will ask for, nobody knows.
+                    timestamps=settings.reload
+                    or any(handler.needs_timestamps for handler in self._app.handlers),
                 )
                 stack.callback(source.close, CLOSE_SECONDS)
                 self._watch.started(self._banner(found, workers.method))

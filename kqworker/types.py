@@ -55,7 +55,8 @@ class Records:
         offsets: Ascending offsets, one a message.
         values: The payloads; None is a tombstone.
         keys: The keys, or None if no message has one.
-        timestamps: Milliseconds since the epoch, -1 where the broker gave none.
+        timestamps: Milliseconds since the epoch, -1 where the broker gave none; None where
+            nobody needs them.
         headers: The headers of each message, or None if no message has any.
         size: Bytes of all keys and values.
     """
@@ -64,12 +65,17 @@ class Records:
     offsets: Sequence[int]
     values: Sequence[bytes | None]
     keys: Sequence[bytes | None] | None
-    timestamps: Sequence[int]
+    timestamps: Sequence[int] | None
     headers: Sequence[Headers | None] | None
     size: int
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def times(self) -> Sequence[int]:
+        """The timestamps; -1 for each message where they were not read."""
+        return (-1,) * len(self.values) if self.timestamps is None else self.timestamps
 
     def slice(self, start: int, stop: int) -> Records:
         """Return the messages from index `start` up to, not including, `stop`."""
@@ -82,7 +88,7 @@ class Records:
             self.offsets[start:stop],
             values,
             keys,
-            self.timestamps[start:stop],
+            self.timestamps[start:stop] if self.timestamps is not None else None,
             self.headers[start:stop] if self.headers is not None else None,
             payload_size(keys, values),
         )
@@ -98,7 +104,7 @@ class Records:
             [self.offsets[i] for i in indices],
             values,
             keys,
-            [self.timestamps[i] for i in indices],
+            [self.timestamps[i] for i in indices] if self.timestamps is not None else None,
             [self.headers[i] for i in indices] if self.headers is not None else None,
             payload_size(keys, values),
         )

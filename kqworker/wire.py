@@ -109,7 +109,7 @@ class _Segment(msgspec.Struct, array_like=True, frozen=True, gc=False):
     offsets: list[int] | None  # None: consecutive from `first`
     values: Annotated[list[bytes | None], msgspec.Meta(min_length=1)]
     keys: list[bytes | None] | None
-    timestamps: list[int]
+    timestamps: list[int] | None
     headers: list[list[tuple[str, bytes | None]] | None] | None
     size: _Count
 
@@ -169,7 +169,7 @@ def _columns(segment: Segment) -> _Segment:
         None if consecutive else _listed(offsets),
         _listed(records.values),
         None if records.keys is None else _listed(records.keys),
-        _listed(records.timestamps),
+        None if records.timestamps is None else _listed(records.timestamps),
         None
         if records.headers is None
         else [None if headers is None else _listed(headers) for headers in records.headers],

@@ -222,7 +222,7 @@ def _message_reader(decode: Decode) -> Bind:
     def reader(segment: Segment, contexts: Contexts) -> Read:
         records = segment.records
         (topic, partition), values, keys = records.partition, records.values, records.keys
-        offsets, timestamps, headers = records.offsets, records.timestamps, records.headers
+        offsets, timestamps, headers = records.offsets, records.times, records.headers
 
         def read(i: int) -> object:
             timestamp = timestamps[i]

@@ -29,6 +29,7 @@ from kqworker.app.payload import (
     topic_fault,
 )
 from kqworker.app.signature import (
+    Role,
     Signature,
     has_yield,
     is_async,
@@ -157,6 +158,12 @@ class Handler(Generic[P, R]):
             final=self.final,
             dead_letter_overflow=self.dead_letter_overflow,
         )
+
+    @property
+    def needs_timestamps(self) -> bool:
+        """Whether a message's time is used: by a parameter that is a Message, or a dead letter."""
+        roles = [parameter.role for parameter in self._signature.parameters]
+        return Role.MESSAGE in roles or self.dead_letter is not None
 
     def bind(self, segment: Segment, context: Callable[[int], Context]) -> Callable[[int], object]:
         """Return the function that decodes message `i` of a segment and calls the handler.

@@ -35,7 +35,7 @@ def dead_letter(
         "topic": records.partition.topic,
         "partition": str(records.partition.partition),
         "offset": str(records.offsets[index]),
-        "timestamp": str(records.timestamps[index]),
+        "timestamp": str(records.times[index]),
         "handler": handler,
         "attempts": str(attempts),
         "error-type": failure.type,

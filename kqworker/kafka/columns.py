@@ -26,13 +26,14 @@ T = TypeVar("T")
 logger = logs.logger("kqworker.kafka")
 
 
-def to_records(messages: Sequence[Message]) -> list[Records]:
+def to_records(messages: Sequence[Message], *, timestamps: bool = True) -> list[Records]:
     """Return messages as columns, one `Records` for each run of one partition.
 
     Offsets that go back, as after a truncation of the log, begin a run of their own.
 
     Args:
         messages: What `consume` returned, without errors.
+        timestamps: Whether the times of messages are read: a third of the whole.
 
     Returns:
         The runs in the order of `messages`; a partition may come more than once.
@@ -45,18 +46,15 @@ def to_records(messages: Sequence[Message]) -> list[Records]:
     values = list(map(Message.value, messages))
     keys = list(map(Message.key, messages))
     headers = _headers(messages)
-    timestamps = [
-        time if kind != TIMESTAMP_NOT_AVAILABLE else -1
-        for kind, time in map(Message.timestamp, messages)
-    ]
+    times = _times(messages) if timestamps else None
     records = []
     for start, stop in _runs(topics, partitions, offsets):
         if start == 0 and stop == len(values):
             run_values, run_keys = values, _used(keys)
-            run_offsets, run_timestamps, run_headers = offsets, timestamps, _used(headers)
+            run_offsets, run_times, run_headers = offsets, times, _used(headers)
         else:
             run_values, run_keys = values[start:stop], _used(keys[start:stop])
-            run_offsets, run_timestamps = offsets[start:stop], timestamps[start:stop]
+            run_offsets, run_times = offsets[start:stop], times and times[start:stop]
             run_headers = _used(headers[start:stop])
         records.append(
             Records(
@@ -64,12 +62,19 @@ def to_records(messages: Sequence[Message]) -> list[Records]:
                 _compact(run_offsets),
                 run_values,
                 run_keys,
-                run_timestamps,
+                run_times,
                 run_headers,
                 payload_size(run_keys, run_values),
             )
         )
     return records
+
+
+def _times(messages: Sequence[Message]) -> list[int]:
+    return [
+        time if kind != TIMESTAMP_NOT_AVAILABLE else -1
+        for kind, time in map(Message.timestamp, messages)
+    ]
 
 
 def _headers(messages: Sequence[Message]) -> list[Headers | None]:

@@ -67,6 +67,7 @@ class Member:
         drain_seconds: How long a revoke may wait for the core.
         present: How many partitions each topic had when the run began.
         from_zero: A partition without a commit begins at 0, and not at what is left of it.
+        timestamps: Whether the times of messages are read.
 
     Raises:
         ConfigError: librdkafka refuses the properties or the subscription.
@@ -81,8 +82,10 @@ class Member:
         drain_seconds: float,
         present: Mapping[str, int],
         from_zero: bool = False,
+        timestamps: bool = True,
     ) -> None:
         self.number = number
+        self._timestamps = timestamps
         self._mailbox = mailbox
         self._faults = Faults(mailbox, properties)
         interval = float(str(properties.get("max.poll.interval.ms", 300_000))) / 1000
@@ -232,7 +235,7 @@ class Member:
     def _hand_over(self, messages: list[Message], full: bool) -> None:
         count = size = 0
         records: list[Records] = []
-        for come in to_records(messages):
+        for come in to_records(messages, timestamps=self._timestamps):
             if come.partition not in self.owned:
                 continue  # revoked in the meantime: its next owner reads it
             run = self._places.fitting(self._consumer, come)

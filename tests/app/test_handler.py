@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from kqworker import App, ConfigError, Message, Retry
+from kqworker import App, ConfigError, Context, Message, Retry
 from kqworker.app.context import take_outputs
 from kqworker.app.handler import Handler
 from kqworker.core.policy import HandlerPolicy
@@ -126,6 +126,16 @@ def test_the_core_learns_the_policies() -> None:
     assert handler.policy == HandlerPolicy(
         handler.name, "orders", Ordering.KEY, Retry(attempts=2), "orders.dlq", 30.0
     )
+
+
+def test_a_message_and_a_dead_letter_need_to_know_when_it_was_written() -> None:
+    def whole(message: Message[bytes]) -> None: ...
+    def keyed(ctx: Context, key: str, value: str) -> None: ...
+
+    assert made(whole).needs_timestamps
+    assert made(plain, dead_letter="orders.dlq").needs_timestamps
+    assert not made(plain).needs_timestamps
+    assert not made(keyed, output="done", ordering="key").needs_timestamps
 
 
 def test_what_is_left_out_has_its_default() -> None:

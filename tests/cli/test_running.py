@@ -196,6 +196,28 @@ def test_dev_runs_the_new_code_after_a_change(shop: Path, kqworker: Run) -> None
         assert dev.end(signal.SIGINT) == 0
 
 
+def test_a_handler_that_asks_for_the_time_after_a_change_is_given_it(
+    shop: Path, kqworker: Run
+) -> None:
+    value_only = "def on_test(text: str) -> None:"
+    whole = "def on_test(message: Message[str]) -> None:\n    text = message.timestamp"
+    with started("dev", "app:app", "-w", "1") as dev:
+        dev.wait_for("ready in")
+        edited(shop / "app.py", APP.replace("App\n", "App, Message\n").replace(value_only, whole))
+        dev.wait_for("app.py changed: replacing the workers")
+        before = time.time()
+
+        assert dev.process.stdout is not None
+        said = b"first a"
+        # A message may still reach the worker of before.
+        while said.startswith(b"first a"):
+            kqworker("push", "test", "a")
+            said = dev.process.stdout.readline()
+        assert before - 1 < float(said.removeprefix(b"first ")) < time.time() + 1
+
+        assert dev.end(signal.SIGINT) == 0
+
+
 def test_dev_waits_for_a_broken_app_to_be_mended(shop: Path, kqworker: Run) -> None:
     up = "@app.on_worker_start\ndef start() -> None:\n    os.write(1, b'up\\n')\n"
     (shop / "app.py").write_text(APP + up)

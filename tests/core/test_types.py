@@ -28,7 +28,12 @@ ROW = tuple[int, bytes | None, bytes | None, int, Headers | None]
 
 
 def records(
-    count: int = 5, *, keys: bool = True, headers: bool = True, gaps: bool = True
+    count: int = 5,
+    *,
+    keys: bool = True,
+    headers: bool = True,
+    gaps: bool = True,
+    timestamps: bool = True,
 ) -> Records:
     values = [None if index % 4 == 3 else b"v" * index for index in range(count)]
     key_column = [None if index % 3 == 2 else b"k%d" % index for index in range(count)]
@@ -37,7 +42,7 @@ def records(
         list(range(10, 10 + 2 * count, 2)) if gaps else range(10, 10 + count),
         values,
         key_column if keys else None,
-        range(1_000, 1_000 + count),
+        range(1_000, 1_000 + count) if timestamps else None,
         [[("h", b"%d" % index)] if index % 2 else None for index in range(count)]
         if headers
         else None,
@@ -52,7 +57,7 @@ def rows(some: Records) -> list[ROW]:
             some.offsets,
             some.values,
             some.keys or nothing,
-            some.timestamps,
+            some.times,
             some.headers or nothing,
             strict=True,
         )
@@ -66,7 +71,12 @@ def honest(some: Records) -> bool:
 
 
 RECORDS = st.builds(
-    records, st.integers(1, 12), keys=st.booleans(), headers=st.booleans(), gaps=st.booleans()
+    records,
+    st.integers(1, 12),
+    keys=st.booleans(),
+    headers=st.booleans(),
+    gaps=st.booleans(),
+    timestamps=st.booleans(),
 )
 
 
@@ -88,7 +98,8 @@ def test_a_choice_holds_those_rows(some: Records, data: st.DataObject) -> None:
     part = some.pick(indices)
     assert rows(part) == [rows(some)[index] for index in indices]
     assert honest(part)
-    assert (part.keys is None, part.headers is None) == (some.keys is None, some.headers is None)
+    for column in ("keys", "headers", "timestamps"):
+        assert (getattr(part, column) is None) == (getattr(some, column) is None)
 
 
 def test_all_of_them_are_no_copy() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -57,7 +58,7 @@ def test_columns_hold_what_the_messages_held_in_their_order(batch: list[Fields])
         count = len(run.values)
         keys = run.keys if run.keys is not None else [None] * count
         headers = run.headers if run.headers is not None else [None] * count
-        columns = (run.offsets, keys, run.values, headers, run.timestamps)
+        columns = (run.offsets, keys, run.values, headers, run.times)
         rows += [(*run.partition, *row) for row in zip(*columns, strict=True)]
         assert run.keys is None or any(key is not None for key in run.keys)
         assert run.headers is None or any(header is not None for header in run.headers)
@@ -80,6 +81,17 @@ def test_offsets_without_gaps_are_a_range_and_others_a_list() -> None:
     assert whole.partition == TopicPartition("t", 0)
     assert whole.offsets == range(4, 7)
     assert gaps.offsets == [4, 6, 7]
+
+
+@given(st.lists(fields, min_size=1, max_size=20).map(ascending))
+def test_times_that_nobody_needs_are_not_read_and_nothing_else_changes(
+    batch: list[Fields],
+) -> None:
+    whole = to_records([message(each) for each in batch])
+    fewer = to_records([message(each) for each in batch], timestamps=False)
+
+    assert [replace(run, timestamps=None) for run in whole] == fewer
+    assert all(list(run.times) == [-1] * len(run) for run in fewer)
 
 
 def test_empty_keys_are_keys() -> None:

@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_CREATE_TIME,
+    KafkaError,
+    KafkaException,
+    Message,
+)
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker.core.commands import Commit, Mark, Pause, Release, Resume
@@ -162,13 +168,15 @@ class Bench:
 
 
 @contextmanager
-def on_a_bench(monkeypatch: pytest.MonkeyPatch, offset: str) -> Iterator[Bench]:
+def on_a_bench(
+    monkeypatch: pytest.MonkeyPatch, offset: str, *, timestamps: bool = True
+) -> Iterator[Bench]:
     monkeypatch.setattr(member, "Consumer", Scripted)
     monkeypatch.setattr(places, "first_readable", lambda _, partition, offset: offset + 7)
     # What is due shows without a message, too.
     monkeypatch.setattr(member, "LOOK_SECONDS", 0.01)
     properties = {"group.protocol": "consumer", "auto.offset.reset": offset}
-    made = Bench(KafkaSource([properties], ["t"], drain_seconds=TIMEOUT))
+    made = Bench(KafkaSource([properties], ["t"], TIMEOUT, timestamps=timestamps))
     try:
         yield made
     finally:
@@ -188,6 +196,21 @@ def message(offset: int, partition: TopicPartition = TP) -> Message:
 def revoke(*partitions: TopicPartition) -> Step:
     parts = [KafkaPartition(*p) for p in partitions]
     return lambda me: me.on_revoke(me, parts)
+
+
+@pytest.mark.parametrize(("timestamps", "column"), [(True, [1234]), (False, None)])
+def test_the_times_of_messages_are_read_where_they_are_needed(
+    monkeypatch: pytest.MonkeyPatch, timestamps: bool, column: list[int] | None
+) -> None:
+    written = (TIMESTAMP_CREATE_TIME, 1234)
+    with on_a_bench(monkeypatch, "earliest", timestamps=timestamps) as bench:
+        bench.assign(TP)
+        bench.consumer.consumes.put(lambda me: [Message(*TP, 0, value=b"v", timestamp=written)])
+
+        (fetched,) = bench.wait(Fetched)
+
+    (run,) = fetched.records
+    assert (run.timestamps, list(run.times)) == (column, column or [-1])
 
 
 def test_what_comes_of_a_partition_that_is_revoked_meanwhile_is_dropped(bench: Bench) -> None:

@@ -358,6 +358,13 @@ def test_an_error_handler_hears_of_what_cannot_be_decoded() -> None:
     assert isinstance(heard[0], DecodeError)
 
 
+def test_an_error_handler_needs_to_know_when_a_message_was_written() -> None:
+    def handle(key: str, value: str) -> None: ...
+
+    assert handler_of(handle, error_handler=lambda *told: None).needs_timestamps
+    assert not handler_of(handle).needs_timestamps
+
+
 def test_an_error_handler_is_in_the_trace_of_the_message() -> None:
     heard: list[object] = []
 

@@ -159,6 +159,11 @@ class KqHandler(Handler[..., Any]):
             state = {**state, "function": function, "__wrapped__": function}
         super().__setstate__(state)
 
+    @property
+    def needs_timestamps(self) -> bool:
+        """Whether a message's time is used: an error handler is given whole messages, too."""
+        return super().needs_timestamps or any(isinstance(a, _Told) for a in self.around)
+
     def _asked_for(self) -> Signature:
         return read_signature(self.function, FORMS)
 
@@ -335,7 +340,7 @@ def _log(context: Context, error: BaseException) -> None:
 
 def _message(segment: Segment, i: int) -> Message[bytes | None]:
     records = segment.records
-    timestamp = records.timestamps[i]
+    timestamp = records.times[i]
     return Message(
         records.values[i],
         None if records.keys is None else records.keys[i],
