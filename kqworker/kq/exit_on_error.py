@@ -1,6 +1,6 @@
-"""What `must_…` means: an error that nobody can act on here ends the program.
+"""What `must_…` means: an error that the program cannot act on ends it.
 
-Decides how it is told, as the command line does. Tested by tests/kq/test_conf.py and
+Decides how the error is reported, as the command line does. Tested by tests/kq/test_conf.py and
 tests/kq/test_queue.py.
 """
 
@@ -20,7 +20,7 @@ def end(error: KQWorkerError) -> NoReturn:
     Raises:
         SystemExit: With the code of the command line, because of the error.
     """
-    # A command that imports the module tells it as every error, and so does each worker.
+    # A command that imports the module reports it like any error, and so does each worker.
     if not importing():
         text = str(error).replace("\n", "\n       ")
         print(f"error: {text}", file=sys.stderr)  # noqa: T201

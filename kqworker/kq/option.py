@@ -1,6 +1,6 @@
 """What the options of a queue and of a pusher have in common: how they are named and joined.
 
-What each of them says is told by `queue_options` and `push_options`.
+`queue_options` and `push_options` say what each option means.
 Tested by tests/kq/test_queue_options.py and tests/kq/test_push_options.py.
 """
 
@@ -21,7 +21,7 @@ class Option(Generic[T]):
 
     Attributes:
         of: What takes it.
-        apply: Adds it to what others say. Made in that function, whose name it has.
+        apply: Adds it to what the other options say. Named after the `with_…` that defines it.
     """
 
     of: ClassVar[str]
@@ -33,15 +33,15 @@ class Option(Generic[T]):
 
 
 def joined(kind: type[Option[T]], options: tuple[Option[T], ...], found: T) -> T:
-    """Return what options say together; of two that contradict each other the later counts.
+    """Return what options say together; if two contradict each other, the later one counts.
 
     Args:
         kind: What they must be.
         options: In the order in which they were given.
-        found: What holds without them.
+        found: What holds without options.
 
     Raises:
-        ConfigError: One of them is no option, or was given what it does not take.
+        ConfigError: One of them is no option, or has a value that it does not take.
     """
     for option in options:
         if isinstance(option, kind):

@@ -1,8 +1,8 @@
-"""What secures a connection, a queue's and a pusher's: TLS and a login, in librdkafka's words.
+"""What secures the connections of a queue and a pusher: TLS and a login, in librdkafka's words.
 
-Decides how both name them, which protocol they make together, and how a queue's user is told
-of what librdkafka names otherwise. Whether a file holds what
-it should is `settings.certificates`'. Pure. Tested by tests/kq/test_translate.py and
+Decides the names that both have for them, the protocol that they make together, and the words
+of go-queue for librdkafka's. `settings.certificates` decides whether a file holds what
+it should. Pure. Tested by tests/kq/test_translate.py and
 tests/kq/test_push_options.py.
 """
 
@@ -13,14 +13,14 @@ from typing import Final
 from kqworker.settings import certificates
 
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-# What is called so below `Kqworker: tls:` and by with_tls.
+# The names below `Kqworker: tls:` and of with_tls, and librdkafka's.
 TLS: Final = {
     "ca_file": certificates.CA,
     "cert_file": certificates.CERTIFICATE,
     "key_file": certificates.KEY,
     "key_password": certificates.PASSWORD,
 }
-# What librdkafka's words are in a configuration of go-queue.
+# librdkafka's words, and those for them in a configuration of go-queue.
 _IN_KQ: Final = {
     "is security.protocol right?": "does it want TLS? give CaFile, or `Kqworker: {tls: {}}`; "
     "or a login: Username and Password",
@@ -34,7 +34,7 @@ def mechanism(value: object) -> str:
     """Take one of the mechanisms, in any letter case.
 
     Raises:
-        ValueError: It is none; the text says what would be.
+        ValueError: It is no mechanism; the text lists them.
     """
     chosen = value.strip().upper() if isinstance(value, str) else ""
     if chosen not in MECHANISMS:

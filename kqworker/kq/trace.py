@@ -1,8 +1,8 @@
 """Trace headers: those of the message being handled, and those that a push takes along.
 
-Decides as go-queue does (`kq/internal/trace.go`, the propagators of go-zero: W3C trace
-context and baggage): what a handler pushes is in the trace of its message. OpenTelemetry is
-used where the application has imported it, and not needed otherwise. Knows nothing of
+Does as go-queue does (`kq/internal/trace.go`, the propagators of go-zero: W3C trace
+context and baggage): what a handler pushes is in the trace of its message. Uses OpenTelemetry
+if the application has imported it, and does not need it otherwise. Knows nothing of
 Kafka. Tested by tests/kq/test_trace.py.
 """
 
@@ -28,12 +28,12 @@ _handled: contextvars.ContextVar[Headers] = contextvars.ContextVar("kqworker_hea
 
 
 class handling:
-    """Let pushes inside belong to the trace of the message that has these headers.
+    """Put pushes inside into the trace of the message that has these headers.
 
-    Where OpenTelemetry is imported, spans that are started inside are children of it, too.
+    If OpenTelemetry is imported, spans that are started inside are children of it, too.
 
     Args:
-        headers: Of the message; None where it has none.
+        headers: The message's; None if it has none.
     """
 
     __slots__ = ("_detach", "_headers", "_token")
@@ -72,9 +72,9 @@ def trace_headers() -> Headers:
 
 
 def normal(traceparent: str) -> str | None:
-    """Return what Go passes on for a `traceparent`; None where it is none.
+    """Return what Go passes on for a `traceparent`; None if it is invalid.
 
-    Version 00, and of the flags that for "sampled"
+    The version becomes 00, and of the flags only "sampled" stays
     (https://www.w3.org/TR/trace-context/#traceparent-header).
 
     >>> normal("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03-more")
@@ -110,7 +110,7 @@ def _of_the_message(headers: Headers) -> dict[str, str]:
 
 
 def _texts(headers: Headers) -> dict[str, str]:
-    """Return what is text; of a name that stands twice the first, as in Go."""
+    """Return the headers that are text; of two with one name, the first, as in Go."""
     texts: dict[str, str] = {}
     for name, value in headers:
         if name not in texts and value is not None:
@@ -121,7 +121,7 @@ def _texts(headers: Headers) -> dict[str, str]:
     return texts
 
 
-# Its modules have no types here, for it need not be installed: Any.
+# Any: its modules have no types here, because it need not be installed.
 def _module(name: str) -> Any:
     return importlib.import_module(f"opentelemetry.{name}")
 
@@ -143,6 +143,6 @@ def _of_open_telemetry(message: dict[str, str]) -> dict[str, str]:
 
 def _attach(headers: Headers) -> Callable[[], None]:
     context = _module("context")
-    # Of this message alone: one without a trace is not in that of the message before.
+    # For this message alone: one without a trace is not in that of the message before.
     token = context.attach(_module("propagate").extract(_texts(headers), context.Context()))
     return lambda: context.detach(token)

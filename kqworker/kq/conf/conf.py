@@ -1,7 +1,7 @@
 """go-queue's configuration: `KqConf`, by hand or from a file as go-zero loads it.
 
-Decides which file is read and how its mistakes are told. What the fields mean to kqworker
-is `kqworker.kq.queue.translate`'s. Tested by tests/kq/test_conf.py and, against Go,
+Decides which file is read and how its mistakes are reported. `kqworker.kq.queue.translate`
+decides what the fields mean to kqworker. Tested by tests/kq/test_conf.py and, against Go,
 tests/interop/test_conf.py.
 """
 
@@ -42,7 +42,7 @@ class KqConf:
     """The configuration of a queue, with go-queue's fields and defaults.
 
     Attributes:
-        name: Of the service.
+        name: The name of the service.
         brokers: Kafka's addresses, each `host:port`.
         group: The consumer group.
         topic: The topic.
@@ -51,8 +51,8 @@ class KqConf:
         conns: Members of the group.
         consumers: Accepted; each member has one fetch thread.
         processors: Worker processes in all.
-        min_bytes: What a fetch waits for.
-        max_bytes: What a fetch gives at most.
+        min_bytes: The bytes that a fetch waits for.
+        max_bytes: The bytes that a fetch gives at most.
         username: For SASL.
         password: For SASL.
         force_commit: Whether a message is given up after its handler failed.
@@ -60,17 +60,17 @@ class KqConf:
         mode: Accepted; "dev", "test", "rt", "pre" or "pro".
         metrics_url: Not served.
         log: What is logged, and how.
-        prometheus: Not served; None when it is off, and so below.
+        prometheus: Not served; None when it is off, as for the others that are not served.
         telemetry: Not served.
         dev_server: Not served.
-        shutdown: The times of an end.
+        shutdown: The times of a stop.
         profiling: Not served.
         kqworker: Our own settings, as they stand below `Kqworker:`.
-        warnings: What the file says that nothing reads, each with file and line.
-        origins: Where what was given stands, by its full name: see `origin`.
+        warnings: The keys that nothing reads, each with file and line.
+        origins: Where each given field stands, by its full name: see `origin`.
 
     Raises:
-        ConfigError: `brokers` is one text, or a field is not of its kind or none of its options.
+        ConfigError: `brokers` is one text, or a field has the wrong kind or is none of its options.
     """
 
     name: str = field(metadata={"here": "the name of the service, in the log and of the app"})
@@ -123,7 +123,7 @@ class KqConf:
         return self.origins.get(name, self.origins.get("", BY_HAND))
 
     def by_line(self, texts: Iterable[str]) -> tuple[str, ...]:
-        """Return texts that begin with an origin as they stand in the file, the others last."""
+        """Return texts in the order of the origins that they begin with, the others last."""
         at = re.compile(re.escape(self.origin("")) + r":(\d+): ")
 
         def line(text: str) -> float:
@@ -133,7 +133,7 @@ class KqConf:
         return tuple(sorted(texts, key=line))
 
 
-# What kqworker adds to the fields of a file is no key of one; `Kqworker:` is read apart.
+# The fields that kqworker adds are not keys of a file; `Kqworker:` is read separately.
 KQ = fields.section(KqConf, "kqworker", "warnings", "origins")
 LOG = fields.section(LogConf)
 
@@ -147,9 +147,9 @@ def load(
         path: A .yaml, .yml, .json or .toml, and .json5 with the extra of that name.
         use_env: Whether `$VAR` and `${VAR}` are replaced first, wherever they stand; a
             variable that is not set is empty.
-        section: The key that it stands below in the file of a service, such as "Kq" or
-            "Queues.Orders", in any letter case; None for the whole file. Below it is all of
-            a KqConf, Name included.
+        section: The key of the KqConf in the file of a service, such as "Kq" or
+            "Queues.Orders", in any letter case; None for the whole file. The whole KqConf
+            stands below it, Name included.
 
     Raises:
         ConfigError: It cannot be read, or is wrong; the text has a line for each mistake,
@@ -162,7 +162,7 @@ def load(
         raise ConfigError(f"cannot read {shown}: {error.strerror}") from None
     except ValueError as error:  # a NUL in its name
         raise ConfigError(f"cannot read {shown!r}: {error}") from None
-    # As Go's path.Ext: a file may be called no more than ".yaml".
+    # As in Go's path.Ext: the whole name of a file may be ".yaml".
     _, dot, extension = os.path.basename(shown).rpartition(".")  # noqa: PTH119
     reader = READERS.get(f".{extension.lower()}" if dot else "")
     if reader is None:
@@ -177,7 +177,7 @@ def load(
     except RecursionError:
         raise ConfigError(f"{shown}: nested too deeply") from None
     if mapped.problems:
-        # A key that is misspelt, or in another section, is why one is missing.
+        # A key may be missing because it is misspelt or stands in another section.
         others = list(_elsewhere(root)) if section is None else []
         raise ConfigError("\n".join(_told(shown, [*mapped.problems, *(others or mapped.notes)])))
     return _conf(shown, mapped)
@@ -247,7 +247,7 @@ _IN_PYTHON: Mapping[Kind, tuple[type[object] | tuple[type[object], ...], str]] =
 
 
 def _check(conf: object, section: Section, prefix: str) -> None:
-    """Refuse what was given by hand and is not of its kind, or none of its options."""
+    """Refuse fields given by hand that have the wrong kind or are not one of their options."""
     for each in section.fields:
         value, name = getattr(conf, each.attribute), prefix + each.name
         if each.section is not None:
@@ -282,7 +282,7 @@ def _at(path: str, line: int | None) -> str:
 
 
 def _conf(path: str, mapped: Mapped) -> KqConf:
-    # The values are of the types of their fields: these say how each is read.
+    # Each value has the type of its field, which says how to read it.
     values: dict[str, Any] = mapped.values
     return KqConf(
         **values,

@@ -20,7 +20,7 @@ def parse_duration(text: str) -> float:
     (5.5, 5400.0, -0.1)
 
     Raises:
-        ValueError: It is none, has no unit, or is longer than Go can count (292 years).
+        ValueError: It is no duration, has no unit, or is longer than Go can count (292 years).
     """
     return nanoseconds(text) / 10**9
 

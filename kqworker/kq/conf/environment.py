@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-# One of the shell's own names is one character long, so $10 is $1 and a 0.
+# The shell's own names are one character long, so $10 is $1 and a 0.
 _REFERENCE = re.compile(
     rb"\$(?:\{([*#$@!?\-0-9])\}|\{([^}]*)\}|(\{)|([*#$@!?\-0-9])|([A-Za-z_]\w*))", re.ASCII
 )
@@ -18,7 +18,7 @@ _WHOLE = re.compile(r"\$(?:\{[^}]*\}|[A-Za-z_]\w*)", re.ASCII)
 
 
 def forgotten(text: str) -> str:
-    """Return how to have a variable replaced, for a text that is none but the reference to it.
+    """Return a hint to have a variable replaced, for a text that is only a reference to it.
 
     >>> forgotten("$N"), forgotten("n")
     (' (to have the variable there: use_env=True, or --use-env)', '')
@@ -35,7 +35,7 @@ def expand(content: bytes, environ: Mapping[bytes, bytes]) -> bytes:
     """
 
     def value(match: re.Match[bytes]) -> bytes:
-        # "${}" and a "${" that nothing closes go away.
+        # "${}" and a "${" without an end are removed.
         name = match[1] or match[2] or match[4] or match[5] or b""
         return environ.get(name, b"") if name else b""
 

@@ -22,7 +22,7 @@ OWN = "Kqworker"
 
 
 class Kind(Enum):
-    """What a field holds, by the word that the reference has for it."""
+    """What a field holds, in the reference's words."""
 
     TEXT = "text"
     WHOLE = "whole number"
@@ -47,20 +47,20 @@ _KINDS: Mapping[object, Kind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One key of the file; what is no type, default or `repr` of an attribute is metadata.
+    """One key of the file. Metadata says what an attribute's type, default and `repr` do not.
 
     Attributes:
         attribute: The name in the class.
-        name: As go-zero writes it, and as the errors do.
-        kind: By the attribute's type.
-        default: That of the attribute, or a function that makes it; MISSING for none.
+        name: Its name in go-zero and in the errors.
+        kind: Derived from the attribute's type.
+        default: The attribute's default, or a function that makes it; MISSING for none.
         optional: Whether go-zero has no default for it, so that a null of JSON fits.
         options: The only texts allowed; empty allows any.
         bounds: The lowest number allowed, and the first that is too high.
-        inherits: Whether an absent one is looked for in the sections around it.
+        inherits: Whether an absent field is looked for in the sections around it.
         secret: Whether its value must not be shown, in a `repr` or anywhere else.
-        section: What stands below it, for `Kind.SECTION`.
-        here: What it does in kqworker; empty where the version does not serve it.
+        section: The fields below it, for `Kind.SECTION`.
+        here: What it does in kqworker; empty where this version does not serve it.
     """
 
     attribute: str
@@ -81,7 +81,7 @@ class Field:
         return self.default is MISSING
 
     def absent(self) -> object:
-        """Return what holds where it is not given; None where it is required."""
+        """Return the value of a field that is not given; None where it is required."""
         if self.required:
             return None
         return self.default() if callable(self.default) else self.default
@@ -104,7 +104,7 @@ def tag(default: T, here: str = "", *options: str, secret: bool = False, **other
 
 
 def section(made: type[Any], *others: str) -> Section:
-    """Return the table that a class is, without the attributes that are no key of the file.
+    """Return the table of a class, without the attributes that are not keys of the file.
 
     >>> from kqworker.kq.conf.sections import ShutdownConf
     >>> [(each.name, each.kind.name, each.default) for each in section(ShutdownConf).fields]
@@ -121,7 +121,7 @@ def _field(each: dataclasses.Field[Any], hint: Any) -> Field:
     tags: dict[str, Any] = {
         "name": each.name.title().replace("_", ""),
         "kind": Kind.SECTION if below else _KINDS[hint],
-        # In go-zero's tags a zero is hardly ever a default: it is what no value leaves.
+        # In go-zero's tags a zero is hardly ever a default: it is what a missing value leaves.
         "optional": default in ("", 0, None, dict),
         "section": section(below[0]) if below else None,
     }

@@ -1,7 +1,7 @@
 """The four formats of a configuration file, and JSON5, each as a tree with its lines.
 
-Decides what a file says, not what it means. YAML is in `kqworker.kq.conf.yaml11`; everything
-ends as the JSON that go-zero makes of it: TOML's dates become texts, no number is NaN.
+Decides what a file says, not what it means. `kqworker.kq.conf.yaml11` reads YAML. Everything
+becomes the JSON that go-zero makes of it: TOML's dates become texts, no number is NaN.
 Tested by tests/kq/test_conf_formats.py and tests/interop/test_conf.py.
 """
 
@@ -32,10 +32,10 @@ _TOML_KEY = re.compile(r"\s*([\w\"'. -]+?)\s*=")
 
 
 def read_json(content: bytes) -> Entry:
-    """Read the first JSON value; as in Go, what follows it does not matter.
+    """Read the first JSON value; as in Go, the rest does not matter.
 
     Raises:
-        FormatError: There is none.
+        FormatError: There is no JSON value.
     """
     # Go puts one U+FFFD for each byte that is not UTF-8, where Python puts fewer.
     text = _mend(content.decode("utf-8", "surrogateescape"))
@@ -43,10 +43,10 @@ def read_json(content: bytes) -> Entry:
 
 
 def read_json_value(text: str) -> Value:
-    """Read a JSON value that stands in a text.
+    """Read a JSON value from a text.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no JSON value.
     """
     return _Json(_mend(text)).read().value
 
@@ -70,7 +70,7 @@ def read_toml(content: bytes) -> Entry:
 
 
 def read_json5(content: bytes) -> Entry:
-    """Read JSON5, by the package of the extra `json5`; lines are not known.
+    """Read JSON5 with the package of the extra `json5`; lines are not known.
 
     Raises:
         ConfigError, FormatError: As `kqworker.kq.conf.json5.parse`.
@@ -89,7 +89,7 @@ READERS: Mapping[str, Callable[[bytes], Entry]] = {
 
 
 class _Json:
-    """A JSON parser that keeps lines, which the hooks of Python's own are not given."""
+    """A JSON parser that keeps lines, which the hooks of Python's parser do not get."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -2,7 +2,7 @@
 
 go-zero v1.10.3 uses github.com/titanous/json5: keys without quotes are ASCII, texts have
 JSON's escapes and hold no control characters, and a comment ends at the first slash after
-a star. What it takes, the package json5 reads, which is an extra.
+a star. The package json5, which is an extra, reads what it takes.
 Tested by tests/kq/test_conf_formats.py and tests/interop/test_conf.py.
 """
 
@@ -26,11 +26,11 @@ _WORDS = {"Unexpected end of input": "its end comes too early"}
 
 
 def parse(text: str) -> object:
-    """Return what JSON5 says, as Python has it.
+    """Return JSON5 as Python values.
 
     Raises:
         ConfigError: The package that reads it is missing.
-        FormatError: The original would not take it.
+        FormatError: go-zero would not take it.
     """
     try:
         import json5
@@ -47,7 +47,7 @@ def parse(text: str) -> object:
             if text[at] not in "'\"":
                 what = "this character cannot stand here"
             raise FormatError(line, f"not valid JSON5: {what}", column)
-        # What is left stands where it stood.
+        # What is left keeps its position.
         plain.append(re.sub(r"[^\n]", " ", token[0]) if token["space"] else token[0])
         at = token.end()
     document = "".join(plain)
@@ -63,7 +63,7 @@ def parse(text: str) -> object:
 def _fault(said: str) -> FormatError:
     where = _WHERE.match(said)
     if where is None:
-        # Other words than the releases so far have.
+        # A newer release may use other words.
         return FormatError(None, f"not valid JSON5: {said}")
     line, reason, column = where.groups()
     reason = _WORDS.get(reason) or f"{reason[:1].lower()}{reason[1:]}"

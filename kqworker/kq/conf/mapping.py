@@ -1,8 +1,8 @@
 """How go-zero reads a value: which kinds fit a field, what an absent one or a null becomes.
 
-The rules are those of go-zero v1.10.3, core/mapping: nothing is converted but what it
-converts. So `"8"` is no whole number and 8 no text, but a number in a list of texts is
-one, and a list may be given as a text that holds a JSON list.
+The rules are those of go-zero v1.10.3, core/mapping: only what it converts is converted. So
+`"8"` is no whole number and 8 is no text, but a number in a list of texts becomes a text, and
+a text may hold a JSON list in place of a list.
 Pure. Knows no file. Tested by tests/kq/test_conf_mapping.py and tests/interop/test_conf.py.
 """
 
@@ -37,14 +37,14 @@ class Note:
 
 @dataclass(slots=True)
 class Mapped:
-    """What became of a file.
+    """The result of reading a file.
 
     Attributes:
-        values: By attribute; a section is of its class, or None when it is off.
+        values: By attribute; a section is an object of its class, or None when it is off.
         own: The section `Kqworker:`, as it stands there.
-        problems: What keeps it from being used.
+        problems: Why the file cannot be used.
         notes: What is given and does nothing.
-        lines: Where each field that was given stands, by its full name.
+        lines: The line of each given field, by its full name.
     """
 
     values: dict[str, object] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Refused(Exception):  # caught below, where the field's line is known
 
 
 def decode(root: Entry, section: Section) -> Mapped:
-    """Read a whole file as a section, and tell all that is wrong.
+    """Read a whole file as a section, and report every mistake.
 
     Args:
         root: The file's content; null counts as empty.
@@ -98,7 +98,7 @@ class _Reading:
             name = prefix + each.name
             entry = given.get(each.name)
             if entry is None and each.inherits and (outer := _inherited(each, around)):
-                # What is wrong with it is told where it stands.
+                # Its mistakes are reported where it stands.
                 values[each.attribute] = outer
             elif entry is not None:
                 self.mapped.lines.setdefault(name, entry.line)
@@ -191,7 +191,7 @@ class _Reading:
         raise Refused(self._refusal(each, name, value))
 
     def _whole(self, each: Field, value: Number, name: str) -> int:
-        # As ParseInt and ParseUint: 8.0 and 1e3 are none, and nor is -0 without a sign.
+        # As ParseInt and ParseUint: 8.0 and 1e3 are not whole, and -0 is not unsigned.
         signed = each.kind is Kind.WHOLE
         if re.fullmatch(r"-?\d+" if signed else r"\d+", value.text, re.ASCII):
             # Python refuses to read a number of thousands of digits.
@@ -206,7 +206,7 @@ class _Reading:
         if items is None:
             return ()
         if not isinstance(items, list):
-            # As it stands in the file: JSON's reader takes 127.0.0.1:9092 for a number.
+            # Shown as it stands in the file: JSON's reader takes 127.0.0.1:9092 for a number.
             raise Refused(self._refusal(each, name, value))
         found: list[str | None] = []
         for index, item in enumerate(items):
@@ -246,7 +246,7 @@ class _Reading:
         return found
 
     def _in_json(self, each: Field, value: Value, name: str) -> Value:
-        """Return what a text holds that stands for a list or a mapping."""
+        """Return the list or the mapping that a text holds."""
         if not isinstance(value, str):
             return value
         try:

@@ -1,8 +1,8 @@
 """Where a YAML file has its values: PyYAML's scanner, with go-zero's view of tabs.
 
-gopkg.in/yaml.v2 is libyaml in Go, which PyYAML is older than: there a tab may stand wherever
-a space may that is no indentation, a colon before a bracket is part of a plain text, and an
-anchor may be given anew. Knows nothing of what a value is: `kqworker.kq.conf.yaml11` does.
+gopkg.in/yaml.v2 is libyaml in Go. PyYAML is older than libyaml, in which a tab may replace any
+space that is not indentation, a colon before a bracket is part of a plain text, and an anchor
+may be defined again. `kqworker.kq.conf.yaml11` decides what a value is.
 Tested by tests/kq/test_conf_yaml.py and tests/interop/test_conf.py.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import yaml
 
-PLAIN = "!plain"  # the tag of what stands without quotes and tag: its look decides
+PLAIN = "!plain"  # the tag of a value without quotes and tag: its text decides what it is
 TEXT = "tag:yaml.org,2002:str"
 
 _BREAKS = "\r\n\x85\u2028\u2029"
@@ -19,7 +19,7 @@ _MARKERS = ("---", "...")
 
 
 class Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer):
-    """Composes nodes whose tags say only whether they have one, and whether they are quoted."""
+    """Composes nodes; a tag says only whether the file has one, and whether the text is quoted."""
 
     # JSON has an escaped slash, the original an escaped apostrophe. The stubs call it final.
     ESCAPE_REPLACEMENTS = {  # type: ignore[misc] # noqa: RUF012
@@ -48,13 +48,13 @@ class Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.
         return node
 
     def descend_resolver(self, parent: object, index: object) -> None:
-        """Do nothing: tags are not resolved by where they stand."""
+        """Do nothing: the position does not decide the tag."""
 
     def ascend_resolver(self) -> None:
         """Do nothing, as above."""
 
     def resolve(self, kind: object, value: object, implicit: object) -> str:
-        """Return the tag of a list or a mapping, which nobody asks for."""
+        """Return the tag of a list or a mapping, which nothing uses."""
         return TEXT
 
     def scan_to_next_token(self) -> None:
@@ -113,7 +113,7 @@ class Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.
         return bool(self.flow_level and character in ",?[]{}")
 
     def _between(self, indent: int, start: yaml.Mark) -> tuple[str, bool]:
-        """Take the space between two words, and say whether lines ended in it."""
+        """Take the space between two words; return what it becomes, and whether a line ended."""
         blanks, breaks = "", []
         while self.peek() in f" \t{_BREAKS}":
             if self.peek() in _BREAKS:

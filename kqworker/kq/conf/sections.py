@@ -1,8 +1,8 @@
 """The sections of go-queue's configuration, as `KqConf` holds them: those of go-zero's ServiceConf.
 
-Each is the table of what may stand in it, which `kqworker.kq.conf.fields` reads; only what a
-type and a default do not say is metadata. A zero that is a default of go-zero, and is not
-just what an absent field leaves, is tagged `optional=False`.
+`kqworker.kq.conf.fields` reads each class as the table of its section; only what a type and a
+default do not say is metadata. `optional=False` marks a zero that is a default of go-zero, and
+not just what an absent field leaves.
 Pure. Knows no file. Tested by tests/kq/test_conf.py.
 """
 
@@ -30,7 +30,7 @@ class FieldKeysConf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConf:
-    """`Log`. Served are `mode` "console", `encoding` and `level`."""
+    """`Log`. kqworker serves `mode` "console", `encoding` and `level`."""
 
     service_name: str = ""
     mode: str = tag(
@@ -92,10 +92,10 @@ class DevServerConf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownConf:
-    """`Shutdown`: the times of an end, in seconds; 0 and less stand for the defaults.
+    """`Shutdown`: the times of a stop, in seconds; 0 and less stand for the defaults.
 
-    An absent section is one with the defaults: go-zero has zeros then, and takes these for
-    them. `wrap_up_time` is accepted: a stop begins to drain at once.
+    An absent section has the defaults: go-zero then has zeros, and takes them for the
+    defaults. `wrap_up_time` is accepted: a stop begins to drain at once.
     """
 
     wrap_up_time: float = tag(1.0, "accepted; a stop begins to drain at once")

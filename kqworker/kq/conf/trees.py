@@ -1,4 +1,4 @@
-"""What a configuration file says, before anybody asks what it means.
+"""What a configuration file says, not yet what it means.
 
 Pure. Tested by tests/kq/test_conf_formats.py.
 """
@@ -16,14 +16,14 @@ class Number:
 
     Attributes:
         text: The digits as they are written in JSON.
-        written: As it stands in the file, if not so: `1e3`, or more digits than are passed on.
+        written: The text in the file, if it differs: `1e3`, or more digits than are passed on.
     """
 
     text: str
     written: str = field(default="", compare=False)
 
     def plain(self) -> int | float:
-        """Return it as Python has it."""
+        """Return it as a Python number."""
         try:
             return int(self.text)
         except ValueError:
@@ -36,7 +36,7 @@ class Entry:
 
     Attributes:
         value: None for a null.
-        line: That of its key, or of itself in a list; None when it is not known.
+        line: The line of its key, or its own in a list; None when it is not known.
         again: Whether the same key stood there before.
         null: Whether it is a null of YAML, which go-zero takes for the empty text.
     """
@@ -47,7 +47,7 @@ class Entry:
     null: bool = False
 
     def plain(self, nulls: bool = False) -> object:
-        """Return the value as Python has it, without positions.
+        """Return the value as Python values, without positions.
 
         Args:
             nulls: Whether a null of YAML is None, and not the empty text.
@@ -69,7 +69,7 @@ Value: TypeAlias = "bool | str | Number | list[Entry] | dict[str, Entry] | None"
 
 
 class FormatError(ValueError):  # becomes a ConfigError where the file's name is known
-    """The file is not what its extension says; where, from 1, is None if it is not known."""
+    """The file is not what its extension says; line and column start at 1, None if not known."""
 
     def __init__(self, line: int | None, text: str, column: int | None = None) -> None:
         super().__init__(text)

@@ -1,9 +1,9 @@
 """YAML as go-zero's parser reads it: which plain words are numbers, flags or nulls.
 
-go-zero v1.10.3 uses gopkg.in/yaml.v2, which is YAML 1.1 but for base 60, for YAML 1.2's 0o17,
-and for the floats that YAML 1.1 wants with a point. A null becomes the empty text, and
-is known as what it was below our own key.
-Where a value begins and ends is for `kqworker.kq.conf.scanning`.
+go-zero v1.10.3 uses gopkg.in/yaml.v2. It reads YAML 1.1, except for base 60, for YAML 1.2's
+0o17, and for floats, which YAML 1.1 wants with a point. A null becomes the empty text; below
+our own key it is still known to be a null.
+`kqworker.kq.conf.scanning` decides where a value begins and ends.
 Tested by tests/kq/test_conf_yaml.py and tests/interop/test_conf.py.
 """
 
@@ -85,7 +85,7 @@ def _fault(error: yaml.MarkedYAMLError) -> FormatError:
             problem = plain
             break
     else:
-        # Quoted is what stands there, which may be a secret; a single character is none.
+        # PyYAML quotes the file's text, which may be a secret; a single character is none.
         problem = re.sub(r"'([^'<][^']+)'", "…", re.sub(r"'([^']|\\.)'", r"\1", problem))
     if problem in (_NO_COLON, _NO_QUOTE):
         # The other mark is where PyYAML gave up.
@@ -121,7 +121,7 @@ class _Conversion:
         self.seen.add(key)
         self.inside.add(key)
         self.depth += repeated
-        # The bounds of the original: texts of a few lines can be made to fill the memory.
+        # The bounds of the original: a text of a few lines can be made to fill the memory.
         self.visits += 1
         self.repeats += self.depth > 0
         if self.repeats > 100 and self.visits > 1000 and self.repeats > 0.99 * self.visits:
@@ -143,7 +143,7 @@ class _Conversion:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value == "<<" and key.tag in (PLAIN, f"{_TAG}merge"):
-                # Not as YAML has it: what is merged in wins over what stands above it.
+                # Unlike in YAML, a merged key wins over one that stands above it.
                 for merged in self._merged(value, line):
                     found.update(merged)
                 continue

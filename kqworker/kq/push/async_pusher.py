@@ -1,7 +1,7 @@
-"""The Pusher for asyncio: what would wait, is awaited.
+"""The Pusher for asyncio: calls that would block are awaited.
 
-Decides only what goes to a thread: what may block, which is the first push, a full buffer,
-the count of partitions, the close. What a push means is the channel's, as for the Pusher.
+Decides only which calls go to a thread, because they may block: the first push, a full buffer,
+the count of partitions, the close. The channel decides what a push means, as for the Pusher.
 Tested by tests/kq/test_async_pusher.py.
 """
 
@@ -192,7 +192,7 @@ class AsyncPusher:
             except KQWorkerError as error:
                 if not cancelled.is_set():
                     raise
-                # Its thread goes on to the end, and nobody is left whom it could raise at.
+                # Its thread goes on to the end, and no caller is left for the error.
                 _logger.error("%s", error)
 
         try:
@@ -209,7 +209,7 @@ class AsyncPusher:
             try:
                 delivery = await asyncio.to_thread(channel.send, output, given_up.is_set)
             finally:
-                # Cancelled, it does not send after all, nor keep its thread and the loop's end.
+                # After a cancellation it does not send, nor hold up its thread and the loop's end.
                 given_up.set()
         pushed = AsyncDelivery(delivery)
         return await pushed.wait() if channel.waits else pushed

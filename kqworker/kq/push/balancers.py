@@ -1,8 +1,8 @@
 """Which partition a message goes to: kafka-go's balancers, by their names.
 
-Decides what each asks of librdkafka, whose hashes are kafka-go's own, and counts itself
-where librdkafka has no such partitioner. Pure; a balancer is a plain value, what it counts
-is the pusher's. Tested by tests/kq/test_balancers.py and tests/interop/test_balancers.py
+Decides what each balancer asks of librdkafka, whose hashes are kafka-go's own. A balancer
+without such a partitioner counts by itself. Pure; a balancer is a plain value, and the pusher
+keeps the counts. Tested by tests/kq/test_balancers.py and tests/interop/test_balancers.py
 against kafka-go, and by tests/kafka/test_kq_pusher.py on 1 to 12 partitions.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kqworker.errors import ConfigError
 
-# From the bytes of a message's key and value and the number of partitions to one of them.
+# Takes the bytes of a message's key and value and the number of partitions; returns a partition.
 Choose = Callable[[int, int], int]
 
 # kafka-go counts messages in 32 bits.
@@ -25,14 +25,14 @@ class Murmur2Balancer:
     """The hash of Java's producer: one key, one partition, the same as from Java.
 
     Attributes:
-        consistent: As in kafka-go; it is about messages without a key, which a pusher has not.
+        consistent: As in kafka-go. It concerns messages without a key; a pusher sends none.
     """
 
     consistent: bool = False
 
     @property
     def partitioner(self) -> str:
-        """What librdkafka calls it."""
+        """Its name in librdkafka."""
         return "murmur2" if self.consistent else "murmur2_random"
 
 
@@ -42,7 +42,7 @@ class Hash:
 
     @property
     def partitioner(self) -> str:
-        """What librdkafka calls it."""
+        """Its name in librdkafka."""
         return "fnv1a_random"
 
 
@@ -58,7 +58,7 @@ class CRC32Balancer:
 
     @property
     def partitioner(self) -> str:
-        """What librdkafka calls it."""
+        """Its name in librdkafka."""
         return "consistent" if self.consistent else "consistent_random"
 
 

@@ -14,7 +14,7 @@ from kqworker.errors import BrokerError
 
 # How long the first push waits for the count of partitions.
 FIRST_COUNT = 10.0
-# A later question may take this long; what was counted before holds until it is answered.
+# How long a later question may take; the earlier count holds until it is answered.
 NEXT_COUNT = 1.0
 COUNT_INTERVAL = 30.0
 
@@ -22,11 +22,11 @@ GivenUp = Callable[[], bool] | None
 
 
 class PartitionChoice:
-    """A balancer, and the count of partitions that it goes by; for several threads.
+    """A balancer, and the count of partitions that it uses; for several threads.
 
     Args:
-        choose: The balancer's: takes the bytes of a message and the count.
-        ask: Asks Kafka for the count; takes seconds, and whether somebody has called it off.
+        choose: The balancer's function; takes the bytes of a message and the count.
+        ask: Asks Kafka for the count; takes seconds, and a function that says to give up.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PartitionChoice:
         """Return the partition of a message of so many bytes.
 
         Raises:
-            BrokerError: Kafka has never told how many there are.
+            BrokerError: Kafka has never said how many there are.
             RuntimeError: The sink is closed.
         """
         with self._lock:
@@ -51,7 +51,7 @@ class PartitionChoice:
                 try:
                     self._count = self._ask(NEXT_COUNT if known else FIRST_COUNT, given_up)
                 except BrokerError:
-                    # A broker that is away says so by what is not delivered.
+                    # Failed deliveries report that a broker is away.
                     if not known:
                         raise
                 self._ask_at = time.monotonic() + COUNT_INTERVAL

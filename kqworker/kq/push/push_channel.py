@@ -1,7 +1,7 @@
-"""What a pusher and its asynchronous twin have in common: the way of their messages out.
+"""What a pusher and its asynchronous twin have in common: how their messages leave.
 
 Decides what a message is made of (go-queue's keys, trace headers), which process a producer
-belongs to, whether a push waits for its delivery, and what the process owes at its end.
+belongs to, whether a push waits for its delivery, and what the process still delivers at its end.
 Imports no Kafka before the first push. Tested by tests/kq/test_pusher.py,
 tests/kq/test_async_pusher.py and tests/kafka/test_kq_pusher.py.
 """
@@ -37,18 +37,18 @@ HURRIED_TIMEOUT = 1.0
 class PushChannel:
     """The messages of one pusher, and in each process the producer that takes them.
 
-    Safe to use from several threads. Pickled, it travels without its connection.
+    Safe to use from several threads. A pickle leaves its connection out.
 
     Args:
         addrs: As the user gave them.
         topic: As the user gave it.
-        options: What the user's say together.
+        options: What the user's options say together.
 
     Attributes:
         topic: Where messages go.
 
     Raises:
-        ConfigError: Addresses or topic are not what they must be; the text names them.
+        ConfigError: Addresses or topic are wrong; the text names them.
     """
 
     def __init__(self, addrs: str | Sequence[str], topic: str, options: PushOptions) -> None:
@@ -99,11 +99,11 @@ class PushChannel:
     # Their way
 
     def send(self, output: Output, given_up: Callable[[], bool] | None = None) -> PushDelivery:
-        """Hand a message to the producer; wait until there is one, and room.
+        """Hand a message to the producer; wait until there is a producer, and room.
 
         Args:
             output: The message.
-            given_up: Asked while it waits, whether somebody has called it off.
+            given_up: Asked while it waits: whether to give up.
 
         Raises:
             BrokerError, ConfigError, HandlerError, RuntimeError: As `Pusher.push`.
@@ -121,7 +121,7 @@ class PushChannel:
         return delivery
 
     def send_at_once(self, output: Output) -> PushDelivery | None:
-        """Hand a message to the producer; return None where that would mean to wait.
+        """Hand a message to the producer; return None where it would have to wait.
 
         Raises:
             BrokerError, HandlerError, RuntimeError: As `Pusher.push`.
@@ -145,7 +145,7 @@ class PushChannel:
         producer = self._connection.awaited()
         if producer is None:
             return
-        # Interrupted, what is under way stays ours: the next close, or the exit, goes on.
+        # After an interrupt the messages stay ours: the next close, or the exit, goes on.
         try:
             producer.close(timeout)
         except KQWorkerError:
@@ -157,12 +157,12 @@ class PushChannel:
         """Close at the end of a `with` block.
 
         Args:
-            error: What has ended the block. Ctrl-C and a cancellation are answered soon, and
-                not when Kafka has come back; SystemExit may take as long as an exit.
+            error: What has ended the block. After Ctrl-C and a cancellation it does not wait until
+                Kafka has come back; after SystemExit it may take as long as an exit.
 
         Raises:
-            BrokerError, HandlerError: As `Pusher.close`, unless the block raised: then it is
-                a note at the block's own error.
+            BrokerError, HandlerError: As `Pusher.close`, unless the block raised: then it
+                becomes a note on the block's own error.
         """
         hurried = error is not None and not isinstance(error, Exception)
         timeout = HURRIED_TIMEOUT if hurried else CLOSE_TIMEOUT
@@ -171,10 +171,10 @@ class PushChannel:
         except KQWorkerError as failure:
             if error is None:
                 raise
-            # What ended the block is not hidden by what became of its messages.
+            # The failure of its messages must not hide what ended the block.
             error.add_note(str(failure))
             if hurried:
-                # Nobody prints these with their notes, or not all of them.
+                # These errors are printed without their notes, or without some of them.
                 _logger.error("%s", failure)
 
     def _ready(self, producer: PushProducer) -> None:
@@ -193,7 +193,7 @@ class PushChannel:
             raise closed(self.topic)
         return PushProducer(self._addrs, self.topic, self._options, self.waits)
 
-    # Told by forks
+    # Called by process_exit
 
     def begin_end(self, timeout: float) -> None:
         """Begin to deliver everything, as the process ends."""
@@ -207,7 +207,7 @@ class PushChannel:
         try:
             self.close(timeout)
         except KQWorkerError as error:
-            # Nobody is left whom an exception could reach.
+            # No caller is left for an exception.
             _logger.error("%s", error)
 
 

@@ -1,4 +1,4 @@
-"""What a Pusher can be told: go-queue's options and ours, as functions.
+"""The options of a Pusher: go-queue's and ours, as functions.
 
 Decides bounds and defaults, and which of librdkafka's properties they become. Opens no
 connection and imports no Kafka. Tested by tests/kq/test_push_options.py.
@@ -52,8 +52,8 @@ class PushOptions:
         """Return librdkafka's properties.
 
         Args:
-            sync: Whether every push waits for its delivery; then nothing is gained by
-                waiting for others to share its batch.
+            sync: Whether every push waits for its delivery; then it gains nothing by waiting for
+                others to share its batch.
         """
         found = {
             "compression.type": self.compression,
@@ -70,7 +70,7 @@ class PushOptions:
             found["linger.ms"] = "0"
         elif self.flush_interval is not None:
             found["linger.ms"] = f"{self.flush_interval * 1000:g}"
-            # It begins with the push, and what waits for its batch is not yet being tried.
+            # It begins with the push; a message that waits for its batch is not tried yet.
             found["delivery.timeout.ms"] = f"{(self.flush_interval + _DELIVERY) * 1000:.0f}"
         if self.tls is not None or self.sasl is not None:
             found["security.protocol"] = protocol(
@@ -80,7 +80,7 @@ class PushOptions:
 
 
 class PushOption(Option[PushOptions]):
-    """What a function `with_…` returns; what it was given is checked where a pusher is made."""
+    """What a function `with_…` returns; a pusher checks its value when it is made."""
 
     __slots__ = ()
     of = "a pusher"
@@ -112,7 +112,7 @@ def with_balancer(balancer: Balancer) -> PushOption:
 
 
 def with_chunk_size(size: int | str) -> PushOption:
-    """Bound what travels in one batch.
+    """Bound the size of a batch.
 
     Args:
         size: Bytes from 1 to 2,147,483,647, as a number or as "64KiB"; 1,000,000 by default.
@@ -126,7 +126,7 @@ def with_chunk_size(size: int | str) -> PushOption:
 
 
 def with_flush_interval(seconds: float) -> PushOption:
-    """Say how long a message may wait for others to share its batch.
+    """Set how long a message may wait for others to share its batch.
 
     Args:
         seconds: From 0 to 900; 0.005 by default.
@@ -161,11 +161,11 @@ def with_on_delivery(callback: OnDelivery) -> PushOption:
     """Have a function called once for each message that was delivered or has failed.
 
     It is called as `callback(key, value, delivery)`, mostly in the pusher's own thread, so
-    it must be quick, and it cannot push. `delivery.wait()` returns or raises at once; to
-    ask it is to take note of a failure, which otherwise the next push raises.
+    it must be quick, and it cannot push. `delivery.wait()` returns or raises at once. A
+    callback that calls it has been told of a failure; otherwise the next push raises it.
 
     Args:
-        callback: A function; what it raises, the next push or `close` raises.
+        callback: A function; the next push or `close` raises what it raises.
     """
 
     def apply(options: PushOptions) -> PushOptions:
@@ -217,9 +217,9 @@ def with_tls(
 
     Args:
         ca_file: Certificates to trust, PEM; None for those of the system.
-        cert_file: A certificate of one's own, PEM, with `key_file`.
+        cert_file: The client's certificate, PEM, with `key_file`.
         key_file: Its key, PEM.
-        key_password: Of the key, where it has one.
+        key_password: The key's password, if it has one.
     """
 
     def apply(options: PushOptions) -> PushOptions:
@@ -242,7 +242,7 @@ def with_tls(
 
 
 def with_sasl(mechanism: str, username: str, password: str) -> PushOption:
-    """Log in to the brokers; without `with_tls` the password may be read on the way.
+    """Log in to the brokers; without `with_tls` others on the network can read the password.
 
     Args:
         mechanism: "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".
@@ -264,10 +264,10 @@ def with_sasl(mechanism: str, username: str, password: str) -> PushOption:
 
 
 def combined(options: tuple[PushOption, ...]) -> PushOptions:
-    """Return what options say together; of two that contradict each other the later counts.
+    """Return what options say together; if two contradict each other, the later one counts.
 
     Raises:
-        ConfigError: One of them is no option, or was given what it does not take.
+        ConfigError: One of them is no option, or has a value that it does not take.
     """
     return joined(PushOption, options, PushOptions())
 

@@ -1,7 +1,7 @@
-"""go-queue's Pusher: messages to one topic, each delivered or told of.
+"""go-queue's Pusher: messages to one topic, each delivered or reported as failed.
 
-Decides what its calls are named and when they wait. What a message is made of and which
-producer takes it is the channel's. Imports no Kafka before the first push. Tested by
+Decides what its calls are named and when they wait. The channel decides what a message is
+made of and which producer takes it. Imports no Kafka before the first push. Tested by
 tests/kq/test_pusher.py and tests/kafka/test_kq_pusher.py.
 """
 
@@ -21,14 +21,14 @@ class Pusher:
     """Pushes messages to one topic; safe to use from several threads.
 
     It connects at the first push, once in each process: a pusher may be a global of a
-    module, be pickled, and be there when a process forks. Everything is confirmed by all
-    in-sync replicas, and stored once even where it had to be sent twice. A signal handler
-    must neither push nor close: the push that it has interrupted would wait for it for ever,
-    and it for the push. Let it raise SystemExit, or set a flag.
+    module, may be pickled, and may exist when a process forks. All in-sync replicas confirm
+    each message, and it is stored once even if it had to be sent twice. A signal handler
+    must neither push nor close: it and the push that it has interrupted would wait for each
+    other for ever. Let it raise SystemExit, or set a flag.
 
-    A push returns before its message is delivered. A failure is raised by whoever waits for
-    the delivery; if nobody does, by the next push, which then pushes nothing, or else by
-    `close`. In a worker every push waits, so what a finished message has pushed is
+    A push returns before its message is delivered. Waiting for the delivery raises its
+    failure. If nobody waits, the next push raises it, and pushes nothing, or else `close`
+    raises it. In a worker every push waits, so what a finished message has pushed is
     delivered; a message that is handled again pushes again.
 
     Args:
@@ -104,13 +104,13 @@ class Pusher:
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Deliver everything that was pushed, and end the connections.
 
-        A second time it does nothing, unless the first was interrupted, as by Ctrl-C: then it
-        goes on. When the process ends it is called by itself, with 10 s for all pushers
-        together; what cannot be delivered is then only logged.
+        A second call does nothing, unless the first was interrupted, for example by Ctrl-C: then
+        it goes on. The end of the process calls it, with 10 s for all pushers together, and only
+        logs what cannot be delivered.
 
         Args:
-            timeout: Seconds, at least 0. What is not delivered by then has failed. Of several
-                threads that close, the first to run out of time ends the wait for all.
+            timeout: Seconds, at least 0. What is not delivered by then has failed. If several
+                threads close, the first to run out of time ends the wait for all.
 
         Raises:
             BrokerError: Messages were not delivered; the text says how many are left.

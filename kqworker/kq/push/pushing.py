@@ -1,7 +1,7 @@
 """The producer behind a pusher in one process, and what became of each message.
 
-Decides when the application's callback runs, and what a close says. What nobody has been told
-of is in untold.py, which partition a balancer chooses in partition_choice.py. Knows nothing of
+Decides when the application's callback runs, and what a close says. untold.py holds what nobody
+has been told of; partition_choice.py asks a balancer for the partition. Knows nothing of
 values, keys and trace headers. Tested by tests/kq/test_pushing.py and
 tests/kafka/test_kq_pusher.py.
 """
@@ -33,7 +33,7 @@ class PushDelivery(Delivery):
     """The delivery of a pushed message, which knows whether anybody waits for it.
 
     Attributes:
-        producer: Which delivers it.
+        producer: The producer that delivers it.
         claimed: Somebody waits for it; `Untold` says so.
         failure: Why it was not delivered; `Untold` says so.
     """
@@ -45,10 +45,10 @@ class PushDelivery(Delivery):
         self.producer = producer
         self.claimed = False
         self.failure: BaseException | None = None
-        # While the push goes on, nothing of the application is called under its feet.
+        # While the push goes on, no function of the application is called.
         self._held = True
         self._then = then
-        # In a row, and not each around the one before: thousands may wait for one message.
+        # A flat list, and no call inside another: thousands may wait for one message.
         self._waiters: dict[Callable[[], None], None] = {}
 
     def wait(self, timeout: float | None = None) -> Delivery:
@@ -87,7 +87,7 @@ class PushProducer:
     Args:
         addrs: The bootstrap addresses.
         topic: Where messages go.
-        options: What the pusher was told.
+        options: The pusher's options.
         sync: Whether every push waits for its delivery.
 
     Attributes:
@@ -105,9 +105,9 @@ class PushProducer:
         self._options = options
         self._sink = _open(addrs, options.properties(sync))
         self.untold = Untold(topic)
-        # Guards who is called; nothing is while it is held.
+        # Guards the lists of functions to call; nothing is called while it is held.
         self._lock = threading.Lock()
-        # What everybody is told who closes at the same time.
+        # Threads that close at the same time get one verdict.
         self._judging = threading.Lock()
         self._judged = False
         self._verdict: KQWorkerError | None = None
@@ -135,10 +135,10 @@ class PushProducer:
         Args:
             output: The message.
             patience: Seconds to wait for room in the buffer.
-            given_up: Asked while it waits, whether somebody has called it off.
+            given_up: Asked while it waits: whether to give up.
 
         Returns:
-            Its delivery; None where there was no room in time, or it was called off.
+            Its delivery; None if there was no room in time, or it gave up.
 
         Raises:
             BrokerError: Kafka does not tell how many partitions there are.
@@ -161,11 +161,11 @@ class PushProducer:
         return delivery
 
     def in_callback(self) -> bool:
-        """Return whether the caller is a delivery callback, which nobody must wait in."""
+        """Return whether the caller is a delivery callback, in which nothing may wait."""
         return getattr(self._calling, "now", False)
 
     def complain(self) -> None:
-        """Raise what nobody has been told of yet, once, or why this caller cannot push.
+        """Raise, once, what nobody has been told of yet, or why this caller cannot push.
 
         Raises:
             BrokerError: Messages were not delivered, and nobody waited for them.
@@ -178,10 +178,10 @@ class PushProducer:
             self.untold.tell("nothing was pushed now: ")
 
     def begin_close(self, timeout: float) -> None:
-        """Take nothing more, and let the time begin that a close has; do not wait.
+        """Take no more messages, and start the time of a close; do not wait.
 
         Args:
-            timeout: Seconds, at least 0; where it was begun before, the earlier end holds.
+            timeout: Seconds, at least 0; if a close has begun before, the earlier end holds.
         """
         self.untold.bound(timeout)
         self._sink.begin_close(timeout)
@@ -189,7 +189,7 @@ class PushProducer:
     def close(self, timeout: float) -> None:
         """Deliver everything, and end the connections.
 
-        Interrupted, it may be called again; several threads that call it are told the same.
+        It may be called again after an interrupt; several threads that call it get one result.
 
         Args:
             timeout: Seconds, at least 0; the earliest end of several holds.
@@ -211,7 +211,7 @@ class PushProducer:
             raise self._verdict
 
     def after_fork(self) -> None:
-        """Make the locks anew that a child takes who looks at a delivery of its parent's."""
+        """Make new locks for a child that looks at a delivery of its parent."""
         self._lock = threading.Lock()
         self.untold.after_fork()
 
@@ -245,17 +245,17 @@ class PushProducer:
         call()
 
     def forget(self, delivery: PushDelivery, call: Callable[[], None]) -> None:
-        """Call a function no more that waited for the end of a delivery."""
+        """Call a function no more when a delivery ends."""
         with self._lock:
             delivery._waiters.pop(call, None)
 
-    # -- told by deliveries
+    # -- called by deliveries
 
     def claim(self, delivery: PushDelivery) -> None:
-        """Leave a failure to somebody who waits for it.
+        """Leave a failure to the caller that waits for it.
 
         Raises:
-            RuntimeError: Nobody here will ever be told, in a child forked since.
+            RuntimeError: This child was forked after the push, and is never told.
         """
         if self.pid != os.getpid() and not delivery.done:
             raise RuntimeError(
@@ -280,7 +280,7 @@ class PushProducer:
 
     def _released(self, delivery: PushDelivery) -> None:
         with self._lock:
-            # Below 0 before this, where it was answered in the middle of the push.
+            # It is below 0 before this, if the answer came in the middle of the push.
             self._under_way += 1
             delivery._held = False
             if not delivery.done:
@@ -317,7 +317,7 @@ def closed(topic: str) -> RuntimeError:
 
 
 def _open(addrs: tuple[str, ...], kafka: dict[str, str]) -> KafkaSink:
-    # Here, and not above: what a handler's module imports, every worker imports.
+    # Not at the head of the file: every worker imports what a handler's module imports.
     from kqworker.settings.settings import Settings
     from kqworker.sinks import open_sink
 

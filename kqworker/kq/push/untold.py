@@ -1,4 +1,4 @@
-"""What went wrong with pushes and nobody has been told of yet.
+"""The failures of pushes that nobody has been told of yet.
 
 Decides when a failure counts as told: somebody waited for it, or a push or the close raised
 it. Knows nothing of producers. Tested by tests/kq/test_pushing.py.
@@ -39,7 +39,7 @@ class Untold:
         self._lock = threading.Lock()
 
     def bound(self, timeout: float) -> None:
-        """Begin a close that may take so many seconds; the earliest end of several holds."""
+        """Begin a close that may take so many seconds; of several ends the earliest holds."""
         deadline = time.monotonic() + timeout
         with self._lock:
             self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
@@ -49,13 +49,13 @@ class Untold:
         return f", {self._late} of them still under way after {timeout:g} s" if self._late else ""
 
     def claim(self, delivery: Waited) -> None:
-        """Leave a failure to somebody who waits for it."""
+        """Leave a failure to the caller that waits for it."""
         with self._lock:
             delivery.claimed = True
             self._failures.pop(delivery, None)
 
     def unclaim(self, delivery: Waited) -> None:
-        """Take it back: nobody waits any more."""
+        """Take a claim back: nobody waits any more."""
         with self._lock:
             delivery.claimed = False
             if delivery.failure is not None:
@@ -67,7 +67,7 @@ class Untold:
             delivery.failure = error
             late = self._deadline is not None and time.monotonic() >= self._deadline
             self._late += late
-            # A close tells of what it has cut off, whoever else waits for it.
+            # A close reports what it has cut off, even if someone waits for it.
             if late or not delivery.claimed:
                 self._failures[delivery] = error
 

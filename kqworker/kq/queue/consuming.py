@@ -1,6 +1,6 @@
 """A queue's handler as workers run it: the trace, the metrics and the error handler around it.
 
-Decides what stands for a handler (a function, or an object with `consume`) and what is done
+Decides what counts as a handler (a function, or an object with `consume`) and what is done
 around a call. Workers import this, so it imports no Kafka. Tested by tests/kq/test_consuming.py.
 """
 
@@ -39,7 +39,7 @@ FORMS = Forms(
     context_first=True,
 )
 
-# Any: a handler has whatever parameters and result it has.
+# Any: a handler may have any parameters and result.
 Function = Callable[..., Any]
 
 
@@ -53,7 +53,7 @@ class Handle:
 def with_handle(function: Function) -> Handle:
     """Make a function a handler, as go-queue's WithHandle does; a queue checks it.
 
-    An object with `consume` is one without it.
+    An object with `consume` is a handler already.
     """
     return Handle(function)
 
@@ -107,13 +107,13 @@ class KqHandler(Handler[..., Any]):
         function: Takes `(key, value)`, `(context, key, value)`, or what other handlers take.
         translation: Its topic and policies.
         metrics: Counts its attempts.
-        error_handler: Hears of each failed one.
+        error_handler: Called after each failed attempt.
         reference: Where workers import the handler from, `module:attribute` in the
-            translation's app_dir; None lets it travel with all that it refers to.
+            translation's app_dir; None sends it to them with all that it refers to.
 
     Raises:
         ConfigError: The handler asks for what cannot be served, or the error handler does not
-            go with it; the text names file and line.
+            fit it; the text names file and line.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class KqHandler(Handler[..., Any]):
     def __getstate__(self) -> dict[str, object]:
         state = super().__getstate__()
         if self._reference is not None:
-            # By name, as a module's own: what it holds need not be pickled.
+            # The worker imports it by name: what it holds need not be pickled.
             del state["function"], state["__wrapped__"]
         return state
 
@@ -168,9 +168,9 @@ class KqHandler(Handler[..., Any]):
         return read_signature(self.function, FORMS)
 
     def encode_result(self, result: object, key: bytes | None = None) -> Output | None:
-        """Do as other handlers; but an exception that was returned is raised, as Go's is.
+        """Encode as other handlers do; but raise an exception that was returned, as an error in Go.
 
-        It is asked only of what is not None, so that no other message pays for it.
+        It is called only for what is not None, so that no other message pays for it.
 
         Raises:
             BaseException: What the handler returned.
@@ -187,7 +187,7 @@ class QueueApp(App):
         metrics, error_handler, reference: As `KqHandler`.
 
     Attributes:
-        module: That a forkserver may import beforehand; empty for none.
+        module: The module that a forkserver may import beforehand; empty for none.
 
     Raises:
         ConfigError: As `KqHandler`.
@@ -211,8 +211,8 @@ class QueueApp(App):
 def _print_at_once() -> None:
     """Write each line that is printed at once and whole, as Go does.
 
-    Into a file or a pipe it would wait for 8 KiB, and a worker that is killed keeps them; with
-    PYTHONUNBUFFERED its end comes apart, after what other workers print meanwhile.
+    Into a file or a pipe it would wait for 8 KiB, which a killed worker loses. With
+    PYTHONUNBUFFERED the end of a line is written apart, after what other workers print meanwhile.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
@@ -236,7 +236,7 @@ def _module(function: Function, reference: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Traced:
-    """Has a call be in the trace of its message."""
+    """Runs a call in the trace of its message."""
 
     is_async = False
 
@@ -277,7 +277,7 @@ class _Counted:
 
 
 def _result(result: object) -> object:
-    """Return what a handler returned; raise where that is a failure, as a worker would."""
+    """Return what a handler returned; raise it if it is a failure, as a worker would."""
     if isinstance(result, BaseException):
         raise result
     if result is not None:
@@ -287,7 +287,7 @@ def _result(result: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Tells an error handler of failed attempts; beside an async handler it may be async."""
+    """Calls an error handler after failed attempts; it may be async if the handler is."""
 
     handler: ErrorHandler
     may_be_async: bool
@@ -298,9 +298,9 @@ class _Told:
         def told(i: int) -> object:
             try:
                 return _result(call(i))
-            except BaseException as error:  # all that is a failed attempt to the worker
+            except BaseException as error:  # the worker counts all of these as failed attempts
                 if lost_by(error) is None:
-                    # Whoever shows it, shows where the handler failed, and not what called it.
+                    # The traceback then shows where the handler failed, and not what called it.
                     error.with_traceback(users_part(error.__traceback__))
                     context = contexts(i)
                     try:

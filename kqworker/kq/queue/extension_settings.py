@@ -1,6 +1,6 @@
 """What may stand below `Kqworker:`, and what a field of go-queue stands for.
 
-Pure. What it means to a run is `translate`'s. Tested by tests/kq/test_translate.py, and
+Pure. `translate` decides what it means to a run. Tested by tests/kq/test_translate.py, and
 tests/docs/test_kq_queue.py holds the reference against it.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from kqworker.settings import values
 from kqworker.settings.settings import SETTINGS
 
-# Settings that a field of kq stands for.
+# Settings that a field of kq replaces.
 STANDING = {
     "brokers": "Brokers",
     "group": "Group",
@@ -38,7 +38,7 @@ def _factor(value: object) -> float:
         raise ValueError("a number of at least 1") from None
 
 
-# What a queue has beside the settings.
+# The keys that a queue has beside the settings.
 QUEUE_KEYS = ("ordering", "retry", "dead_letter", "sasl_mechanism", "tls", "assignor")
 KNOWN = (
     *QUEUE_KEYS,

@@ -78,11 +78,11 @@ class ServiceGroup:
         Raises:
             RuntimeError: It has been started before.
             KQWorkerError: That of the first queue that failed; the others' are logged.
-            SystemExit: That queue is one of `must_new_queue`, and has told why; or one of
-                those did not end with 0. It is raised when all have ended, and its code is
-                the worst.
+            SystemExit: That queue was made by `must_new_queue`, and has said why; or such a queue
+                did not end with 0. It is raised when all have ended, and its code is the
+                worst.
         """
-        # Their threads would be none.
+        # With green threads the queues would have no threads of their own.
         refuse_green_threads()
         with self._lock:
             if self._started:
@@ -90,7 +90,7 @@ class ServiceGroup:
             self._started = True
         with Signals(ending_signals()) as signals, self._wake as wake:
             runs = [_Run(queue, wake) for queue in self._queues]
-            # What was asked for before: then nothing is begun.
+            # A stop may have been requested before: then nothing begins.
             self._pass_on(runs)
             for run in runs:
                 run.thread.start()
@@ -109,7 +109,7 @@ class ServiceGroup:
                         self._request(called(number), interrupts == 2)
                     broken = [run.queue.name for run in runs if run.error is not None]
                     if broken and not failed:
-                        # Once: it wakes this very wait.
+                        # Only once: the request wakes this loop.
                         failed = True
                         self._request(f"queue {broken[0]} has failed", False)
                     self._pass_on(runs)
@@ -118,7 +118,7 @@ class ServiceGroup:
         return _verdict(runs)
 
     def stop(self, now: bool = False) -> None:
-        """Ask all queues for their end, as `Queue.stop` does; from anywhere.
+        """Ask all queues to end, as `Queue.stop` does; from anywhere.
 
         Args:
             now: Do not wait for what is being handled.
@@ -160,12 +160,12 @@ def _verdict(runs: list[_Run]) -> Exit:
     failed = [run for run in runs if run.error is not None]
     for run in failed[1:]:
         if isinstance(run.error, SystemExit):
-            continue  # it has told why
+            continue  # it has said why
         _logger.error("queue %s failed too: %s", run.queue.name, run.error)
     if failed and failed[0].error is not None:
         raise failed[0].error
     worst = max((run.exit for run in runs), default=Exit.CLEAN)
     if any(isinstance(run.queue, MustQueue) and run.exit is not Exit.CLEAN for run in runs):
-        # As the queue's own start: a main that does not look at it must not seem to have done all.
+        # As for a queue's own start: a main that ignores the result must not look like a success.
         raise SystemExit(int(worst))
     return worst

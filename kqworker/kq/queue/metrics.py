@@ -1,7 +1,7 @@
 """How many messages a worker handled, and how long they took, logged about once a minute.
 
-Decides what stands for go-zero's `stat.Metrics` (of its drops a queue has none), and what comes
-of metrics that fail. Times are counted in steps of 2 %, so that no message is kept.
+Decides what replaces go-zero's `stat.Metrics` (a queue has none of its drops), and what
+happens when metrics fail. Times are counted in steps of 2 %, so that no message is kept.
 Tested by tests/kq/test_metrics.py.
 """
 
@@ -103,7 +103,7 @@ class Metrics:
 
 
 class Harmless:
-    """Metrics whose failures are logged, and are no message's.
+    """Metrics whose failures are logged, and fail no message.
 
     A failure that comes with every message is logged once a minute, so that the log still has
     room for others.
@@ -122,7 +122,7 @@ class Harmless:
         """Count one message, or log why that could not be done."""
         try:
             refuse_unrun(self._metrics.add(seconds), "metrics")
-        except BaseException as error:  # what became of the message is what counts
+        except BaseException as error:  # it must not change what became of the message
             now = self._clock()
             if now - self._told >= INTERVAL:
                 self._told = now

@@ -1,7 +1,7 @@
-"""Whether librdkafka takes its properties of a queue, told as they stand in the configuration.
+"""Whether librdkafka takes a queue's properties, reported as they stand in the configuration.
 
-Decides the words; what is right is asked of `kqworker.kafka.properties`, at the start alone:
-a program that only makes a queue need not load librdkafka.
+Decides the words. `kqworker.kafka.properties` decides what is right, and is asked only at the
+start: a program that only makes a queue need not load librdkafka.
 Tested by tests/kq/test_properties.py.
 """
 
@@ -14,7 +14,7 @@ from kqworker.errors import ConfigError
 from kqworker.kafka import names
 from kqworker.settings.settings import Settings
 
-# What stands for them in go-queue's configuration.
+# The fields of go-queue's configuration that set them.
 _FIELDS = {
     "bootstrap.servers": "set Brokers",
     "metadata.broker.list": "set Brokers",
@@ -38,11 +38,11 @@ def refuse_wrong(settings: Settings, origins: Mapping[str, str]) -> None:
     """Refuse the properties that librdkafka does not know or take, all at once.
 
     Args:
-        settings: Of the queue, with brokers.
+        settings: The queue's, with brokers.
         origins: Where each property was given.
 
     Raises:
-        ConfigError: There are such; the text has a line for each.
+        ConfigError: There are such properties; the text has a line for each.
     """
     from kqworker import preflight
 
@@ -52,7 +52,7 @@ def refuse_wrong(settings: Settings, origins: Mapping[str, str]) -> None:
         named = _NAMED.search(fault)
         name = named[0] if named else ""
         wrong[name] = f"{origins[name]}: {fault}" if name in origins else fault
-        # What is wrong with the others is seen without it.
+        # Without it, the mistakes in the others are found.
         if left.pop(name, None) is None:
             break
     if wrong:

@@ -1,7 +1,7 @@
 """go-queue's Queue: a configuration and a handler become a run with worker processes.
 
-Decides how a queue is made, started and stopped, and what is checked before. What its
-configuration means is `kqworker.kq.queue.translate`'s, the run itself `kqworker.run`'s.
+Decides how a queue is made, started and stopped, and what is checked before.
+`kqworker.kq.queue.translate` decides what its configuration means; `kqworker.run` runs it.
 Tested by tests/kq/test_queue.py and tests/kafka/test_kq.py.
 """
 
@@ -43,13 +43,13 @@ class Queue:
     Args:
         conf: The configuration.
         handler: A function `(key, value)` or `(context, key, value)`, sync or async, an
-            object with such a method `consume`, or what `with_handle` returned. Keys and
+            object with such a `consume` method, or what `with_handle` returned. Keys and
             values are text unless annotated otherwise; a function of one parameter that is
             a `Message` gets that.
         *options: What the functions `with_…` return.
 
     Attributes:
-        name: Of the service.
+        name: The name of the service.
         settings: What the configuration and the options mean.
 
     Raises:
@@ -90,9 +90,9 @@ class Queue:
         """Handle messages until `stop`, or in the main thread TERM, HUP or INT; then drain.
 
         A drain takes `Shutdown.WaitTime` at most. A second INT stops at once, a third
-        leaves at once. Handlers of these signals that the program has set are replaced from
-        the banner on, and are back when this returns. The log is set up as `Log` says, unless
-        the program has done so; each worker asks that of itself, and it has imported the
+        leaves at once. From the banner on it replaces the program's own handlers of these
+        signals; they are back when this returns. It sets up the log as `Log` says, unless the
+        program has done so. Each worker checks that for itself, and it has imported the
         handler's module, not the program.
 
         Returns:
@@ -101,14 +101,14 @@ class Queue:
 
         Raises:
             RuntimeError: It has been started before.
-            ConfigError, BrokerError, WorkerLost: It cannot start, or not go on; a queue of
-                `must_new_queue` ends the program instead, with the code of `kqworker run`,
-                which it also does where it would return another code than 0.
+            ConfigError, BrokerError, WorkerLost: It cannot start or cannot go on. A queue of
+                `must_new_queue` ends the program instead, with the code of `kqworker run`; it
+                also does so where it would return another code than 0.
         """
         return self.serve()
 
     def serve(self) -> Exit:
-        """Do as `start`, for a `ServiceGroup`: how it ended is returned in every case.
+        """Do as `start`, for a `ServiceGroup`, but always return how it ended.
 
         Raises:
             RuntimeError, ConfigError, BrokerError, WorkerLost: As `start`.
@@ -130,10 +130,10 @@ class Queue:
             return Exit.ABANDONED
 
     def stop(self, now: bool = False) -> None:
-        """Ask for the end, and return: `start` returns when what runs has been handled.
+        """Ask for the end, and return: `start` returns when the running messages have been handled.
 
-        From any thread, a signal handler, as often as one likes; before `start`, that
-        returns at once.
+        May be called from any thread or signal handler, and repeatedly. If it is called before
+        `start`, that returns at once.
 
         Args:
             now: Do not wait for what is being handled: it will be delivered again.
@@ -155,7 +155,7 @@ def new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queue:
 
 
 def must_new_queue(conf: KqConf, handler: object, *options: QueueOption) -> Queue:
-    """Return a queue as `new_queue` does; what goes wrong ends the program, in `start` too.
+    """Return a queue as `new_queue` does; an error ends the program, in `start` too.
 
     Raises:
         SystemExit: With the code of the command line. After `error: …` on standard error it
@@ -174,12 +174,12 @@ class MustQueue(Queue):
     def start(self) -> Exit:
         code = self.serve()
         if code is not Exit.CLEAN:
-            # The documents' main does not look at it, and must not seem to have done all.
+            # The documents' main ignores the result, and must not look like a success.
             raise SystemExit(int(code))
         return code
 
     def serve(self) -> Exit:
-        # Whoever imports the module is told, and must not be ended.
+        # A process that imports the module gets the error, and must not be ended.
         refuse_on_import()
         try:
             return super().serve()
@@ -188,7 +188,7 @@ class MustQueue(Queue):
 
 
 def understood(conf: KqConf, options: QueueOptions = DEFAULTS) -> Translation:
-    """Return what a configuration means, having looked at the files that it names.
+    """Check the files that a configuration names, and return what it means.
 
     Raises:
         ConfigError: Something of this cannot be served.
@@ -201,12 +201,12 @@ def understood(conf: KqConf, options: QueueOptions = DEFAULTS) -> Translation:
 def run_app(
     app: QueueApp, translation: Translation, watch: Watch, stop: Stop | None = None
 ) -> Exit:
-    """Tell the warnings, and handle messages until the end; see `kqworker.run.run`.
+    """Log the warnings, and handle messages until the end; see `kqworker.run.run`.
 
     Raises:
         ConfigError, BrokerError, WorkerLost: It cannot start, or not go on.
     """
-    # librdkafka, which a program that only makes a queue need not load.
+    # This loads librdkafka, which a program that only makes a queue need not load.
     from kqworker.run import AppReference, run
 
     for warning in translation.warnings:
@@ -225,9 +225,9 @@ def run_app(
 
 @contextlib.contextmanager
 def _term_as_interrupt() -> Iterator[None]:
-    """Have TERM and HUP end what cannot be drained, the wait for Kafka, as Ctrl-C does.
+    """Let TERM and HUP end the wait for Kafka, which cannot be drained, as Ctrl-C does.
 
-    They would end the program without a `finally`. A handler of its own stays in force.
+    Otherwise they end the program without a `finally`. The program's own handler stays in force.
     """
     taken: list[signal.Signals] = []
     if threading.current_thread() is threading.main_thread():
@@ -243,16 +243,16 @@ def _term_as_interrupt() -> Iterator[None]:
 
 
 def _warn(text: str) -> None:
-    """Log a warning, whatever `Log.Level` is: a misspelt key would stay unseen for good."""
+    """Log a warning, whatever `Log.Level` is: nobody would ever see a misspelt key otherwise."""
     extra = {"event": "configuration"}
-    # The function that asks for the level is left out.
+    # This goes past the check of the level.
     _logger.handle(
         _logger.makeRecord(_logger.name, logging.WARNING, __file__, 0, text, (), None, extra=extra)
     )
 
 
 def _require_files(conf: KqConf) -> None:
-    """Refuse what holds no certificates or key, by its name here; librdkafka has others."""
+    """Refuse a file without certificates or key, under its name here; librdkafka has others."""
     names = {named: f"Kqworker.tls.{key}" for key, named in TLS.items()}
     tls = conf.kqworker.get("tls")
     given = {TLS[key]: str(value) for key, value in tls.items()} if isinstance(tls, Mapping) else {}

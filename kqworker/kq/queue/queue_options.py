@@ -1,4 +1,4 @@
-"""What a Queue can be told beside its file: go-queue's options, as functions.
+"""The options of a Queue beside its file: go-queue's, as functions.
 
 Decides their bounds. Imports no Kafka. Tested by tests/kq/test_queue_options.py.
 """
@@ -38,14 +38,14 @@ DEFAULTS: Final = QueueOptions()
 
 
 class QueueOption(Option[QueueOptions]):
-    """What a function `with_…` returns; what it was given is checked where a queue is made."""
+    """What a function `with_…` returns; a queue checks its value when it is made."""
 
     __slots__ = ()
     of = "a queue"
 
 
 def with_commit_interval(seconds: float) -> QueueOption:
-    """Commit so often.
+    """Set the time between two commits.
 
     Args:
         seconds: At least 0.01; 0 stands for the default, 1.
@@ -62,7 +62,7 @@ def with_commit_interval(seconds: float) -> QueueOption:
 
 
 def with_queue_capacity(messages: int) -> QueueOption:
-    """Let each member hold so many messages, those being handled included.
+    """Set how many messages each member holds, including those being handled.
 
     Args:
         messages: At least 1; 0 stands for the default, 1000.
@@ -79,9 +79,9 @@ def with_queue_capacity(messages: int) -> QueueOption:
 
 
 def with_max_wait(seconds: float) -> QueueOption:
-    """Let a fetch wait so long for `MinBytes`.
+    """Set how long a fetch waits for `MinBytes`.
 
-    A message that comes alone waits so long too, unless `MinBytes` is 1.
+    A single message waits that long too, unless `MinBytes` is 1.
 
     Args:
         seconds: At least 0.001; more than 59 is taken for 59, with a warning, and 0 stands for
@@ -119,11 +119,12 @@ def with_error_handler(function: ErrorHandler) -> QueueOption:
     """Call a function in the worker after each failed attempt, before anything comes of it.
 
     What it raises is logged, and changes nothing. It cannot push by the context: what a
-    failed attempt pushes is dropped. Of a worker that died or was killed the log tells, not it.
+    failed attempt pushes is dropped. It is not called for a worker that died or was killed;
+    the log reports that.
 
     Args:
-        function: Takes the context, the message with its bytes, and what was raised. Beside
-            an async handler it may be async.
+        function: Takes the context, the message with its bytes, and what was raised. It may
+            be async if the handler is.
     """
 
     def apply(options: QueueOptions) -> QueueOptions:
@@ -143,10 +144,10 @@ def with_error_handler(function: ErrorHandler) -> QueueOption:
 
 
 def combined(options: tuple[QueueOption, ...]) -> QueueOptions:
-    """Return what options say together; of two that contradict each other the later counts.
+    """Return what options say together; if two contradict each other, the later one counts.
 
     Raises:
-        ConfigError: One of them is no option, or was given what it does not take.
+        ConfigError: One of them is no option, or has a value that it does not take.
     """
     return joined(QueueOption, options, DEFAULTS)
 

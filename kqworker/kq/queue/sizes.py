@@ -1,6 +1,6 @@
 """What a fetch waits for and holds at most: `MinBytes` and `MaxBytes` as librdkafka takes them.
 
-Decides what kafka-go's defaults are for a size of 0, and to what a size is clamped. Pure.
+Decides which defaults of kafka-go a size of 0 means, and where a size is clamped. Pure.
 Tested by tests/kq/test_translate.py.
 """
 
@@ -25,9 +25,9 @@ class FetchSizes:
 
     Attributes:
         least: What a fetch waits for.
-        most: What an answer holds.
-        of_partition: What it holds of one partition.
-        warnings: What is not as the configuration says: its field, and a text.
+        most: What an answer holds at most.
+        of_partition: What an answer holds of one partition at most.
+        warnings: Where it differs from the configuration: the field, and a text.
     """
 
     least: int
@@ -50,7 +50,7 @@ def fetch_sizes(min_bytes: int, max_bytes: int) -> FetchSizes:
     warnings: list[tuple[str, str]] = []
     least, most = min_bytes or NO_MIN, max_bytes or NO_MAX
     if least > most:
-        # kafka-go panics; a small MaxBytes, with the default of MinBytes, is no reason.
+        # kafka-go panics here; a small MaxBytes with the default of MinBytes is no reason to.
         warnings.append(("MinBytes", f"{least} is more than MaxBytes: {most} is used"))
         least = most
     if least > HIGHEST_MIN:

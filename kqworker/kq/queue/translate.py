@@ -1,7 +1,7 @@
 """What a queue's configuration and options mean to kqworker: settings and policies.
 
-Decides what each field of go-queue becomes, what of it librdkafka would refuse and is
-clamped, and what may stand below `Kqworker:`. Pure: reads no file, asks no client.
+Decides what each field of go-queue becomes, which values are clamped because librdkafka would
+refuse them, and what may stand below `Kqworker:`. Pure: reads no file, asks no client.
 Tested by tests/kq/test_translate.py.
 """
 
@@ -36,10 +36,10 @@ from kqworker.types import Ordering
 
 T = TypeVar("T")
 
-# Longer, and socket.timeout.ms (60 s) would end the wait.
+# With a longer wait, socket.timeout.ms (60 s) would end it.
 HIGHEST_WAIT: Final = 59.0
 
-# A message that is tried until it succeeds: soon again, and later every minute.
+# A message is tried until it succeeds: soon again at first, and later every minute.
 UNTIL_IT_SUCCEEDS: Final = Retry(attempts=ENDLESS, cap=60.0)
 # What a handler raises is final; these are for messages on which a worker dies.
 AFTER_A_DEATH: Final = Retry()
@@ -51,17 +51,17 @@ ENCODINGS = {"json": "json", "plain": "text"}
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A queue in kqworker's words.
+    """A queue in kqworker's terms.
 
     Attributes:
-        name: Of the service, and so of the app.
+        name: The name of the service, and of the app.
         topic: What is consumed.
         settings: Everything that can be set.
         ordering: Which messages may run at the same time.
         retry: How often a message is tried, and when again.
         final: What the handler raises fails the message for good.
         dead_letter: The topic for messages that have failed for good, or None.
-        warnings: What is not as the configuration says, to be told once.
+        warnings: Where it differs from the configuration, to be told once.
         origins: Where each of librdkafka's properties was given, for a message.
     """
 
@@ -79,7 +79,7 @@ class Translation:
 def translate(conf: KqConf, options: QueueOptions = DEFAULTS) -> Translation:
     """Return what a configuration and the options of a queue mean.
 
-    What stands below `Kqworker:` counts more than an option, as a file does everywhere.
+    A setting below `Kqworker:` wins over an option, as a file does everywhere.
 
     Args:
         conf: The configuration.
@@ -202,7 +202,7 @@ class _Translator:
                 "longer would end by the socket's timeout"
             )
             seconds = HIGHEST_WAIT
-        # Of kafka-go's wait a part is for the way: it asks the broker to wait that much less.
+        # kafka-go keeps a part of the wait for the network: the broker waits that much less.
         asked = seconds - min(1.0, seconds / 4)
         self._option("kafka.fetch.wait.max.ms", round(asked * 1000), "with_max_wait")
 
@@ -271,7 +271,7 @@ class _Translator:
             return None
 
     def _table(self, key: str, known: Mapping[str, object]) -> Mapping[str, object]:
-        """Return a section below `Kqworker:`; what is not known in it is wrong."""
+        """Return a section below `Kqworker:`; a key in it that is not known is wrong."""
         given = self.own.get(key)
         if given is None or given.value is None:
             return {}
@@ -365,6 +365,6 @@ class _Translator:
         self.warnings.append(f"{self.conf.origin(name)}: {name}: {text}")
 
     def _refuse(self, key: str, text: str) -> None:
-        # Some go on where the name ends.
+        # Some texts go on where the name ends.
         colon = "" if text.startswith(("must ", "is ")) else ":"
         self.wrong.append(f"{self._origin(key)}: Kqworker.{key}{colon} {text}")
