@@ -1,7 +1,7 @@
-"""What a terminal or a service manager sends to all processes of a run at once.
+"""Signals that a terminal or a service manager sends to all processes of a run at once.
 
-Decides that it is the supervisor's to act on, and that it ends, as usual, what an app forks in
-any of them: whoever ends a process of his own by a signal would wait for it for ever.
+Decides that only the supervisor acts on them, and that they end, as usual, what an app forks in
+any of these: otherwise an app that ends a fork of its own by a signal would wait for ever.
 Tested by tests/runtime/test_broadcasts.py.
 """
 
@@ -21,7 +21,7 @@ _held = threading.local()
 
 
 def take_no_notice() -> None:
-    """Go on whatever is broadcast; what is forked from now on ends by it."""
+    """Ignore broadcast signals; they end what is forked from now on."""
     for number in BROADCAST:
         # Not SIG_IGN: programs that are started would inherit that.
         signal.signal(number, _take_no_notice)
@@ -30,7 +30,7 @@ def take_no_notice() -> None:
 
 
 def end_forks() -> None:
-    """Have the usual signals end what is forked from now on, whatever they do to this process."""
+    """Let the usual signals end what is forked from now on, whatever they do to this process."""
     global _registered, _sparing
     _sparing = False
     if not _registered:
@@ -39,7 +39,7 @@ def end_forks() -> None:
 
 
 def spare_forks() -> None:
-    """Let what is forked from now on take no notice either."""
+    """Let what is forked from now on ignore them, too."""
     global _sparing
     _sparing = True
 
@@ -49,7 +49,7 @@ def _take_no_notice(_number: int, _frame: FrameType | None) -> None:
 
 
 def _hold() -> None:
-    # One that comes to the child before it has its own way with it would be lost.
+    # A signal that reaches the child before it has its own handlers would be lost.
     _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, BROADCAST)
 
 
@@ -67,6 +67,6 @@ def _in_child() -> None:
 
 
 def _is_ours(handler: object) -> bool:
-    """Return whether a handler is not the app's; `default_int_handler` is how a command ends."""
+    """Return whether a handler is not the app's; `default_int_handler` ends a command."""
     module = getattr(handler, "__module__", None) or ""
     return handler is signal.default_int_handler or module.partition(".")[0] == "kqworker"

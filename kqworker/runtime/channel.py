@@ -1,9 +1,9 @@
 """The two ends of the socket pair between a supervisor and one incarnation of a worker.
 
-A queue that several processes share dies with the first of them that is killed while it
-holds the queue's lock, and time limits are such kills; one private channel each keeps the
-damage to the worker that died. The supervisor's end never blocks: what a busy worker does
-not take waits in a buffer here.
+A queue that several processes share breaks when one of them is killed while it holds the
+queue's lock, and time limits are such kills. One private channel each keeps the damage to
+the worker that died. The supervisor's end never blocks: what a busy worker does not take
+waits in a buffer here.
 Knows nothing of tasks. Tested by tests/runtime/test_channel.py.
 """
 
@@ -23,8 +23,8 @@ class Channel:
     """The supervisor's end.
 
     Attributes:
-        ended: Nothing more will come: the other end is closed, or sent what is no frame.
-        fault: Why, where the other end sent what is no frame.
+        ended: Nothing more will come: the other end is closed, or sent no valid frame.
+        fault: Why the frame is not valid, in the second case.
     """
 
     __slots__ = ("_out", "_parser", "_room", "_sock", "ended", "fault")
@@ -32,7 +32,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        # Each its own: several queues of one process read at once, in threads of their own.
+        # One for each channel: several queues of one process read at once, in their own threads.
         # What is never read into takes no memory.
         self._room = bytearray(READ_SIZE)
         self._out: deque[memoryview] = deque()
@@ -50,7 +50,7 @@ class Channel:
         return bool(self._out)
 
     def send(self, frame: bytes | bytearray) -> None:
-        """Send a frame, or as much of it as goes now; `flush` when writable for the rest."""
+        """Send a frame, or the part that goes now; `flush` sends the rest when it is writable."""
         self._out.append(memoryview(frame))
         if len(self._out) == 1:
             self.flush()
@@ -65,7 +65,7 @@ class Channel:
             except BlockingIOError:
                 return
             except OSError:
-                # The worker is gone; its end is learned of, and told, elsewhere.
+                # The worker is gone; its end is noticed, and reported, elsewhere.
                 out.clear()
                 return
             if sent < len(view):
@@ -78,10 +78,10 @@ class Channel:
         return self._read() or []
 
     def rest(self) -> list[ToSupervisor]:
-        """Return all that is still there: once the worker is dead, or to look at it.
+        """Return all that is still there: after the worker's death, or to look at it.
 
-        At a death the end may never come: a process that the worker started can hold the
-        other side open. So this reads until there is nothing at the moment.
+        After a death the channel's end may never come: a process that the worker started can
+        hold the other side open. So this reads until there is nothing at the moment.
         """
         frames: list[ToSupervisor] = []
         while not self.ended:
@@ -139,14 +139,14 @@ class WorkerChannel:
         """Wait for the next frame; None when the supervisor has gone.
 
         Args:
-            wait: Called with the socket's descriptor before the socket is read, which waits
-                for whatever `wait` has not waited for.
+            wait: Called with the socket's descriptor before each read of the socket; waits
+                until the socket can be read.
         """
         while not self._frames:
             if wait is not None:
                 wait(self._sock.fileno())
             try:
-                # Into one place: new memory for each read costs more than the copying.
+                # Into one buffer: new memory for each read costs more than the copying.
                 size = self._sock.recv_into(self._room)
             except ConnectionResetError:
                 return None

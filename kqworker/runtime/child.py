@@ -1,7 +1,7 @@
 """One incarnation of a worker, as its supervisor sees it: what it was sent, what it said,
-and, once it is dead, what is to be believed of it.
+and, after its death, what holds of that.
 
-Decides the accounting of a death; carries nothing out by itself.
+Decides the accounting of a death; carries nothing out.
 Tested by tests/runtime/test_child.py and test_accounting.py.
 """
 
@@ -46,18 +46,18 @@ class Child:
     """The supervisor's side of a worker.
 
     Args:
-        number: The worker's.
-        seat: The worker's, too, from which its process has its name.
+        number: The worker's number.
+        seat: The worker's seat, from which its process has its name.
 
     Attributes:
-        far_end: The worker's end of the channel, until it has it.
+        far_end: The worker's end of the channel, until the worker has it.
         process, handle: None until it has started.
-        generation: Of the forkserver that it comes from.
+        generation: That of the forkserver that it comes from.
         tries: How often starting it has failed.
         stopping, killed, orphaned: Told to stop; killed by us; its forkserver died.
-        end_fd: What turns readable at its end; -1 while nothing is watched.
-        boot_failure: Why it could not boot, by its own word.
-        silenced: Why it cannot print any more, by its own word; empty while it can.
+        end_fd: The descriptor that turns readable at its end; -1 while none is watched.
+        boot_failure: Why it could not boot, as it says.
+        silenced: Why it cannot print any more, as it says; empty while it can.
     """
 
     def __init__(self, number: int, seat: int) -> None:
@@ -93,8 +93,8 @@ class Child:
         """Take the process; it has its ends of what is shared.
 
         Args:
-            process: What has been started.
-            generation: Of the forkserver that it comes from.
+            process: The process that has been started.
+            generation: That of the forkserver that it comes from.
         """
         self.process = process
         self.generation = generation
@@ -152,13 +152,13 @@ class Child:
             answer.seconds,
         )
 
-    # What it is on
+    # What it is working on
 
     def observe(self, at: Callable[[float], float]) -> Running | None:
         """Return the message that it is on, or None if it is on none.
 
-        It proves something of the messages before that one only together with all that
-        the worker told of them: read the channel to its end after this.
+        This proves something about the messages before that one only together with all that
+        the worker has said of them: read the channel to its end after this.
 
         Args:
             at: Returns the loop's time at a moment of `time.monotonic()`.
@@ -183,19 +183,19 @@ class Child:
         if (position.task, position.index) != (on.task, on.index):
             return False
         seen = self._observed
-        # An observation between the worker's two stores took one message's time for the
-        # other's.
+        # An observation between the worker's two stores saw one message with the start time
+        # of another.
         if seen is not None and (seen.task, seen.index) == (on.task, on.index):
             return seen.started == position.started
         return True
 
     def _position(self) -> Position | None:
-        """Return where it stands, as far as it has not said more than that already."""
+        """Return where it stands, unless its answers already say more."""
         position = self.slot.read()
         if position is None or position.task not in self._tasks:
             return None
         if not position.between and self._answered == (position.task, position.index):
-            # It was killed, or seen, after it had answered for the message, before it
+            # It was killed, or observed, after it had answered for the message and before it
             # moved on.
             return Position(position.task, position.index + 1, True, position.started)
         return position
@@ -213,7 +213,7 @@ class Child:
         events: list[Event] = []
         position = self._position()
         if position is not None and position.between:
-            # Nobody is to blame: it was on no message. What it would have answered is known.
+            # No message is to blame: it was on none. What it would have answered is known.
             task = self._tasks[position.task]
             rest = tuple(i for i in range(position.index, task.size) if i not in task.back)
             events.append(Finished(self.number, position.task, (), True, rest))

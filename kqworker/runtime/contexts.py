@@ -4,8 +4,8 @@ A message sees the variables that the app's import and its start hooks have set,
 that another message has set. Decimal's context is one of these variables, and can be changed
 in place: so each message has one of its own.
 
-A context that names its message costs as much as all else that is done for a message which
-does nothing. So a message that has left no trace in its context leaves it to the next one.
+A context that names its message costs as much as everything else for a message that does
+nothing. So a message that has left no trace in its context leaves it to the next one.
 Tested by tests/runtime/test_contexts.py and test_invoke.py.
 """
 
@@ -28,14 +28,14 @@ _probe: ContextVar[None] = ContextVar("kqworker_probe")
 class Shared:
     """A context that names its message, for one message after the other.
 
-    CPython keeps a context's variables in a table that never changes: whoever copies the
-    context holds the same table, and whoever sets a variable gets another one, into which all
-    is copied that stands beside the variable at the table's top. So the second count says that
-    there is no other table with this message in it, be it this context's or that of a copy;
-    and then the first one says that nobody but this context holds this one.
+    CPython keeps a context's variables in a table that never changes. A copy of the context
+    holds the same table. To set a variable makes a new table, into which everything is copied
+    that stands beside the variable at the table's top. So the count of the origin says that no
+    other table has this message in it, neither this context's nor that of a copy; and then the
+    count of the table says that only this context holds this table.
 
     Args:
-        context: Entered by nobody; named here.
+        context: Not entered yet; named here.
     """
 
     __slots__ = ("context", "origin", "origins", "table", "tables")
@@ -49,11 +49,11 @@ class Shared:
 
     @property
     def untouched(self) -> bool:
-        """Whether the next message may have it: whoever asks must not hold the origin itself."""
+        """Whether the next message may have it; the caller must not hold the origin itself."""
         return getrefcount(self.table) == self.tables and getrefcount(self.origin) == self.origins
 
     def tells(self) -> bool:
-        """Return whether the counts tell of all that a message may do: another Python's may not."""
+        """Return whether the counts show all that a message may do: another Python's may not."""
         (top,) = gc.get_referents(self.table)
         if not any(found is self.origin for found in gc.get_referents(top)):
             return False  # with many variables a table has parts, which others share
@@ -80,7 +80,7 @@ def shared(fresh: Fresh) -> Shared | None:
 
 
 def for_messages(hooks: Context) -> tuple[Context, Fresh]:
-    """Return the context to run messages from, and what makes the one of each message in it.
+    """Return the context to run messages from, and what makes each message's context in it.
 
     Args:
         hooks: The context in which the start hooks have run.

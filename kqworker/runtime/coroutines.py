@@ -1,9 +1,9 @@
 """Runs coroutines on one event loop, which runs on while the worker waits.
 
-A worker has one thread for messages and loop: it never runs both at once. So the loop is
-given its turn whenever the worker would wait for a frame, and a short one before each
-message of a handler that is not async. Without a coroutine there is no loop, and nothing of
-this costs anything. Knows nothing of frames. Tested by tests/runtime/test_coroutines.py.
+A worker has one thread for messages and loop, and never runs both at once. So the loop
+gets a turn whenever the worker would wait for a frame, and a short turn before each
+message of a handler that is not async. Without a coroutine there is no loop, and this
+costs nothing. Knows nothing of frames. Tested by tests/runtime/test_coroutines.py.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _logger = logs.logger("kqworker.worker")
 
-# A loop that is given a turn runs so many rounds: what has become ready, and what follows.
+# A turn of the loop is so many rounds: what has become ready, and what follows.
 ROUNDS: Final = 4
-# Seconds that pass between two turns at least.
+# The least number of seconds between two turns.
 PAUSE: Final = 0.002
 
 
@@ -56,7 +56,7 @@ class Coroutines:
                 self._turn(loop, task)
             return task.result()
         finally:
-            del task  # it holds what was raised, and that this frame
+            del task  # it holds the exception, which holds this frame
 
     def until_readable(self, descriptor: int) -> None:
         """Let the loop run until there is something to read; return at once without a loop."""
@@ -70,7 +70,7 @@ class Coroutines:
             waiting = False
             loop.stop()
 
-        # Only while nothing else runs: it would break that off.
+        # Only while nothing else runs: it would stop the loop too early.
         loop.add_reader(descriptor, wake)
         try:
             while waiting:
@@ -107,8 +107,8 @@ class Coroutines:
     ) -> None:
         """Run the loop until it is stopped.
 
-        What a task that nobody waits for raises out of it (SystemExit) is that task's alone:
-        it is no message's failure, and no end of the worker.
+        What a task that nobody waits for raises out of the loop (SystemExit) concerns that task
+        alone: it fails no message, and does not end the worker.
         """
         try:
             loop.run_forever()

@@ -1,7 +1,7 @@
 """Exceptions as text: what leaves a worker is never pickled, and never long.
 
 Decides where a traceback begins (at the user's own frame) and what is cut. Survives
-whatever a hostile exception does. Tested by tests/runtime/test_failures.py.
+everything that a hostile exception does. Tested by tests/runtime/test_failures.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kqworker.types import Failure
 TEXT_SIZE: Final = 4 << 10
 TRACEBACK_SIZE: Final = 16 << 10
 _CUT: Final = b"\n[...]\n"
-# What stands between us and a coroutine, too.
+# Asyncio's frames stand between our frames and a coroutine.
 _NOT_THEIRS: Final = (
     f"{Path(__file__).parent.parent}/",
     f"{Path(traceback.__file__).parent}/asyncio/",
@@ -47,7 +47,7 @@ def cut(text: str, size: int) -> str:
     # A lone surrogate has no bytes.
     data = text.encode("utf-8", "replace")
     if len(data) > size:
-        # The end of a traceback says most.
+        # The end of a traceback says the most.
         head = (size - len(_CUT)) // 2
         tail = size - len(_CUT) - head
         data = data[:head] + _CUT + data[-tail:]
@@ -66,7 +66,7 @@ def _trace(error: BaseException) -> str:
         theirs = users_part(error.__traceback__)
         chain = any(users_part(reason.__traceback__) for reason in reasons(error))
         if theirs is None and not chain:
-            return ""  # nothing of it is theirs to mend: a payload, and what parsed it
+            return ""  # no part of it is the user's: a payload, and its parser
         lines = traceback.format_exception(type(error), error, theirs, chain=chain)
     except BaseException:  # formatting asks the exception for its text and its notes
         return ""

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 
 class Collections:
-    """Looks for cycles rarely: every message allocates, none of them makes a cycle.
+    """Looks for cycles rarely: every message allocates, and none makes a cycle.
 
-    It is the supervisor's dearest line otherwise: 0.97 against 0.81 µs of CPU a message.
+    Otherwise this costs the supervisor the most: 0.97 against 0.81 µs of CPU a message.
     """
 
     def __init__(self) -> None:

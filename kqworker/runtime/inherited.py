@@ -1,8 +1,8 @@
-"""What the import of an app has left in a process that a fork does not copy, or copies as one.
+"""What an app's import has left in a process that a fork does not copy, or that all would share.
 
-Decides what of it is told: threads and timers, which are in no child; pools of OpenMP, whose
+Decides what is reported: threads and timers, which no child has; pools of OpenMP, whose
 threads a child waits for; connections, pipes, files that are read, event loops and devices,
-which all children would use at once. And gives a worker random numbers of its own. Knows
+which all children would use at once. Gives a worker random numbers of its own, too. Knows
 nothing of what is done about it. Tested by tests/runtime/test_inherited.py.
 """
 
@@ -28,14 +28,14 @@ from typing import Final
 
 PROC: Final = Path("/proc/self")
 
-# A region of OpenMP takes microseconds; one that waits for threads that are not there, for ever.
+# A region of OpenMP takes microseconds; without the threads that it waits for, it never ends.
 REGION_SECONDS: Final = 1.0
 
-# By their names: librdkafka's, for which there is a refusal of its own; one that is made anew
-# in each child by who has started it; and what polars starts when it is imported, which only
-# removes files that it has spilled.
+# By their names: librdkafka's threads, which have their own refusal; one that its owner makes
+# anew in each child; and the one that polars starts when it is imported, which only removes
+# files that it has spilled.
 _OTHERWISE: Final = ("rdk:", "jemalloc_bg_thd", "polars-ooc")
-# GPUs and their like, WSL's included; and what answers whoever asks: terminals, serial ports.
+# GPUs and their like, WSL's included; and devices that answer: terminals, serial ports.
 _DEVICE: Final = re.compile(
     "/dev/(nvidia|kfd|dri/render|dxg|accel|neuron|davinci|hl[0-9]|vfio/[0-9]|(pts/)?ptmx|tty(USB|ACM))"
 )
@@ -43,7 +43,7 @@ _LOOPS: Final = {"anon_inode:[eventpoll]": "epoll", "anon_inode:[io_uring]": "io
 
 
 class Before:
-    """What the process had before: that is its own."""
+    """What the process had before the import."""
 
     def __init__(self, proc: Path = PROC) -> None:
         self._proc = proc
@@ -53,7 +53,7 @@ class Before:
         self._timers = set(_timers())
 
     def found(self) -> list[str]:
-        """Return what has come since, in words; empty where workers can be forked."""
+        """Return what the import has added, in words; empty where workers can be forked."""
         new = {fd: to for fd, to in sorted(_open(self._proc).items()) if (fd, to) not in self._open}
         found = [
             *self._python_threads(),
@@ -82,10 +82,10 @@ class Before:
                 yield f"thread {thread.name!r} of {getattr(target, '__module__', None)}"
 
     def _native_threads(self) -> Iterator[str]:
-        """Yield those with a name of their own.
+        """Yield the threads with a name of their own.
 
-        numpy's and OpenMP's have the process's. The former are made anew in each child, and
-        the latter are asked for a region.
+        numpy's and OpenMP's have the process's name. numpy's are made anew in each child, and
+        OpenMP's are tested by a region.
         """
         python = {
             thread.native_id
@@ -98,7 +98,7 @@ class Before:
             if number in self._threads or number in python or name == own:
                 continue
             if not name.startswith(_OTHERWISE):
-                # A pool numbers its threads; one is enough to know whose they are.
+                # A pool numbers its threads; one of them shows whose they are.
                 yield f"native thread {re.sub('[-_#]?[0-9]+$', '', name)!r}"
 
 
@@ -138,10 +138,10 @@ def _shown(peer: object) -> str:
 
 
 def _pipes(proc: Path, opened: dict[int, str]) -> Iterator[str]:
-    """Yield those from which other processes' words are read, such as a subprocess's answers.
+    """Yield the pipes from which other processes are read, such as a subprocess's answers.
 
-    Each process that reads takes what it gets from the others. Short writes do not mix; a
-    pipe with both ends here wakes somebody up, or is made to be shared; and a sentinel of
+    Each process that reads takes its part away from the others. Short writes do not mix. A
+    pipe with both ends here wakes somebody up, or is meant to be shared. A sentinel of
     multiprocessing's is never read.
     """
     ends = list(_open(proc).values())
@@ -156,7 +156,7 @@ def _pipes(proc: Path, opened: dict[int, str]) -> Iterator[str]:
 
 
 def _has_ended(fd: int) -> bool:
-    """Return whether nobody writes to a pipe any more, and all is read."""
+    """Return whether nobody writes to a pipe any more, and everything is read."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return any(event == select.POLLHUP for _, event in poll.poll(0))
@@ -172,10 +172,10 @@ def _writer(proc: Path, pipe: str) -> str:
 
 
 def _files(proc: Path, opened: dict[int, str]) -> Iterator[str]:
-    """Yield those that are open for reading, such as an archive's or a database's.
+    """Yield the files that are open for reading, such as an archive's or a database's.
 
-    Whoever reads moves the place at which the others read on. What is only written goes to
-    its end all the same, and one that is mapped is read by its mapping.
+    A process that reads moves the position at which the others read on. What is only
+    written goes to the end of the file all the same; a mapped file is read by its mapping.
     """
     mapped: set[int] | None = None
     for fd, to in opened.items():
@@ -194,7 +194,7 @@ def _files(proc: Path, opened: dict[int, str]) -> Iterator[str]:
 
 
 def _timers() -> Iterator[str]:
-    """Yield those that are running: a child that is forked has none."""
+    """Yield the running timers: a forked child has none."""
     for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"):
         if signal.getitimer(getattr(signal, name))[0] > 0:
             yield f"signal.{name}"
@@ -206,7 +206,7 @@ def _timers() -> Iterator[str]:
 def _pools(proc: Path) -> Iterator[str]:
     """Yield the libraries of GNU's OpenMP that have started their threads already.
 
-    The others' make their threads anew after a fork.
+    Other OpenMP libraries make their threads anew after a fork.
     """
     with contextlib.suppress(OSError):
         maps = (proc / "maps").read_text(errors="replace")
@@ -216,7 +216,7 @@ def _pools(proc: Path) -> Iterator[str]:
 
 
 def _runs_a_region(path: str) -> bool:
-    """Return whether a child that is forked now can run a parallel region of a library."""
+    """Return whether a child that is forked now can run a library's parallel region."""
     try:
         region = ctypes.CDLL(path).GOMP_parallel
         nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
@@ -226,7 +226,7 @@ def _runs_a_region(path: str) -> bool:
     arguments = nothing, None, ctypes.c_uint(2), ctypes.c_uint(0)
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        # Python warns of a fork with threads around, which is what is tried here.
+        # Python warns of a fork while there are threads, which is what this tries.
         warnings.simplefilter("ignore")
         child = os.fork()
     if child == 0:
@@ -239,7 +239,7 @@ def _runs_a_region(path: str) -> bool:
     poll.register(reader, select.POLLIN)
     ended = bool(poll.poll(REGION_SECONDS * 1000))  # the child's end closes with the child
     os.close(reader)
-    os.kill(child, signal.SIGKILL)  # not waited for yet, its number is its own
+    os.kill(child, signal.SIGKILL)  # its number is still its own: nobody has waited for it
     os.waitpid(child, 0)
     return ended
 

@@ -1,8 +1,8 @@
 """Runs a task's messages, one after the other, and answers for them.
 
 The loop over the messages is the hottest code of a worker: what can be done once a
-segment is done once a segment. What it must never break: an outcome that is more than a
-plain accept, and whatever is skipped over, is in the channel before the slot moves on.
+segment is done once a segment. Always true: an outcome that is more than a plain
+accept, and every skipped message, is in the channel before the slot moves on.
 Knows nothing of booting. Tested by tests/runtime/test_invoke.py and test_accounting.py.
 """
 
@@ -61,8 +61,8 @@ class Invoker:
 
     Args:
         handlers: The app's handlers, in its order.
-        slot: Where to say what is being done.
-        channel: Where to answer.
+        slot: Where it writes what it is doing.
+        channel: Where answers go.
         loop: For async handlers, and for what they and the hooks have left running.
         fresh: Makes a message's context from the current one.
     """
@@ -103,8 +103,8 @@ class Invoker:
         else:
             reached = total
         self._must_be_the_worker()
-        # From here on it is on no message, and all that it has not begun is handed back by
-        # the supervisor if it dies in the middle of this answer.
+        # From here on it is on no message. If it dies in the middle of this answer, the
+        # supervisor hands back all that it has not begun.
         words[POSITION] = BETWEEN | task.id << INDEX_BITS | reached
         self._slot.spent()
         unstarted = tuple(i for i in range(reached, total) if i not in skipped)
@@ -117,7 +117,7 @@ class Invoker:
     ) -> int:
         """Run a segment; return the first index that is handed back.
 
-        It was not begun because of a recall, or what it printed cannot be written.
+        That message was not begun: a recall came, or output cannot be written any more.
         """
         words, seconds, fresh = self._slot.words, self._slot.seconds, self._fresh
         number, base = task.id, (task.id << INDEX_BITS) + first
@@ -125,14 +125,14 @@ class Invoker:
         count, keys = len(segment.records.values), segment.records.keys
         if words[RECALL] >= number or self._silenced:
             return first
-        # Should binding end the worker, the first message is the one to blame.
+        # If binding ends the worker, the first message is to blame.
         seconds[STARTED] = monotonic()
         words[POSITION] = base
         call = self._bind(handler, segment)
         own = self._shared
         if own is not None and own.untouched:
             context, table, origin = own.context, own.table, own.origin
-            # Counted as below: a reference that Python only lends counts nowhere.
+            # Counted as below: a reference that Python only lends does not count.
             tables, origins = getrefcount(table), getrefcount(origin)
             origin.partition, origin.offsets = partition, offsets
         else:
@@ -145,13 +145,13 @@ class Invoker:
                         continue
                     seconds[STARTED] = monotonic()
                     words[POSITION] = base + i
-                    # Behind that store: what the supervisor finds behind POSITION after a
-                    # recall, it takes back, and it must not be begun here.
+                    # After that store: what the supervisor finds behind POSITION after a recall, it
+                    # takes back, and the worker must not begin it.
                     if words[RECALL] >= number:
                         words[POSITION] = BETWEEN | base + i
                         return first + i
-                    # What one message sets, no other must see, and what it leaves running must
-                    # not push into another. As `untouched` does; a call would cost more.
+                    # No message may see what another one sets, and what it leaves running must not
+                    # push into another. As `untouched` does; a call would cost more.
                     if (
                         own is not None
                         and getrefcount(table) == tables
@@ -160,7 +160,7 @@ class Invoker:
                         running[0] = origin
                         origin.index = i
                     else:
-                        own = None  # those that follow are likely to be as the one before
+                        own = None  # the next messages are likely to do the same
                         running[0] = origin = Origin()
                         origin.partition, origin.offsets, origin.index = partition, offsets, i
                         become(origin)
@@ -233,7 +233,7 @@ class Invoker:
         """Begin nothing more: what is printed from here on would be lost.
 
         A message that could not print has not failed. It goes back as if it had not begun,
-        and waits for a run whose output can be written.
+        and waits for a run that can write its output.
         """
         self._must_be_the_worker()
         take_outputs()
@@ -243,8 +243,8 @@ class Invoker:
 
     def _must_be_the_worker(self) -> None:
         if os.getpid() != self._pid:
-            # A child that a handler forked has come back out of the handler. What it did
-            # from here on would be taken for the worker's doing.
+            # A child that a handler forked has returned from the handler. What it does from here
+            # on would count as the worker's doing.
             os._exit(1)
 
 
@@ -264,7 +264,7 @@ def _outcome(index: int, error: BaseException, final: bool) -> Outcome:
 
 
 def _seconds(error: RetryLater) -> float | None:
-    """Return the delay asked for; None, the handler's own policy, if it is none."""
+    """Return the delay asked for; None, for the handler's own policy, if there is none."""
     try:
         seconds = float(error.seconds)
     except (TypeError, ValueError, OverflowError):
@@ -273,7 +273,7 @@ def _seconds(error: RetryLater) -> float | None:
 
 
 def _behind(task: Task, index: int) -> list[int]:
-    """Return the messages behind a failed one that its order keeps from running."""
+    """Return the messages behind a failed one that the ordering keeps from running."""
     if task.ordering is Ordering.UNORDERED:
         return []
     at = index

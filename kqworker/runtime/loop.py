@@ -1,7 +1,7 @@
 """The loop: turns what the ports say into events, and the core's commands into calls.
 
-Decides nothing. Signals only append to a list; they are looked at here, between two
-events. Nothing in here blocks but the one `select`.
+Decides nothing. Signals only append to a list, which is read here, between two
+events. Nothing in here blocks except the one `select`.
 Tested by tests/runtime/test_loop.py and by everything end to end.
 """
 
@@ -23,7 +23,7 @@ from kqworker.ports import Clock, Port, Sink, Source, Workers
 
 Call = Callable[[], Iterable[Event]]
 
-# Why a run ends that its own program has asked to.
+# Why a run ends if its own program has asked for that.
 TOLD = "told to stop"
 
 
@@ -35,7 +35,7 @@ class Core(Protocol):
         ...
 
     def handle(self, event: Event, now: float) -> list[c.Command]:
-        """Take an event in, return what is to be done."""
+        """Take an event in, and return what is to be done."""
         ...
 
     def deadline(self) -> float | None:
@@ -44,7 +44,7 @@ class Core(Protocol):
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Return the signals that drain: a hang-up too, unless `nohup` keeps it from us."""
+    """Return the signals that drain: also a hang-up, unless `nohup` has it ignored."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -52,7 +52,7 @@ def ending_signals() -> list[signal.Signals]:
 
 
 def called(number: signal.Signals) -> str:
-    """Return how people call a signal.
+    """Return the common name of a signal.
 
     >>> called(signal.SIGINT), called(signal.SIGTERM)
     ('Ctrl-C', 'SIGTERM')
@@ -121,7 +121,7 @@ class Signals:
 class Wake:
     """Wakes a selector that waits for it: called from any thread, or from a signal handler.
 
-    A call that comes before it is entered is not lost.
+    A call before it is entered is not lost.
     """
 
     def __init__(self) -> None:
@@ -129,8 +129,8 @@ class Wake:
         self._ends: tuple[socket.socket, socket.socket] | None = None
 
     def call(self) -> None:
-        """Wake the thread that waits, at any time and as often as one likes; never block."""
-        # Only what a signal handler can do in the middle of anything else.
+        """Wake the thread that waits; may be called at any time, repeatedly; never block."""
+        # Does only what a signal handler can do in the middle of anything else.
         self._called = True
         ends = self._ends
         if ends is not None:
@@ -157,12 +157,12 @@ class Wake:
             end.close()
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when it was called."""
+        """Return a descriptor that is readable after a call."""
         assert self._ends is not None
         return self._ends[0].fileno()
 
     def clear(self) -> None:
-        """Be quiet until the next call; look after it, and not before, at what has changed."""
+        """Be quiet until the next call; look at what has changed after this, not before."""
         assert self._ends is not None
         with contextlib.suppress(BlockingIOError):
             while self._ends[0].recv(4096):
@@ -172,10 +172,10 @@ class Wake:
 class Stop(Wake):
     """Asks a run to end: from another thread, from a signal handler, before it has begun.
 
-    One serves one run. What is asked for before the run listens is not lost.
+    Each serves one run. A request before the run listens is not lost.
 
     Attributes:
-        reason: Why, for people: that of the last request.
+        reason: The reason of the last request, for people.
     """
 
     def __init__(self) -> None:
@@ -189,7 +189,7 @@ class Stop(Wake):
         return self._called
 
     def request(self, now: bool = False, reason: str = TOLD) -> None:
-        """Ask for the end, at any time and as often as one likes; never block.
+        """Ask for the end; may be called at any time, repeatedly; never block.
 
         Args:
             now: Do not wait for what is being handled.
@@ -200,7 +200,7 @@ class Stop(Wake):
         self.call()
 
     def take(self) -> list[bool]:
-        """Return what was asked for since the last call, in order: whether to end now."""
+        """Return the requests since the last call, in order: whether each wants the end now."""
         self.clear()
         taken = []
         while self._requests:
@@ -225,7 +225,7 @@ class Loop:
         workers: Run the handlers.
         clock: The time.
         report: Takes every `Report`; must be quick.
-        signals: What has come from outside.
+        signals: The signals that have come.
         on_signal: Turns a signal into events.
         stop: Asks for the end from elsewhere; entered.
         on_stop: Turns such a request into events; takes whether to end now.
@@ -268,12 +268,12 @@ class Loop:
         self._route.update(dict.fromkeys(get_args(c.WorkersCommand), workers.execute))
 
     def listen(self, port: Port) -> None:
-        """Hear a further port, after those that are heard already."""
+        """Listen to a further port, after those that are there already."""
         self._ports.append(port)
         self._selector.register(port.fileno(), selectors.EVENT_READ, port)
 
     def every(self, seconds: float, call: Call) -> None:
-        """Call something about every `seconds`, and feed the core with what it returns."""
+        """Call a function about every `seconds`, and give the core what it returns."""
         self._chores.append(_Chore(seconds, call, self._clock.now() + seconds))
 
     def run(self) -> c.Stopped:
@@ -312,7 +312,7 @@ class Loop:
         wait = max(0.0, due - now)
         self._clock.waits(wait)
         ready = {key.data for key, _ in self._selector.select(wait)}
-        self._clock.now()  # what comes next is no part of the wait
+        self._clock.now()  # the next steps are not part of the wait
         if self._signals in ready:
             for number in self._signals.take():
                 self._feed(self._on_signal(number))

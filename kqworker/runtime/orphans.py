@@ -1,4 +1,4 @@
-"""No process outlives the one that started it, however that one ended.
+"""No process outlives the one that started it, however that ended.
 
 On Linux the kernel kills a process when the thread that started it has ended
 (PR_SET_PDEATHSIG), even one that spins in C with the GIL held. Elsewhere, and where the

@@ -1,7 +1,7 @@
-"""An app as bytes, from which a worker makes it again: for one that no worker can import.
+"""An app as bytes, from which a worker makes it again: for an app that no worker can import.
 
-Decides what of the program itself can travel by value, and refuses what would arrive
-otherwise than it is. Knows nothing of workers; `kqworker.runtime.spec` unpacks.
+Decides which parts of the program can be sent by value, and refuses parts that would arrive
+changed. Knows nothing of workers; `kqworker.runtime.spec` unpacks.
 Tested by tests/runtime/test_packing.py.
 """
 
@@ -18,7 +18,7 @@ import cloudpickle
 from kqworker.app.app import App
 from kqworker.errors import ConfigError
 
-# msgspec's, on each class that a payload was checked against; it makes it again.
+# msgspec puts it on each class that a payload was checked against, and makes it again.
 _CACHE = "__msgspec_cache__"
 
 
@@ -44,11 +44,11 @@ def pack(app: App) -> bytes:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # has no annotations
     def reducer_override(self, obj: object) -> Any:  # Any: as pickle's own
         if obj is dataclasses.MISSING:
-            # Told by its identity: a copy of it would be each field's default.
+            # It is compared by identity: a copy would count as each field's default.
             return "MISSING"
         reduced = super().reducer_override(obj)
-        # A class that is imported by its name is left to pickle; one that is made anew has
-        # a state.
+        # pickle handles a class that is imported by its name; a class that is made anew has a
+        # state.
         if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) > 2:
             _refuse_struct(obj)
             attributes = reduced[2][0]
@@ -56,7 +56,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # has no annotations
             if "__annotations__" in attributes:
                 attributes["__annotations__"] = _resolved(obj, attributes["__annotations__"])
             if typing.is_typeddict(obj) and "__orig_bases__" not in attributes:
-                # Python 3.11 keeps no other base of it than dict, which it does not take as one.
+                # Python 3.11 keeps only dict as its base, and does not accept it as one.
                 made, (meta, name, _, *rest), *state = reduced
                 return made, (meta, name, (typing.TypedDict,), *rest), *state
         return reduced
@@ -64,7 +64,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # has no annotations
 
 def _refuse_struct(found: type) -> None:
     msgspec = sys.modules.get("msgspec")
-    # Its fields are what its metaclass made of its body, of which nothing is left: a copy
+    # Its metaclass made its fields from its body, and nothing of the body is left: a copy
     # would have none.
     if msgspec is not None and issubclass(found, msgspec.Struct):
         raise ConfigError(
@@ -75,7 +75,7 @@ def _refuse_struct(found: type) -> None:
 
 
 def _resolved(found: type, annotations: dict[str, object]) -> dict[str, object]:
-    """Return a class's annotations without quotes: a worker's `__main__` has none of the names."""
+    """Return a class's annotations evaluated: a worker's `__main__` has none of the names."""
     try:
         hints = typing.get_type_hints(found, include_extras=True)
     except Exception:  # annotations may be any expression, of classes that are no payload's too

@@ -2,9 +2,9 @@
 
 It ties the forkserver to its supervisor, and imports the app so that all workers share
 what that loads. The forkserver swallows import errors, ignores the app's directory and
-gets no arguments: the order comes in the environment, and what became of it stays here,
-for the workers to look at, and for a first process that tells the supervisor. Imported
-anywhere else this does nothing. Tested by tests/runtime/test_forkserver.py.
+gets no arguments. So the order comes in the environment, and the result stays here for the
+workers, and for a first process that reports it to the supervisor. Imported
+anywhere else, this does nothing. Tested by tests/runtime/test_forkserver.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kqworker.runtime.spec import WorkerSpec
 
 VARIABLE = "KQWORKER_FORKSERVER"
 
-# So much is told of what an import has left, which any pipe takes at once.
+# So many things that an import has left are reported; any pipe takes them at once.
 TOLD = 20
 TOLD_CHARACTERS = 200
 TOLD_SIZE = 32 << 10
@@ -51,7 +51,7 @@ class Order:
 
 @contextlib.contextmanager
 def ordered(spec: WorkerSpec) -> Iterator[None]:
-    """Have a forkserver that is started meanwhile do what the spec asks for."""
+    """Let a forkserver that is started inside do what the spec asks for."""
     directory = str(Path(spec.app_dir or ".").resolve())
     os.environ[VARIABLE] = json.dumps(asdict(Order(os.getpid(), spec.module, directory)))
     try:
@@ -62,11 +62,11 @@ def ordered(spec: WorkerSpec) -> Iterator[None]:
 
 @contextlib.contextmanager
 def holding_signals() -> Iterator[None]:
-    """Have what is started meanwhile begin with the broadcast signals blocked.
+    """Start processes inside with the broadcast signals blocked.
 
-    Ctrl-C would end it with a traceback before it can take no notice. It unblocks them.
+    Ctrl-C would end them with a traceback before they can ignore it. They unblock them.
     """
-    # Running before: its own start would unblock them.
+    # The tracker must run already: its own start would unblock them.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, broadcasts.BROADCAST)
     try:
@@ -75,8 +75,8 @@ def holding_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# In a worker: the forkserver's pid, where it took part; why its workers must not run; and
-# what of the import they would hang on or share.
+# In a worker: the forkserver's pid, if it took part; why its workers must not run; and
+# what the import has left that they would wait for or share.
 server: int | None = None
 refusal: str | None = None
 _found: list[str] = []
@@ -88,7 +88,7 @@ def refused(spec: WorkerSpec) -> str | None:
 
 
 def tell(fd: int) -> None:
-    """Write what the import has left that a fork does not go with; in a process of its own."""
+    """Write what the import has left that a fork breaks; runs in a process of its own."""
     module = _order.module if _order is not None else ""
     found = [text[:TOLD_CHARACTERS] for text in _found[:TOLD]]
     with contextlib.suppress(BrokenPipeError):  # the supervisor has ended meanwhile
@@ -106,7 +106,7 @@ def told(fd: int) -> tuple[str, list[str]]:
 
 def _carry_out(order: Order) -> None:
     global server, refusal, _found
-    # A stop is the supervisor's to act on: without the forkserver all workers would end in the
+    # The supervisor acts on a stop: without the forkserver all workers would end in the
     # middle of their messages.
     broadcasts.take_no_notice()
     tied = die_with_parent()
@@ -114,23 +114,23 @@ def _carry_out(order: Order) -> None:
         os._exit(1)
     if tied:
         server = os.getpid()
-    # What each worker needs anyway.
+    # Each worker needs this anyway.
     importlib.import_module("kqworker.runtime.worker")
     if order.module:
         sys.path.insert(0, order.app_dir)
         before = Before()
         try:
             importlib.import_module(order.module)
-        except BaseException:  # whatever it is: each worker meets it again, and reports it
+        except BaseException:  # each worker gets the same error again, and reports it
             pass
         refusal = refusal_after(order.module)
         if refusal is None:
             _found = before.found()
-        # Or each worker would write it once more.
+        # Otherwise each worker would write it once more.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-    # The workers are its forks, and have no handlers of their own yet.
+    # The workers are forks of this process, and have no handlers of their own yet.
     broadcasts.spare_forks()
     # Collections in the workers would touch, and so copy, what they share.
     gc.collect()
@@ -149,7 +149,7 @@ def refusal_after(module: str) -> str | None:
 
 
 def kafka_threads() -> list[str]:
-    """Return the names of librdkafka's threads in this process; empty elsewhere than Linux."""
+    """Return the names of librdkafka's threads in this process; empty except on Linux."""
     names = []
     for task in Path("/proc/self/task").glob("*/comm"):
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
 """What a worker prints: above the supervisor's status line, and as long as it can be written.
 
 Decides that the line is removed before each piece of text on a terminal (it is drawn again
-a moment later), and when an error means that standard output or standard error takes nothing
+a moment later), and which errors mean that standard output or standard error takes nothing
 any more: its reader has gone, its disk is full. Knows nothing of the supervisor.
 Tested by tests/runtime/test_printing.py.
 """
@@ -23,11 +23,11 @@ from kqworker.watch.logs import clearing
 
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
 _NAMES: Final = {1: "standard output", 2: "standard error"}
-# The last reference to a stream would close what it shares with the one in its place.
+# Keeps the replaced streams: the end of one would close the descriptor of its successor.
 _kept: list[TextIO] = []
-# Set on an error that one of the streams has raised, to its descriptor.
+# The attribute of an error raised by one of the streams; holds its descriptor.
 _MARK: Final = "_kqworker_stream"
-# What a write says that will say it again; a connection or a file of the handler's own may, too.
+# Errors that a next write raises again; a connection or file of a handler may raise them, too.
 _UNWRITABLE: Final = frozenset(
     {
         errno.EPIPE,
@@ -61,8 +61,8 @@ class Standard(io.TextIOWrapper):
     """A standard stream that marks its errors: a handler's own files raise the same ones.
 
     Args:
-        stream: What it takes the place of.
-        fd: Where that writes to.
+        stream: The stream that it replaces.
+        fd: The descriptor that this writes to.
     """
 
     def __init__(self, stream: io.TextIOWrapper, fd: int) -> None:
@@ -96,16 +96,16 @@ class Above(Standard):
     """A stream to a terminal that writes above the status line."""
 
     def write(self, text: str) -> int:
-        """Write text where the cursor is; nothing that was below it stays."""
+        """Write text at the cursor, and erase everything below it."""
         super().write(clearing(self) + text)
         return len(text)
 
 
 def take_streams(status_line: bool) -> None:
-    """Let the standard streams of this process be ours.
+    """Replace the standard streams of this process by ours.
 
     Args:
-        status_line: There may be one below what is written to a terminal.
+        status_line: There may be a status line below what is written to a terminal.
     """
     for name, fd in _STREAMS.items():
         stream = getattr(sys, name)
@@ -134,24 +134,24 @@ def lost_by(error: BaseException) -> Lost | None:
         if fd is not None:
             return Lost(fd, _why(fd, one))
     for one in found:
-        # Written past the stream, or to something else: only standard output itself can tell.
+        # Not raised by our streams: only standard output itself can tell whether it is lost.
         if one.errno in _UNWRITABLE and _fault(one.errno) is not None:
             return Lost(1, _why(1, one))
     return None
 
 
 def print_nowhere(fd: int = 1) -> None:
-    """Send to nowhere what this process still has to print; nothing of that raises."""
+    """Send to nowhere what this process still has to print; no print raises any more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, fd)
     os.close(nowhere)
 
 
 def finish_streams(logger: logging.Logger) -> None:
-    """Write what is buffered, and let the end of a process be quiet where that cannot be.
+    """Write what is buffered, and let the process end quietly where that is not possible.
 
     Args:
-        logger: Learns of lines that are lost; not where it was their reader who left.
+        logger: Gets a line about lost output, unless its reader has left.
     """
     for name, fd in _STREAMS.items():
         stream: TextIO | None = getattr(sys, name)
@@ -180,15 +180,15 @@ def _fault(number: int) -> OSError | None:
     """Return why standard output takes nothing any more; None if it does.
 
     Args:
-        number: Of the error that may come from it.
+        number: The number of the error that may come from it.
     """
     if not _is_read():
         return BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     try:
-        os.write(1, b"")  # a device and a closed descriptor tell by that
+        os.write(1, b"")  # a device and a closed descriptor raise here
         if sys.stdout is not None:
             sys.stdout.flush()  # what could not be written is still in there
-        disk = os.fstatvfs(1)  # of no blocks for what is no file
+        disk = os.fstatvfs(1)  # without blocks if it is no file
     except ValueError:
         return None
     except OSError as error:

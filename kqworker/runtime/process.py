@@ -2,10 +2,10 @@
 
 Carries commands out without waiting, and turns what workers do into events. The order at
 a death: learn of it, read the channel to its end, accept the whole frames, then read the
-slot, then tell. The order at a look at a living one: read the slot, then the channel to
-its end, then tell, so that all is told of the messages before the one that it is on.
-What a message has become is judged in `child`, how processes are started in `start`, how
-they are ended in `reap`.
+slot, then report. The order at a look at a living worker: read the slot, then the channel to
+its end, then report, so that everything is reported of the messages before its current one.
+`child` judges what became of a message, `start` starts processes, `reap` ends
+them.
 Tested by tests/contract/test_workers.py and tests/runtime.
 """
 
@@ -45,7 +45,7 @@ _Data = tuple[str, Child | None]
 class ProcessWorkers:
     """Workers, each in a process of its own.
 
-    Use it from one thread only, which must last as long: a process that was spawned is
+    Use it from one thread only, and keep that thread alive: a process that was spawned is
     killed when the thread that started it has ended.
 
     Args:
@@ -80,7 +80,7 @@ class ProcessWorkers:
         self._owner = threading.current_thread()
         self._leaving = False
         self._gone = threading.Event()
-        # Before multiprocessing's own, which would wait for the workers for ever.
+        # Runs before multiprocessing's own function, which would wait for the workers for ever.
         atexit.register(self._leave)
 
     @property
@@ -110,7 +110,7 @@ class ProcessWorkers:
             return
         child = self._children.get(command.worker)
         if child is None:
-            return  # it has died; whoever asks will hear of it, or has
+            return  # it has died; the core hears of that, or has heard
         match command:
             case c.Send():
                 self._send(child, command.task)
@@ -162,7 +162,7 @@ class ProcessWorkers:
     def _watch_end(self, child: Child) -> None:
         assert child.process is not None and child.handle is not None
         # A forkserver reports how its workers end. With spawn the sentinel is a pipe that
-        # a process forked by the worker can hold open: the kernel's word is better.
+        # a process forked by the worker can hold open: the pidfd is more reliable.
         pidfd = child.handle.pidfd
         by_sentinel = self.method == "forkserver" or pidfd < 0
         child.end_fd = child.process.sentinel if by_sentinel else pidfd
@@ -172,7 +172,7 @@ class ProcessWorkers:
         try:
             frame = encode_task(task)
         except FrameTooLarge as error:
-            # Only a single message can be that large: frames of many are bounded.
+            # Only a single message can be that large: the frames of several are bounded.
             failure = Failure("FrameTooLarge", f"the message does not fit a frame: {error}")
             outcomes = tuple(Outcome(i, Verdict.REJECT, failure) for i in range(len(task)))
             self._tell(Finished(child.number, task.id, outcomes, True))
@@ -204,7 +204,7 @@ class ProcessWorkers:
         if only is not None:
             if not child.still(only) or not handle.stop():
                 return
-            # Stopped, it can no longer move on between our look and our deed.
+            # Now that it is stopped, it cannot move on between the check and the kill.
             if not child.still(only):
                 handle.go_on()
                 return
@@ -224,7 +224,7 @@ class ProcessWorkers:
         """Return what has happened since the last call; never block."""
         if self._leaving:
             self.close(0.0)
-            raise SystemExit  # the program has ended, and with it what its thread was for
+            raise SystemExit  # the program has ended, and this thread has nothing more to do
         if self._closed:
             return []
         self._look(0.0)
@@ -284,7 +284,7 @@ class ProcessWorkers:
                 return
         code = child.process.exitcode
         if code is None:
-            return  # a sentinel that closed early; the next look will tell
+            return  # a sentinel that closed early; the next look decides
         self._selector.unregister(child.end_fd)
         if not child.channel.ended:
             self._selector.unregister(child.channel)
@@ -294,7 +294,7 @@ class ProcessWorkers:
         self._forget(child)
 
     def _ask_for_ends(self) -> None:
-        """Learn of ends that a sentinel hides, held open by what the worker has forked."""
+        """Find ends that a sentinel hides, held open by what the worker has forked."""
         for child in list(self._children.values()):
             if child.process is not None and child.process.exitcode is not None:
                 self._ended(child)
@@ -332,7 +332,7 @@ class ProcessWorkers:
         self._discard(child, "it had not started yet", cause)
 
     def _discard(self, child: Child, text: str, cause: Cause = Cause.CRASHED) -> None:
-        """Say goodbye to a worker that never started."""
+        """Forget a worker that never started, and report that."""
         self._forget(child)
         self._stillborn(child.number, text, cause)
 
@@ -350,7 +350,7 @@ class ProcessWorkers:
         """End every process and everything they started.
 
         Workers get `timeout` seconds to finish what they have and to run their stop
-        hooks; what is left then is killed. Events are no longer told.
+        hooks; then the rest is killed. Events are no longer reported.
         """
         if self._closed:
             return
@@ -393,7 +393,7 @@ class ProcessWorkers:
 
 
 def _at_end(fd: int) -> bool:
-    """Return whether a readable pipe has nothing in it, so that its end is what can be read."""
+    """Return whether a readable pipe is empty, so that only its end can be read."""
     waiting = array.array("i", [0])
     fcntl.ioctl(fd, termios.FIONREAD, waiting)
     return waiting[0] == 0

@@ -1,8 +1,8 @@
 """Ending a worker with all that it started, and finding out how it ended.
 
-A worker leads a session of its own, so what it starts can be found by that after it has
-died; what went into another session is found only while the worker still lives, as its
-descendants. Every signal goes to a process that was checked to be the one that is meant.
+A worker leads a session of its own, so what it starts can be found by the session after it
+has died. What went into another session is found only as the worker's descendant, while the
+worker lives. Before every signal, the process is checked to be the one that is meant.
 Knows nothing of tasks. Tested by tests/runtime/test_kill.py and test_adopted.py.
 """
 
@@ -25,7 +25,7 @@ logger = logs.logger("kqworker.run")
 STOP_SECONDS: Final = 0.05
 ROUNDS: Final = 10
 
-# Stopped, in a system call that nothing interrupts, or dead: it executes nothing now.
+# Stopped, in a system call that nothing interrupts, or dead: it runs no code now.
 _STILL: Final = {
     psutil.STATUS_STOPPED,
     psutil.STATUS_TRACING_STOP,
@@ -36,10 +36,10 @@ _STILL: Final = {
 
 
 class Handle:
-    """A process that signals can be sent to without hitting a later one of the same number.
+    """A process that can be sent signals, without hitting a later one with the same number.
 
     Args:
-        pid: A process that multiprocessing has just started.
+        pid: The pid of a process that multiprocessing has just started.
     """
 
     __slots__ = ("_pidfd", "_process", "_refused", "pid")
@@ -72,7 +72,7 @@ class Handle:
         return self._process is None or not self._process.is_running()
 
     def send(self, number: signal.Signals) -> bool:
-        """Send a signal; return whether the process was there to get it, and did."""
+        """Send a signal; return whether the process was there and got it."""
         try:
             if sys.platform == "linux" and self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, number)
@@ -88,7 +88,7 @@ class Handle:
         return True
 
     def _tell_of_refusal(self, number: signal.Signals) -> None:
-        """Log, once, that the process is out of reach; everybody else's work goes on."""
+        """Log, once, that the process is out of reach; all other work goes on."""
         if self._refused:
             return
         self._refused = True
@@ -100,7 +100,7 @@ class Handle:
         logger.error(text, self.pid, number.name, extra=told)
 
     def stop(self) -> bool:
-        """Stop the process where it is; return whether it lives."""
+        """Stop the process where it is; return whether it is alive."""
         if not self.send(signal.SIGSTOP) or self._process is None:
             return False
         deadline = time.monotonic() + STOP_SECONDS
@@ -118,7 +118,7 @@ class Handle:
         """Kill the process and all its descendants."""
         descendants: list[psutil.Process] = []
         if self._process is not None:
-            # It cannot start others meanwhile.
+            # Stopped, it cannot start others meanwhile.
             self.stop()
             with contextlib.suppress(psutil.Error):
                 descendants = self._process.children(recursive=True)
@@ -154,11 +154,11 @@ def kill_session(leader: int) -> None:
 
 
 def reap_adopted() -> None:
-    """Let dead processes go that others have started, and that became our children.
+    """Reap dead processes that others have started, and that became our children.
 
-    The first process of a container gets whatever its workers leave behind; the dead keep
-    their places in the table of processes until somebody has asked how they ended. What we
-    have started ourselves is in our session, and whoever started it asks.
+    The first process of a container gets the processes that its workers leave behind. A dead
+    process stays in the table of processes until its parent has asked how it ended. The
+    processes that we have started are in our session, and their starter asks.
     """
     ours = os.getsid(0)
     for child in psutil.Process().children():

@@ -9,22 +9,22 @@ Words of 8 bytes, each written by one aligned store, so none is ever seen half-w
               Read for each message behind the store of its POSITION.
     CPU       seconds of CPU that the worker had used at the end of its last task, a float.
 
-Whatever is more than a plain accept of a message is in the channel before POSITION moves
-on; that makes the index a proof for all the messages before it. A worker writes STARTED
-before POSITION; a reader that comes in between may take the time of one message for that
-of its neighbour. So nobody is killed by one reading: the worker is stopped first, and
-both words must still be what they were.
+Everything that is more than a plain accept of a message is in the channel before POSITION
+moves on; that makes the index a proof for all the messages before it. A worker writes
+STARTED before POSITION; a reader between the two stores may see one message with the time of
+its neighbour. So no worker is killed after one reading: it is stopped first, and both words
+must still be what they were.
 
-A worker in the middle of a long message cannot hand back what is behind it; the supervisor
-takes that back by itself: it stores RECALL, and later loads POSITION. A worker stores
-POSITION and then loads RECALL, and could miss a recall whose supervisor misses its move
-only while that store waits in the store buffer of its core. That is for nanoseconds, and
-each switch of a core to another process ends it; the supervisor waits for
+A worker in the middle of a long message cannot hand back the messages behind it, so the
+supervisor takes them back by itself: it stores RECALL, and later loads POSITION. A worker
+stores POSITION and then loads RECALL. The worker could miss a recall while the supervisor
+misses its move only while that store waits in the store buffer of its core. That takes
+nanoseconds, and each switch of a core to another process ends it; the supervisor waits for
 `HEEDED_SECONDS` between the two. (A fence for each message would cost more than the
-rest of the loop, and stopping the worker breaks system calls of handlers off with EINTR.)
+rest of the loop, and to stop the worker breaks off system calls of handlers with EINTR.)
 
-The memory is a file without a name: nothing is left of it when every process that has it
-has ended, however it ended. (`multiprocessing.shared_memory` leaves its tracker warning.)
+The memory is a file without a name: it is gone when every process that has it has ended,
+however it ended. (The tracker of `multiprocessing.shared_memory` would warn.)
 Tested by tests/runtime/test_slot.py and test_accounting.py.
 """
 
@@ -53,7 +53,7 @@ class Position:
     Attributes:
         task: The task's id.
         index: The message that it is on, or with `between` the next one.
-        between: It is on no message.
+        between: It is on no message now.
         started: When it began the message, in seconds of `time.monotonic()`.
     """
 
@@ -102,7 +102,7 @@ class Slot:
         )
 
     def recall(self, task: int) -> None:
-        """Ask for what is not begun of all tasks up to this id."""
+        """Ask for the messages that are not begun, of all tasks up to this id."""
         self._words[RECALL] = task
 
     @property

@@ -1,6 +1,6 @@
 """What a worker must know to boot, and how it gets its app from that.
 
-How an import fails, and in which words, is `loading`'s. Knows nothing of
+`loading` decides how an import fails, and in which words. Knows nothing of
 channels. Tested by tests/runtime/test_boot.py and test_changed_app.py.
 """
 
@@ -21,7 +21,7 @@ from kqworker.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """The app of a run, and how its workers speak.
+    """The app of a run, and how its workers log.
 
     Attributes:
         reference: The app as `module:attribute`; None if it goes by `pickled`.
@@ -29,15 +29,15 @@ class WorkerSpec:
             notebook or a closure.
         app_dir: The directory to import from; None for the current one.
         factory: The attribute is a function that returns the app.
-        log_level: As `logging` names it, in any case.
+        log_level: A name of `logging`, in any letter case.
         log_format: "text" or "json".
         preload: Import the app's module once, in the forkserver, so that all workers
-            share what it loads; "auto" does so unless they would hang on it, or share
-            what is for one. Off where the app may change while it runs.
-        declared: The handlers as the supervisor imported them: it names them by their place
+            share what it loads; "auto" does so unless they would hang on it, or share what
+            only one process can use. Off where the app may change while it runs.
+        declared: The handlers as the supervisor imported them; it names a handler by its place
             in here. Empty for those of the app, as it is.
         imports: Without a reference, the module to import beforehand; empty for none.
-        settings: Of the run, by which children of a worker push; None by what they find.
+        settings: Those of the run, by which a worker's children push; None to find their own.
     """
 
     reference: str | None = None
@@ -70,7 +70,7 @@ def load(spec: WorkerSpec) -> App:
         return load_app(spec.reference, spec.app_dir, spec.factory)
     if spec.pickled is None:
         raise ConfigError("the run names no app")
-    # Its own supervisor's bytes, over a pipe that nobody else has.
+    # The bytes come from its own supervisor, over a pipe that no other process has.
     found: object = pickle.loads(spec.pickled)
     if not isinstance(found, App):
         raise ConfigError(f"what was pickled is a {type(found).__name__}, not an App")
@@ -79,9 +79,9 @@ def load(spec: WorkerSpec) -> App:
 
 # Any: each handler has a result of its own.
 def arranged(app: App, declared: Sequence[HandlerPolicy]) -> Sequence[Handler[..., Any]]:
-    """Return an app's handlers as the supervisor counts them.
+    """Return an app's handlers in the supervisor's order.
 
-    The app may have changed on disk since the supervisor imported it, and then a place
+    The app may have changed on disk since the supervisor imported it, and then the order
     says nothing. A topic does: an app has one handler for it.
 
     Raises:
@@ -100,7 +100,7 @@ def arranged(app: App, declared: Sequence[HandlerPolicy]) -> Sequence[Handler[..
 
 
 def changes(app: App, declared: Sequence[HandlerPolicy]) -> str | None:
-    """Return which handlers differ from what the supervisor goes by; None if none does."""
+    """Return which handlers differ from the supervisor's; None if none does."""
     known = {policy.topic: policy for policy in declared}
     differ = [policy.topic for policy in app.policies() if known.get(policy.topic) != policy]
     if not declared or not differ:

@@ -1,9 +1,9 @@
 """How worker processes are started: by a forkserver where there is one, else by spawn.
 
 Never by fork: librdkafka's threads do not survive it. A process is killed when the thread
-that started it ends, so workers are started from the loop's thread, and the forkserver from
-one that ends with the process: bringing a forkserver up may mean importing a large app,
-and the loop does not wait for that. Refuses a run in any of these. Knows nothing of what
+that started it ends. So the loop's thread starts workers, and a thread that ends with the
+process starts the forkserver: that may mean importing a large app, and the loop does not
+wait for it. Refuses a run inside any of these processes. Knows nothing of what
 workers do.
 Tested by tests/runtime/test_boot.py, test_main_module.py, test_forkserver.py,
 test_starters.py.
@@ -44,21 +44,21 @@ _logger = logs.logger("kqworker.run")
 
 PRELOADED = "kqworker.runtime.preload"
 
-# So much of what an import has left is named.
+# So many things that an import has left are named.
 NAMED = 5
 
-# At the exit a start that is under way gets so long.
+# At the exit, a start that is under way gets so many seconds.
 EXIT_SECONDS = 1.0
 
-# One at a time: what is swapped belongs to the whole process.
+# One start at a time: what is swapped belongs to the whole process.
 _swapping = threading.RLock()
-# To be kept: a process whose start is cut off in the middle would say so in a traceback.
+# Held to the end: a start that is cut off in the middle would print a traceback.
 # Registered before any run's, it comes after theirs, which still start and end processes.
 atexit.register(_swapping.acquire, timeout=EXIT_SECONDS)
 
 
 def in_worker() -> bool:
-    """Return whether this process is a worker, or what workers are forked from."""
+    """Return whether this process is a worker, or one that workers are forked from."""
     named = multiprocessing.current_process().name.startswith(WORKER)
     return named or preload.server is not None
 
@@ -77,11 +77,11 @@ def refuse_on_import() -> None:
 
 
 def forget(process: BaseProcess) -> None:
-    """Take a process from multiprocessing's own books.
+    """Remove a process from multiprocessing's own list.
 
-    Whoever starts the next one, be it another run in another thread, would ask those in
-    there how they ended, and an end can be read but once. At the exit it would wait for
-    one that hangs in the kernel, or that a frozen forkserver never tells of, for ever.
+    The next start of a process, by another run in another thread too, would ask the
+    processes in that list how they ended, and an end can be read only once. At the exit it
+    would wait for ever for one that hangs in the kernel, or whose frozen forkserver says nothing.
     """
     multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
 
@@ -100,7 +100,7 @@ def _end_forkserver() -> None:
 def _end_what_an_import_started() -> None:
     """End the processes that an app's import has started in the forkserver.
 
-    Nobody else would: they hold the terminal, or the pipe that somebody reads to its end.
+    Nothing else would: they hold the terminal, or a pipe that somebody reads to its end.
     """
     server: Any = forkserver._forkserver  # Any: as above
     if server._forkserver_pid is None:
@@ -141,7 +141,7 @@ class Descriptor:
 def _without_main() -> Iterator[None]:
     """Hide `__main__`: multiprocessing would run it again in the new process.
 
-    That is the console script, with all that the command line imports, or a user's script
+    `__main__` is the console script, with all that the command line imports, or a user's script
     without a guard, which would start a run of its own.
     """
     with _swapping:
@@ -154,7 +154,7 @@ def _without_main() -> Iterator[None]:
 
 
 class _Forkservers:
-    """The thread that a forkserver's life is tied to."""
+    """The thread whose end is the end of a forkserver."""
 
     def __init__(self) -> None:
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -162,7 +162,7 @@ class _Forkservers:
         self._thread: threading.Thread | None = None
 
     def put(self, request: Callable[[], None]) -> None:
-        """Have something done on the thread, in turn."""
+        """Have a function called on the thread, in turn."""
         self._requests.put(request)
         # Several runs may begin at once, each in a thread of its own.
         with self._lock:
@@ -200,15 +200,15 @@ class Starter:
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
         ):
-            # An app that wants no zombies: nobody would learn how a process has ended, and
-            # whoever asks gets an error.
+            # The app wants no zombies: then nobody would learn how a process has ended, and a
+            # question for that raises an error.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._spec = spec
         self._wake = wake
         context: Any = multiprocessing.get_context(self.method)  # Any: typed as the base of all
         self._new: Callable[..., BaseProcess] = context.Process
         self._warming = False
-        self._brought: deque[str | None] = deque()  # from the thread: the fault, if any
+        self._brought: deque[str | None] = deque()  # from the thread: the fault, or None
         self.warm = self.method == "spawn"
         self.generation = 0
 
@@ -229,7 +229,7 @@ class Starter:
                     _end_forkserver()
                     self._first_process()
         except (OSError, EOFError) as error:
-            # One that was killed a moment ago still looks alive: not at once again.
+            # A forkserver that was killed a moment ago still looks alive: wait before the next try.
             time.sleep(0.05)
             died = isinstance(error, EOFError | ConnectionError)
             self._brought.append(
@@ -244,7 +244,7 @@ class Starter:
     def _first_process(self) -> list[str]:
         """Start a forkserver, unless one runs; return what the app's import has left in it.
 
-        It answers when it has imported what it should: the first of its processes tells.
+        The first of its processes answers when it has imported what it should.
         """
         reader, writer = os.pipe()
         try:
@@ -261,7 +261,7 @@ class Starter:
         finally:
             os.close(reader)
             os.close(writer)
-        # Another run of this program may have had its own app imported, as it wants it.
+        # Another run of this program may have had its own app imported.
         return found if module == self._spec.module else []
 
     def _warn(self, found: list[str]) -> None:
@@ -280,7 +280,7 @@ class Starter:
         _logger.warning(text, repr(self._spec.module), what, then, extra=told)
 
     def outcome(self) -> str | None:
-        """Learn of a forkserver that has come up; return why it has not, if it failed."""
+        """Learn that a forkserver has come up; return why not, if that failed."""
         fault = None
         while self._brought:
             fault = self._brought.popleft()
@@ -304,7 +304,7 @@ class Starter:
         return process
 
     def _ordered(self) -> contextlib.AbstractContextManager[None]:
-        """Tell a forkserver what to do; a spawned worker would take it for its own order."""
+        """Tell a forkserver what to do; a spawned worker would take the order for its own."""
         if self.method == "forkserver":
             return preload.ordered(self._spec)
         return contextlib.nullcontext()
@@ -316,6 +316,6 @@ class Starter:
         return self._new(target=target, args=args, name=name)
 
     def cold(self, generation: int) -> None:
-        """Note that a forkserver has died; only the one of now matters."""
+        """Note that a forkserver has died; only the present one matters."""
         if generation == self.generation:
             self.warm = self.method == "spawn"

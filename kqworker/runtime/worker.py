@@ -1,9 +1,9 @@
 """A worker process, from its first line to its last.
 
-Decides the order: cut loose from the terminal, tie to the supervisor, import the app, run
-the start hooks, say so, run tasks, run the stop hooks. A worker is ended by its supervisor
-alone: by a frame, by closing the channel, or by SIGKILL. How messages are run is
-`invoke`'s. Tested by tests/runtime/test_boot.py, test_worker.py, test_orphans.py.
+Decides the order: leave the terminal, tie to the supervisor, import the app, run
+the start hooks, say so, run tasks, run the stop hooks. Only the supervisor ends a worker:
+by a frame, by closing the channel, or by SIGKILL. `invoke` runs messages.
+Tested by tests/runtime/test_boot.py, test_worker.py, test_orphans.py.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main(spec: WorkerSpec, channel_fd: int, slot_fd: int) -> None:
         finish_streams(_logger)
         _run_stop_hooks(app.stop_hooks, coroutines, hooks)
     coroutines.close()
-    # multiprocessing leaves them out, before Python 3.13: they are the app's own clean-up.
+    # Before Python 3.13 multiprocessing does not run them: they are the app's own clean-up.
     atexit._run_exitfuncs()
     finish_streams(_logger)
 
@@ -86,20 +86,20 @@ def _serve(
 
 
 def _cut_loose() -> None:
-    """Leave the terminal's reach: Ctrl-C and stops that are broadcast are the supervisor's.
+    """Leave the terminal's reach: the supervisor acts on Ctrl-C and on stops that are broadcast.
 
     In a session of its own, what the worker starts can be found and ended with it.
     """
     os.setsid()
     broadcasts.take_no_notice()
     if not faulthandler.is_enabled():
-        # A crash in C says on stderr where it was.
+        # A crash in C then says on stderr where it was.
         with contextlib.suppress(Exception):  # stderr may be closed, or no file
             faulthandler.enable()
 
 
 def _show_name(name: str) -> str:
-    """Have `ps -o comm` and `top` show a name, where there is Linux's /proc; return the former."""
+    """Have `ps -o comm` and `top` show a name, if Linux's /proc is there; return the old one."""
     try:
         with Path("/proc/self/comm").open("r+", encoding="utf-8", errors="replace") as comm:
             former = comm.read().strip()
@@ -117,14 +117,14 @@ def _tie() -> None:
         if os.getppid() != preload.server:
             os._exit(1)
     elif not tied or supervisor is None or os.getppid() != supervisor.pid:
-        # Tied to nothing, or to a forkserver that is not tied itself.
+        # It is tied to nothing, or to a forkserver that is not tied itself.
         watch_supervisor()
     if not supervisor_lives():
         os._exit(1)
 
 
 def _not_the_worker(channel: WorkerChannel, slot: WorkerSlot, name: str) -> None:
-    """Take from a child that a handler forks what is the worker's alone."""
+    """Close what only the worker may use, in a child that a handler forks."""
     _show_name(name)
     channel.close()
     slot.close()
@@ -134,7 +134,7 @@ def _not_the_worker(channel: WorkerChannel, slot: WorkerSlot, name: str) -> None
 def _boot(
     spec: WorkerSpec, channel: WorkerChannel, coroutines: Coroutines
 ) -> tuple[App, Sequence[AnyHandler], Context] | None:
-    """Return the app, its handlers and its hooks' context; None if that failed, and was told."""
+    """Return the app, its handlers and its hooks' context; None after it reported a failure."""
     try:
         refusal = preload.refused(spec)
         if refusal is not None:
@@ -160,7 +160,7 @@ def _boot(
 
 def _boot_failure(error: BaseException) -> Failure:
     if isinstance(error, ConfigError):
-        # Written for people, with the part of the traceback that is theirs.
+        # Its text is written for people, with the user's part of the traceback.
         return Failure("ConfigError", cut(str(error), TRACEBACK_SIZE))
     told = describe(error)
     return replace(told, text=told.text + port_in_use(error))
