@@ -1,7 +1,7 @@
-"""Questions to Kafka: who is there, which topics, where they end, what a group has done.
+"""Questions to Kafka: which brokers and topics there are, where they end, what a group has done.
 
-Decides what is asked, how often, and what an incomplete answer means; how it is waited for is
-answers.py's. Joins no group. Tested by tests/kafka_unit/test_admin.py and
+Decides what is asked, how often, and what an incomplete answer means; answers.py waits for
+the answers. Joins no group. Tested by tests/kafka_unit/test_admin.py and
 tests/kafka/test_admin.py.
 """
 
@@ -36,7 +36,7 @@ from kqworker.types import TopicPartition
 K = TypeVar("K")
 T = TypeVar("T")
 
-# How long a question waits for its answer, where nobody says.
+# How long a question waits for its answer by default.
 TIMEOUT = 30.0
 # How the name of librdkafka's mock cluster begins.
 MOCK = "mockCluster"
@@ -55,7 +55,7 @@ class Cluster:
 
     Attributes:
         brokers: How many are up.
-        mock: It is librdkafka's mock cluster, which leaves some questions without an answer.
+        mock: Whether it is librdkafka's mock cluster, which does not answer some questions.
     """
 
     brokers: int
@@ -63,11 +63,11 @@ class Cluster:
 
 
 class Admin:
-    """A client that only asks; usable as a context manager.
+    """A client that only asks questions; usable as a context manager.
 
     Args:
         properties: What `admin_properties` returns.
-        unwanted: Asked while it waits: whether nobody wants the answer any more.
+        unwanted: Asked while it waits: whether the answer is no longer wanted.
     """
 
     def __init__(
@@ -95,8 +95,8 @@ class Admin:
         self.close()
 
     def close(self) -> None:
-        """End the connections; nothing can be asked afterwards."""
-        # It has no close() of its own; its end is its last reference.
+        """End the connections; no question is possible afterwards."""
+        # It has no close() of its own; it ends with its last reference.
         del self._client
 
     def cluster(self, timeout: float = TIMEOUT) -> Cluster:
@@ -106,7 +106,7 @@ class Admin:
             timeout: Seconds.
 
         Raises:
-            BrokerError: It does not, or not to us; the text says why.
+            BrokerError: It does not answer, or refuses us; the text says why.
         """
         listing = self._listing(timeout)
         return Cluster(len(listing.brokers), str(listing.cluster_id).startswith(MOCK))
@@ -117,7 +117,7 @@ class Admin:
         Raises:
             BrokerError: Kafka does not answer.
         """
-        # All of them: a question after one topic creates it on brokers that create topics.
+        # All of them: a question about one topic creates it on brokers that create topics.
         topics = self._listing(timeout).topics
         return {name: len(topic.partitions) for name, topic in topics.items()}
 
@@ -126,7 +126,7 @@ class Admin:
 
         Args:
             wanted: Names, and patterns, which begin with `^`. A pattern stands for all
-                topics that it matches now, and none is no error: some may come.
+                topics that it matches now. If there is none, that is no error: some may come.
             timeout: Seconds.
 
         Raises:
@@ -138,7 +138,7 @@ class Admin:
         unknown: list[str] = []
         for name in dict.fromkeys(wanted):
             if name.startswith("^"):
-                # Searched, as librdkafka does: "^" binds its own alternative alone.
+                # By search(), as in librdkafka: "^" holds for its own alternative alone.
                 pattern = re.compile(name)
                 found |= {t: count for t, count in topics.items() if pattern.search(t)}
             elif name in topics:
@@ -167,8 +167,8 @@ class Admin:
         """Create topics, and wait until they can be used; existing ones stay as they are.
 
         Args:
-            names: Of the topics.
-            partitions: Of each, at least 1.
+            names: The names of the topics.
+            partitions: How many each topic gets, at least 1.
             replication: Copies of each partition; -1 for the cluster's own default.
             timeout: Seconds.
 
@@ -188,7 +188,7 @@ class Admin:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     self._answers.refuse(f"cannot create topic {name!r}", error)
         while not wanted <= self._led(deadline):
-            # Every broker learns of a topic on its own; there is nothing to wait for.
+            # Each broker learns of a topic on its own; there is no event to wait for.
             time.sleep(SLICE)
 
     def end_offsets(
@@ -200,10 +200,10 @@ class Admin:
         """Return where each partition ends.
 
         Args:
-            partitions: Which.
+            partitions: The partitions.
             isolation: As `isolation.level`: with read_uncommitted it is the offset that the
-                next message will get; with read_committed the first one of the oldest
-                transaction that is still open, where there is any.
+                next message will get; with read_committed it is the first offset of the oldest
+                transaction that is still open, if there is one.
             timeout: Seconds.
 
         Raises:
@@ -235,7 +235,7 @@ class Admin:
     def left_off(
         self, group: str, partitions: Iterable[TopicPartition], timeout: float = TIMEOUT
     ) -> dict[TopicPartition, Start]:
-        """Return what a group has committed, with its metadata; others are absent.
+        """Return what a group has committed, with its metadata; other partitions are absent.
 
         Raises:
             BrokerError: Kafka refuses or does not answer.
@@ -243,7 +243,7 @@ class Admin:
         asked = [_foreign(tp) for tp in partitions]
         if not asked:
             return {}
-        # Of a consumer that never joins. AdminClient.list_consumer_group_offsets ends the
+        # With a consumer that never joins. AdminClient.list_consumer_group_offsets ends the
         # process with SIGSEGV when the coordinator has moved or is not up yet:
         # https://github.com/confluentinc/librdkafka/issues/5040
         properties = {**self._properties, "group.id": group, "enable.auto.commit": "false"}
@@ -268,7 +268,7 @@ class Admin:
         """Return the answers to questions, without those that a broker refuses.
 
         Args:
-            ask: Puts them, and returns what is to come.
+            ask: Asks the questions, and returns the answers to come.
             timeout: Seconds.
 
         Raises:
@@ -299,7 +299,7 @@ class Admin:
             futures: list[Future[ListOffsetsResultInfo]] = list(told.values())
             try:
                 answers = self._answers.of(futures, left + SLICE)
-                # A broker that did not answer is no error here: its offsets are -1001.
+                # A broker that did not answer raises no error here: its offsets are -1001.
                 if all(answer.offset >= 0 for answer in answers):
                     break
                 unable = KafkaException(KafkaError(KafkaError._TIMED_OUT))
@@ -314,7 +314,7 @@ class Admin:
         }
 
     def _led(self, deadline: float) -> set[str]:
-        """Return the topics of which every partition has a leader."""
+        """Return the topics whose partitions all have a leader."""
         listing = self._listing(deadline - time.monotonic())
         return {
             name

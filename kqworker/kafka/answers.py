@@ -1,8 +1,8 @@
-"""Waiting for what Kafka answers, so that nothing keeps anybody from ending the wait.
+"""Waiting for Kafka's answers, so that the wait can always be ended.
 
-Decides which refusals mean "ask again", when no answer is one, and what is told as its reason.
-Every wait answers Ctrl-C at once, and a refused login or certificate ends it at once. What is
-asked is admin.py's. Tested by tests/kafka_unit/test_admin.py.
+Decides which refusals mean "ask again", when no answer counts as one, and which reason is given.
+Every wait answers Ctrl-C at once, and a refused login or certificate ends it at once. admin.py
+asks the questions. Tested by tests/kafka_unit/test_admin.py.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 # How often a wait looks for reasons to end.
 SLICE = 0.1
-# How long one attempt may take that blocks: short at first, for a broker that comes up while we
+# How long one blocking attempt may take: short at first, for a broker that comes up while we
 # wait; at last long enough for a large cluster's answer.
 FIRST_ATTEMPT, LAST_ATTEMPT = 0.2, 4.0
 
 # Right after a start or a failover these mean "ask again".
 PASSING = frozenset(
     {
-        KafkaError._NOENT,  # "no leaders found", of a topic that is new or has none now
+        KafkaError._NOENT,  # "no leaders found", for a topic that is new or has none now
         KafkaError._TRANSPORT,
         KafkaError._TIMED_OUT,
         KafkaError._WAIT_COORD,
@@ -53,9 +53,9 @@ class Answers:
 
     Args:
         address: What the user calls Kafka.
-        ear: Hears why there is none.
-        poll: Has the client call back what it has heard.
-        unwanted: Whether nobody wants the answer any more.
+        ear: Hears why there is no answer.
+        poll: Lets the client call back with what it has heard.
+        unwanted: Whether the answer is no longer wanted.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Answers:
         self._unwanted = unwanted
 
     def of(self, futures: Sequence[Future[T]], timeout: float) -> list[T]:
-        """Wait for all of them, and hear meanwhile why they do not come.
+        """Wait for all answers, and notice meanwhile why they do not come.
 
         Args:
-            futures: What is to come.
+            futures: The answers to come.
             timeout: Seconds.
 
         Raises:
@@ -78,14 +78,14 @@ class Answers:
             KafkaException: It refuses.
         """
         time_out = TimeOut(timeout, SLICE)
-        # wait() in slices: Ctrl-C is answered in between, and here at once.
+        # wait() in slices: a Ctrl-C is answered between two slices, and below at once.
         while wait(futures, SLICE).not_done:
             if self._unwanted():
                 raise BrokerError(f"told to stop before Kafka at {self._address} had answered")
             try:
                 self._poll()
             except SystemError:
-                # What a callback raises is lost. Ours raise nothing: it was a signal's handler.
+                # A callback's exception is lost. Ours raise none: a signal handler has raised.
                 raise KeyboardInterrupt from None
             if self._ear.refusal is not None:
                 raise BrokerError(self._ear.refusal)
@@ -102,11 +102,11 @@ class Answers:
         timeout: float,
         finish: Callable[[], None] | None = None,
     ) -> T:
-        """Make a call that blocks, in a thread: Ctrl-C could not end it.
+        """Make a blocking call in a thread, because Ctrl-C could not end the call.
 
         Args:
             ask: The call, which takes the seconds that it may last; repeated while it fails.
-            what: What cannot be done where it is refused.
+            what: What cannot be done, for the error if Kafka refuses.
             timeout: Seconds.
             finish: Called in the thread after the last call.
 
@@ -138,7 +138,7 @@ def _repeat(
     answer: Future[T],
     given_up: threading.Event,
 ) -> None:
-    """Call until there is an answer, the time is over or nobody waits."""
+    """Call until there is an answer, the time is over or nobody waits any more."""
     time_out, patience = TimeOut(timeout, LAST_ATTEMPT), FIRST_ATTEMPT
     while not given_up.is_set() and (left := time_out.left) > 0:
         try:

@@ -1,7 +1,7 @@
 """What is assigned to a consumer, and where librdkafka reads it.
 
-Decides how a partition is begun, moved and let go with each kind of group. Called on the
-member's thread only. Tested by tests/kafka_unit/test_member.py and tests/kafka/test_damage.py.
+Decides how a partition is begun, moved and let go with each kind of group. Called only on the
+member's thread. Tested by tests/kafka_unit/test_member.py and tests/kafka/test_damage.py.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Assignment:
     """The partitions of one consumer that have begun.
 
     Args:
-        properties: librdkafka's, of the consumer.
-        fence: Knows how far each was read.
+        properties: librdkafka's properties of the consumer.
+        fence: Knows how far each partition was read.
 
     Attributes:
         owned: The partitions; replaced, never changed, so that any thread may read it.
@@ -34,7 +34,7 @@ class Assignment:
         self._cooperative = is_cooperative(properties)
 
     def begin(self, consumer: Consumer, beginnings: Mapping[TopicPartition, Beginning]) -> None:
-        """Have these read beside the others; with none of them, the group is still answered."""
+        """Read these beside the others; without any, still answer the group."""
         for partition, beginning in beginnings.items():
             self._fence.begin(partition, beginning.start)
             if beginning.at >= 0:
@@ -46,14 +46,14 @@ class Assignment:
             self._assign_all(consumer)
 
     def move(self, consumer: Consumer, partition: TopicPartition) -> None:
-        """Have a partition read from where the fence says that it was read to."""
+        """Read a partition from the position that the fence has for it."""
         at = self._place(partition)
         try:
-            # While the group has a rebalance to tell, an unassign would be taken for its
-            # answer: a seek is never.
+            # While the group waits for the answer to a rebalance, it would take an unassign for
+            # that answer, and never a seek.
             consumer.seek(at)
         except KafkaException:
-            # It is not read at all since its offset was out of range.
+            # The consumer has not read it at all since its offset was out of range.
             if self._cooperative:
                 consumer.incremental_unassign(theirs([partition]))
                 consumer.incremental_assign([at])
@@ -61,7 +61,7 @@ class Assignment:
                 self._assign_all(consumer)
 
     def end(self, consumer: Consumer, partitions: Set[TopicPartition]) -> None:
-        """Have these read no longer; all of them where a group gives all back at once."""
+        """Stop reading these; all of them if the group gives all back at once."""
         if self._cooperative:
             consumer.incremental_unassign(theirs(self.owned & partitions))
         else:

@@ -1,9 +1,10 @@
-"""Where partitions begin that a member was given: at the group's commit, or where `offset` says.
+"""Where a member's new partitions begin: at the group's commit, or where `offset` says.
 
-`latest` means the end at the group's first start: what came later begins at its beginning.
+`latest` means the end at the group's first start. A partition that came later begins at its
+beginning.
 
-Decides it for every partition: librdkafka never does (auto.offset.reset=error). What Kafka
-does not answer in time stays open, and is asked again.
+Decides this for every partition: librdkafka never does (auto.offset.reset=error). A question
+that Kafka does not answer in time stays open, and is asked again.
 Tested by tests/kafka_unit/test_beginnings.py and tests/contract/test_source.py.
 """
 
@@ -24,8 +25,8 @@ from kqworker.watch import logs
 
 logger = logs.logger("kqworker.kafka")
 
-# Asking where a partition was left off: each try, and how many. It is done inside a
-# rebalance, for which the group waits.
+# How long each question about a partition's commit may take, and how often it is asked. It is
+# asked inside a rebalance, and the group waits for that.
 BEGIN_SECONDS = 5.0
 BEGIN_TRIES = 2
 
@@ -35,8 +36,8 @@ class Beginning:
     """Where a partition begins.
 
     Attributes:
-        start: What the core is told: the group's commit, or that there is none.
-        at: What librdkafka is to read first: an offset, or OFFSET_BEGINNING.
+        start: What the core gets: the group's commit, or that there is none.
+        at: What librdkafka reads first: an offset, or OFFSET_BEGINNING.
     """
 
     start: Start
@@ -47,15 +48,15 @@ class Beginnings:
     """Where the partitions of one member begin.
 
     Args:
-        offset: Where one begins that the group has no commit of: earliest, latest or error.
+        offset: Where a partition begins without a commit: earliest, latest or error.
         present: How many partitions each topic had when the run began.
-        from_zero: What "earliest" is: offset 0, and not what is left of a partition.
+        from_zero: "earliest" means offset 0, and not the first offset that is still there.
     """
 
     def __init__(self, offset: str, present: Mapping[str, int], from_zero: bool = False) -> None:
         self._offset = offset
         self._earliest = 0 if from_zero else OFFSET_BEGINNING
-        # By topic: how many partitions it had at first, or no more than that.
+        # By topic: an upper bound of the partitions that it had at first.
         self._counts = dict(present)
         self._committed: set[str] = set()
 
@@ -66,16 +67,16 @@ class Beginnings:
         seconds: float = BEGIN_SECONDS,
         tries: int = BEGIN_TRIES,
     ) -> dict[TopicPartition, Beginning]:
-        """Ask where partitions begin; those of which it is not known yet are absent.
+        """Ask where partitions begin; those that are not known yet are absent.
 
         Args:
-            consumer: Of the group.
-            partitions: Which.
+            consumer: A consumer of the group.
+            partitions: The partitions.
             seconds: How long each question may take.
-            tries: How often the group's commits are asked for.
+            tries: How often to ask for the group's commits.
 
         Raises:
-            BrokerError: The group has no commit, and that is an error.
+            BrokerError: The group has no commit, and `offset` is error.
         """
         starts = _committed(consumer, partitions, seconds, tries)
         fresh = [partition for partition, start in starts.items() if start.offset is None]
@@ -87,8 +88,8 @@ class Beginnings:
         if self._offset != "latest":
             return {p: _at(start, self._earliest) for p, start in starts.items()}
         known = self._count(consumer, starts, seconds, tries)
-        # At a number, not at OFFSET_END: it is committed before any message comes. Otherwise
-        # a restart would begin at a later end, and forget what came later than the group.
+        # A number, not OFFSET_END: it is committed before any message comes. Otherwise a restart
+        # would begin at a later end, and skip what came after the group's start.
         edges = {
             p: OFFSET_BEGINNING if p.partition >= self._counts.get(p.topic, 0) else OFFSET_END
             for p in fresh
@@ -105,13 +106,13 @@ class Beginnings:
         }
 
     def told(self, topic: str, start: Start) -> Start:
-        """Return a start with what the commits of its topic are to tell."""
+        """Return a start with the count that the commits of its topic must carry."""
         if self._offset != "latest":
             return start
         return replace(start, partitions=self._counts.get(topic, 0))
 
     def committed(self, topic: str) -> None:
-        """Note that the group has committed of a topic; if that is gone, it was made anew."""
+        """Note that the group has committed in a topic; if that is gone later, it was made anew."""
         self._committed.add(topic)
 
     def _count(
@@ -121,7 +122,7 @@ class Beginnings:
         seconds: float,
         tries: int,
     ) -> set[str]:
-        """Learn how many partitions topics had at first; return those for which it is known."""
+        """Learn how many partitions topics had at first; return the topics that are known."""
         silent = {p.topic for p, start in starts.items() if said(start) is None}
         asked = others((p for p in starts if p.topic in silent), self._counts)
         answers = _committed(consumer, asked, seconds, tries)
@@ -143,7 +144,7 @@ def _at(start: Start, fresh: int) -> Beginning:
 def _committed(
     consumer: Consumer, partitions: Iterable[TopicPartition], seconds: float, tries: int
 ) -> dict[TopicPartition, Start]:
-    """Return what the group has committed, or that it has nothing; what is unknown is absent."""
+    """Return what the group has committed, or that it has nothing; the unknown is absent."""
     told: dict[TopicPartition, Start] = {}
     asked = theirs(partitions)
     for _ in range(tries):
@@ -164,13 +165,13 @@ def _committed(
 def _offsets(
     consumer: Consumer, edges: Mapping[TopicPartition, int], seconds: float
 ) -> dict[TopicPartition, int]:
-    """Return the offsets of ends or beginnings; those of which nothing is heard are absent."""
+    """Return the offsets of ends or beginnings; partitions without an answer are absent."""
     asked = [KafkaPartition(*p, edge) for p, edge in edges.items()]
     if not asked:
         return {}
     try:
-        # The times -1 and -2 are Kafka's own words for the end and the beginning: one question
-        # to each broker, where get_watermark_offsets asks one for each partition.
+        # The times -1 and -2 mean the end and the beginning in Kafka: one question to each
+        # broker, where get_watermark_offsets asks one for each partition.
         found = consumer.offsets_for_times(asked, seconds)
     except KafkaException as error:
         logger.warning("the ends of partitions are not to be had: %s", error.args[0].str())

@@ -1,10 +1,10 @@
-"""What fits on the built-in broker before it drops what nobody has handled yet.
+"""What fits on the built-in broker before it drops messages that are not handled yet.
 
-It keeps so much of each partition and drops the oldest beyond that, whoever waits for it. Decides
-how much may be pushed to a topic now: a record may go to any of its partitions, so the fullest
-one counts, and what is on its way counts as if it went there. What counts as not handled is what
-the groups that read the topic have not committed; where none does, all that there is.
-The broker is asked in a thread of its own. Tested by tests/kafka_unit/test_bounded.py.
+The broker keeps so much of each partition and drops the oldest beyond that, even if a group waits
+for it. Decides how much may be pushed to a topic now. A record may go to any of its partitions, so
+the fullest one counts, and records on their way count as if they went there. A message is not
+handled if a group that reads the topic has not committed it; if no group reads it, no message is.
+A thread of its own asks the broker. Tested by tests/kafka_unit/test_bounded.py.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from kqworker.watch import logs
 
 _logger = logs.logger("kqworker.kafka")
 
-# Of a partition. Whole batches are dropped, and others may push at the same time.
+# Of one partition. Whole batches are dropped, and others may push at the same time.
 ROOM_BYTES = KEPT_BYTES - 8 * BATCH_BYTES
-# What may be on its way at once: this, or of what is free one part in so many, since others who
-# push do not see it yet.
+# How much may be on its way at once: this, or one part in so many of what is free, because others
+# who push do not see it yet.
 GRANT_BYTES = BATCH_BYTES
 SHARE = 8
-# How soon a topic that is full is looked at again, and how soon what makes it so is told again.
+# How soon a full topic is looked at again, and how soon the reason is told again.
 LOOK_SECONDS = 0.1
 ARRIVAL_SECONDS = 0.01
 FIRST_TELL_SECONDS = 2.0
 TELL_SECONDS = 10.0
-# How long somebody may take to start a run, once there is no room and nobody reads.
+# How long a run may take to start, once there is no room and nobody reads.
 PATIENCE = 5.0
 # How long the broker may go without an answer.
 ANSWER_SECONDS = 10.0
@@ -44,7 +44,7 @@ ANSWER_SECONDS = 10.0
 
 @dataclass(slots=True)
 class _Partition:
-    """What a partition holds that is not handled: the sizes, by offset."""
+    """The messages of a partition that are not handled: their sizes, by offset."""
 
     floor: int = 0
     sizes: dict[int, int] = field(default_factory=dict)
@@ -76,13 +76,13 @@ class _Topic:
         wanted: The largest record that has found no room since the last look.
         granted: Bytes that may be pushed before the next look.
         sent: Bytes under way, and how many records they are.
-        full: That there is no room, in short; empty while there is, or nothing is known.
-        why: Why there is none.
+        full: Why there is no room, in short; empty if there is room, or if it is not known.
+        why: The same as an error's text.
         never: Nobody makes room.
         asked: A look is wanted.
-        full_since: When it was seen first that there is no room and nobody reads.
-        silent_since: When the broker has begun not to answer.
-        tell_at: When to say so again.
+        full_since: Since when there is no room and nobody reads.
+        silent_since: Since when the broker does not answer.
+        tell_at: When to log the reason again.
     """
 
     partitions: dict[int, _Partition] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class _Topic:
 
 
 class Capacity:
-    """The room on the built-in broker, for one producer; every method may be called anywhere.
+    """The room on the built-in broker, for one producer; every method is safe in any thread.
 
     Args:
         address: The broker's.
@@ -115,18 +115,18 @@ class Capacity:
         self._holdings = Holdings(address)
         self._closing = False
         self._failed = ""
-        # A daemon, like its sink's: whoever closes that waits for both.
+        # A daemon, like its sink's thread: a close waits for both.
         self._thread = threading.Thread(target=self._run, name="kqworker-capacity", daemon=True)
         self._thread.start()
 
     @property
     def full(self) -> str:
-        """That a topic has no room, and who is waited for, in short; empty if all have room."""
+        """Which topic has no room, and what it waits for, in short; empty if all have room."""
         with self._condition:
             return next((topic.full for topic in self._topics.values() if topic.full), "")
 
     def admit(self, output: Output) -> bool:
-        """Return whether a record fits now; if so it is under way until `settle`. Never blocks.
+        """Return whether a record fits now; then it is under way until `settle`. Never blocks.
 
         Raises:
             BrokerError: It does not fit, and nobody makes room.
@@ -145,18 +145,18 @@ class Capacity:
                 topic.under_way += 1
             else:
                 topic.wanted = max(topic.wanted, size)
-            # Soon enough that nobody waits for it.
+            # Ask early enough, so that no push has to wait for the answer.
             if not topic.asked and (not fits or topic.granted < GRANT_BYTES):
                 topic.asked = True
                 self._condition.notify()
             if not fits and topic.never:
-                # The next one has the broker asked again.
+                # The next record has the broker asked again.
                 topic.never = False
                 raise BrokerError(topic.why, retriable=True)
             return fits
 
     def settle(self, output: Output, message: Message | None = None) -> None:
-        """Take note that a record is no longer under way; of one in the log, where it is."""
+        """Note that a record is no longer under way, and its place if it is in the log."""
         size = size_of(output)
         with self._condition:
             topic = self._topics[output.topic]
@@ -187,7 +187,7 @@ class Capacity:
                         self._unanswered(name, error.args[0])
                 self._changed()
                 self._rest()
-        except Exception as error:  # the top of this thread: nobody must wait for it for ever
+        except Exception as error:  # the top of this thread: no push must wait for it for ever
             _logger.exception("the room on the built-in broker is not known any more")
             with self._condition:
                 self._failed = f"the room on the built-in broker is not known: {error!r}"
@@ -206,7 +206,7 @@ class Capacity:
         return None
 
     def _rest(self) -> None:
-        """Leave the broker in peace while there is no room anyway."""
+        """Do not ask the broker too often while there is no room."""
         with self._condition:
             full = any(topic.full for topic in self._topics.values())
             tight = any(topic.asked and not topic.granted for topic in self._topics.values())
@@ -230,7 +230,7 @@ class Capacity:
                 partition.rise(floors[number])
                 if unknown := partition.missing(end):
                     missing[number] = unknown
-        # What is not known is under way, or somebody else has pushed it.
+        # Offsets that we do not know are under way, or somebody else has pushed them.
         others: list[tuple[int, int, int]] = []
         if sum(map(len, missing.values())) > under_way:
             others = self._holdings.read(name, {n: (m[0], m[-1] + 1) for n, m in missing.items()})
@@ -251,12 +251,12 @@ class Capacity:
             if topic.sent == 0:
                 topic.granted = max(topic.granted, min(free, wanted))
         elif held + topic.sent == 0:
-            # It fills a partition alone: the last batch is always kept.
+            # The record fills a partition alone: the last batch is always kept.
             topic.granted = wanted
         if topic.granted:
             topic.wanted, topic.full, topic.never, topic.full_since = 0, "", False, None
         elif topic.sent and held + topic.wanted <= ROOM_BYTES:
-            # It waits for what is on its way.
+            # The record waits for those on their way.
             topic.asked = True
         else:
             self._deny(name, topic, groups, fullest, left)
@@ -266,7 +266,7 @@ class Capacity:
     ) -> None:
         now = time.monotonic()
         if not topic.full:
-            # A moment is not worth a line.
+            # A short wait is not worth a line.
             topic.tell_at = now + FIRST_TELL_SECONDS
         room = f"the built-in broker has no room for more in topic {name!r}"
         living = sorted({reader.group for reader in groups if reader.lives})
@@ -285,7 +285,7 @@ class Capacity:
                 f"and no run reads them. A partition keeps {KEPT_BYTES // 2**20} MiB and drops the "
                 "oldest beyond that: start a run, and push the rest while it goes on"
             )
-        # A push where no run reads is told so at once, by an error.
+        # Where no run reads, an error tells the push at once.
         if living and now >= topic.tell_at:
             topic.tell_at = now + TELL_SECONDS
             _logger.warning("%s", topic.why, extra={"event": "full"})

@@ -1,7 +1,7 @@
-"""How a run learns that all is handled that it is to end with.
+"""How a run learns that everything is handled that it should handle before it ends.
 
-Decides when the core is told what is to be handled, when others of the group are asked about,
-and when transactions are. What is asked is group_lag.py's.
+Decides when the core gets its targets, when Kafka is asked about the group's other members,
+and when about transactions. group_lag.py asks.
 Tested by tests/kafka/test_until_caught_up.py.
 """
 
@@ -22,8 +22,8 @@ class CatchingUp:
     Args:
         properties: What `admin_properties` returns.
         group: The group.
-        isolation: As `isolation.level`, under which it reads.
-        targets: Up to where each partition is to be handled.
+        isolation: The run's `isolation.level`.
+        targets: Up to which offset each partition is to be handled.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class CatchingUp:
             self._transactions = Transactions(properties, targets)
 
     def look(self, snapshot: Snapshot, stopping: bool) -> Sequence[CatchUp]:
-        """Return what is to be handled, at first and when others have handled of it.
+        """Return what is to be handled: at first, and when other members have handled some of it.
 
         Args:
             snapshot: How far the run is.
-            stopping: It ends already, for another reason.
+            stopping: The run is ending already, for another reason.
         """
         if not self._begun:
             self._begun = True
@@ -55,7 +55,7 @@ class CatchingUp:
             self._transactions.look(idle and not stopping)
         if snapshot.remaining or not snapshot.elsewhere:
             return ()
-        # All that is left is with others of the group, or on its way from one to another.
+        # The rest is with other members of the group, or on its way from one to another.
         known = self._behind.left
         self._behind.ask()
         return (CatchUp(known),)

@@ -1,7 +1,7 @@
 """From messages of a consumer to columns of records.
 
-Decides how a batch is cut: into runs of one partition whose offsets ascend, in the order
-they came. Costs 0.25 µs a message, because each column is made by one loop in C. Knows
+Decides how a batch is cut: into runs of one partition with ascending offsets, in the order in
+which they came. Costs 0.25 µs a message, because one loop in C makes each column. Knows
 nothing of consumers.
 Tested by tests/kafka_unit/test_columns.py.
 """
@@ -87,7 +87,7 @@ def _headers(messages: Sequence[Message]) -> list[Headers | None]:
     rest = map(Message.headers, messages)
     while True:
         try:
-            # Keeps what came before the error. A message is not asked twice: the second
+            # This keeps what came before the error. A message is not asked twice: the second
             # time it returns a list with a hole in it, and touching that is a segfault.
             column.extend(rest)  # type: ignore[arg-type]
             return column
@@ -111,7 +111,7 @@ def _headers(messages: Sequence[Message]) -> list[Headers | None]:
 def _runs(
     topics: Sequence[object], partitions: Sequence[object], offsets: list[int]
 ) -> list[tuple[int, int]]:
-    """Return where each run of one partition, with ascending offsets, starts and stops."""
+    """Return where each run of one partition with ascending offsets starts and stops."""
     count = len(topics)
     changes: Iterable[bool] = map(le, offsets[1:], offsets)
     if topics.count(topics[0]) != count:
@@ -122,7 +122,7 @@ def _runs(
 
 
 def _used(column: list[T | None]) -> list[T | None] | None:
-    # The count compares by identity first: no empty key is taken for a missing one.
+    # The count compares by identity first: an empty key does not count as a missing one.
     return None if column.count(None) == len(column) else column
 
 

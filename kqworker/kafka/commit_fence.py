@@ -1,11 +1,11 @@
 """Which commits of one member may go to the broker, and which are on their way to it.
 
 The broker checks neither who owns a partition nor whether an offset goes back, so both are
-checked here, at the last moment. Decides that one request of a partition is on its way at a
-time, whichever epoch it is of, and what a newer mark does meanwhile: librdkafka sends a
-request again by itself, and of two the older one could arrive last. Each mark is answered, or
-merged into a newer one. (Whose answer the core waits for is `core.epochs`'s: see
-docs/decisions/0019.)
+checked here, at the last moment. Decides that each partition has one request on its way at a
+time, whichever epoch it belongs to, and what happens to a newer mark meanwhile: librdkafka
+sends a request again by itself, and of two requests the older one could arrive last. Each mark
+is answered, or merged into a newer one. (`core.epochs` decides whose answer the core waits
+for: see docs/decisions/0019.)
 
 Pure: no Kafka, no clock, no thread. Tested by tests/kafka_unit/test_commit_fence.py.
 """
@@ -31,9 +31,9 @@ class FencedEpoch:
     """One assignment of one partition.
 
     Attributes:
-        floor: Commits may not go below it: the start, then the highest that was asked for.
-        reached: Commits may not go beyond it: the position of what was handed over.
-        committed: What the broker has, as far as is known.
+        floor: Commits may not go below it: the start, then the highest mark so far.
+        reached: Commits may not go beyond it: the end of what was handed over.
+        committed: What the broker has, as far as we know.
         waiting: The newest mark that came while another was on its way.
     """
 
@@ -48,7 +48,7 @@ class CommitFence:
 
     def __init__(self) -> None:
         self._epochs: dict[TopicPartition, FencedEpoch] = {}
-        # With the epoch that it belongs to: an answer may come after the epoch's end.
+        # Each with the epoch that it belongs to: an answer may come after the epoch's end.
         self._on_its_way: dict[TopicPartition, tuple[FencedEpoch, Mark]] = {}
 
     @property
@@ -74,11 +74,11 @@ class CommitFence:
         return [Committed(dropped, NOT_OWNED)] if dropped else []
 
     def reached(self, partition: TopicPartition) -> int | None:
-        """Return the position of what was handed over; None while there is nothing."""
+        """Return the end of what was handed over; None if nothing was."""
         return self._epochs[partition].reached
 
     def committed(self, partition: TopicPartition) -> bool:
-        """Return whether the group has a commit of an owned partition, as far as is known."""
+        """Return whether the group has a commit of an owned partition, as far as we know."""
         return self._epochs[partition].committed is not None
 
     def reach(self, partition: TopicPartition, position: int) -> None:
@@ -86,7 +86,7 @@ class CommitFence:
         self._epochs[partition].reached = position
 
     def ask(self, marks: Mapping[TopicPartition, Mark]) -> tuple[Marks, list[Committed]]:
-        """Return which of these are to be sent now, and the answers to those that never are."""
+        """Return which marks are to be sent now, and the answers to those that are never sent."""
         allowed, answers = self._allowed(marks)
         send: Marks = {}
         for partition, mark in allowed.items():
@@ -101,11 +101,11 @@ class CommitFence:
     def last(
         self, marks: Mapping[TopicPartition, Mark], partitions: Iterable[TopicPartition]
     ) -> tuple[Marks, list[Committed]]:
-        """Return what to commit, without regard to what is on its way, before an epoch ends.
+        """Return what to commit before an epoch ends, whatever is on its way.
 
         Args:
             marks: What the core asks for.
-            partitions: Where what waits is to go out too.
+            partitions: Those whose waiting marks are sent, too.
         """
         send, answers = self._allowed(marks)
         for partition in {*partitions, *send} & self._epochs.keys():
@@ -114,7 +114,7 @@ class CommitFence:
                 send.setdefault(partition, epoch.waiting)
                 epoch.waiting = None
             if partition in send and partition in self._on_its_way:
-                # Its answer comes later, but it was sent before: it says nothing new then.
+                # The commit on its way is older: if its answer comes later, it says nothing new.
                 self._on_its_way[partition] = (
                     FencedEpoch(None, None, None),
                     self._on_its_way[partition][1],
@@ -139,7 +139,7 @@ class CommitFence:
         if self._on_its_way.get(partition, (None, None))[1] != mark:
             return None
         epoch, _ = self._on_its_way.pop(partition)
-        # After a failure nobody knows what it has: the answer alone may have been lost.
+        # After a failure we do not know what the broker has: only the answer may be lost.
         epoch.committed = mark if ok else None
         present = self._epochs.get(partition)
         if present is None or present.waiting is None:

@@ -1,8 +1,8 @@
 """The commits of one member: sent without waiting, or waited for when an epoch ends.
 
 Decides how a commit's answer becomes an event, which failures are tried again at the end
-of an epoch, and whom a failure is about that librdkafka tells of all. What may be committed
-is commit_fence.py's. Called on the member's thread only.
+of an epoch, and which partitions a failure concerns that librdkafka reports for all.
+commit_fence.py decides what may be committed. Called only on the member's thread.
 Tested by tests/kafka_unit/test_commits.py and tests/contract/test_source.py.
 """
 
@@ -20,7 +20,7 @@ from kqworker.kafka.mailbox import Mailbox
 from kqworker.kafka.partitions import ours
 from kqworker.types import TopicPartition
 
-# Tries of the last commit of an epoch, while the group or its coordinator is on the move.
+# Tries of the last commit of an epoch, while the group or its coordinator moves.
 LAST_TRIES = 3
 _PASSING = {
     KafkaError.REBALANCE_IN_PROGRESS,
@@ -30,14 +30,14 @@ _PASSING = {
     KafkaError.STALE_MEMBER_EPOCH,
     KafkaError.REQUEST_TIMED_OUT,
 }
-# What the broker says of single partitions. librdkafka says it of all that were committed
-# with them, although those are committed: whom it is about shows one by one.
+# Errors of the broker for single partitions. librdkafka reports them for all partitions of the
+# commit, although the others are committed: commits one by one show which it concerns.
 _OF_TOPICS = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 _OF_PARTITIONS = {KafkaError.OFFSET_METADATA_TOO_LARGE}
 
 
 class Commits:
-    """Carries out what the fence allows.
+    """Commits what the fence allows.
 
     Args:
         fence: Knows what may be committed.
@@ -57,7 +57,7 @@ class Commits:
     def answered(
         self, consumer: Consumer, error: KafkaError | None, partitions: list[KafkaPartition]
     ) -> None:
-        """Take the broker's answer, and send what has waited for it."""
+        """Take the broker's answer, and send the marks that have waited for it."""
         marks = {ours(p): Mark(p.offset, p.metadata or "") for p in partitions}
         parts = _apart(error, marks)
         if len(parts) > 1:
@@ -83,9 +83,9 @@ class Commits:
         """Commit and wait for the answer.
 
         Args:
-            consumer: Whose partitions they are.
+            consumer: The consumer of the partitions.
             marks: What to commit.
-            partitions: Whose epoch ends: what waits of them goes out too.
+            partitions: Those whose epoch ends: their waiting marks are sent, too.
         """
         send, answers = self._fence.last(marks, partitions)
         self._mailbox.put(*answers)
@@ -93,7 +93,7 @@ class Commits:
             send = self._wait(consumer, send, retry=left > 0)
 
     def _wait(self, consumer: Consumer, marks: Marks, retry: bool) -> Marks:
-        """Commit, and tell the answer; return what is to be tried again."""
+        """Commit, and report the answer; return what is to be tried again."""
         if not marks:
             return {}
         offsets = _offsets(marks)
@@ -132,7 +132,7 @@ def _offsets(marks: Mapping[TopicPartition, Mark]) -> list[KafkaPartition]:
 
 
 def _apart(error: KafkaError | None, marks: Marks) -> list[Marks]:
-    """Return the marks as they are to be committed again to see whom the error is about."""
+    """Return the marks in the parts to commit again, to see which partitions fail."""
     by_topic = error is not None and error.code() in _OF_TOPICS
     if error is None or not (by_topic or error.code() in _OF_PARTITIONS):
         return [marks]
@@ -145,7 +145,7 @@ def _apart(error: KafkaError | None, marks: Marks) -> list[Marks]:
 def _events(
     error: KafkaError | None, partitions: Iterable[KafkaPartition], asked: Marks
 ) -> list[Committed]:
-    """Return what to say of a commit: one event for those that went alike."""
+    """Return the events of a commit: one for all partitions with the same result."""
     told: dict[tuple[str | None, bool], Marks] = {}
     for p in partitions:
         failed = error or p.error

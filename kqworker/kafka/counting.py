@@ -1,6 +1,6 @@
-"""How many partitions a topic has, asked by a producer.
+"""How many partitions a topic has, as a producer finds out.
 
-Decides how long a topic that does not exist is waited for. Keeps nothing.
+Decides how long to wait for a topic that does not exist. Keeps nothing.
 Tested by tests/kafka_unit/test_sink.py.
 """
 
@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException, Producer
 from kqworker.errors import BrokerError
 from kqworker.kafka import refusals
 
-# How long one question may take, and between two.
+# How long one question may take, and the pause between two.
 ASK = 1.0
 PAUSE = 0.05
 
@@ -26,21 +26,21 @@ def counted(
     given_up: Callable[[], bool] | None,
     heard: Callable[[], str],
 ) -> int:
-    """Return how many partitions a topic has; one that does not exist is waited for.
+    """Return how many partitions a topic has; wait for one that does not exist.
 
     Args:
-        producer: Asks.
+        producer: The producer that asks.
         topic: Its name.
         timeout: Seconds, above 0.
-        given_up: Asked while it waits, whether somebody has called it off.
-        heard: Why brokers cannot be reached; empty where nothing is known of that.
+        given_up: Asked while it waits: whether to give up.
+        heard: Why brokers cannot be reached; empty if that is not known.
 
     Raises:
-        BrokerError: The topic does not exist, Kafka does not answer, or it was called off.
+        BrokerError: The topic does not exist, Kafka does not answer, or it gave up.
     """
     deadline = time.monotonic() + timeout
     while True:
-        # In short calls, so that Ctrl-C is answered in between.
+        # Short calls, so that Ctrl-C is answered in between.
         patience = min(ASK, max(deadline - time.monotonic(), PAUSE))
         try:
             found = producer.list_topics(topic, timeout=patience).topics[topic]

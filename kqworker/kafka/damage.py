@@ -1,4 +1,4 @@
-"""What to say of a partition that cannot be read on, and of the way past the place.
+"""The text about a partition that cannot be read on, and about the way past that place.
 
 Decides which setting or command helps with which of librdkafka's errors. Keeps nothing.
 Tested by tests/kafka_unit/test_damage.py.
@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 
 from kqworker.types import TopicPartition
 
-# The bytes are not what the producer has sent.
+# The bytes are not those that the producer has sent.
 _DAMAGED = {
     KafkaError._BAD_MSG,
     KafkaError._UNDERFLOW,
@@ -27,13 +27,13 @@ def explained(
     properties: Mapping[str, object],
     past: int | None,
 ) -> str:
-    """Return what is the matter and what helps, in one line.
+    """Return what is wrong and what helps, in one line.
 
     Args:
-        partition: Which.
+        partition: The partition.
         error: What librdkafka said.
-        properties: librdkafka's, of the consumer.
-        past: The first offset behind it that can be read; None if it is not known.
+        properties: librdkafka's properties of the consumer.
+        past: The first readable offset behind it; None if it is not known.
     """
     said = error.str()
     if error.code() in _DAMAGED:

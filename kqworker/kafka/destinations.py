@@ -1,7 +1,7 @@
-"""What the topics take that are produced to, as far as brokers tell it before the start.
+"""Which records the topics take that are produced to, as far as brokers say before the start.
 
-Decides what is a mistake and what only may become one. Says nothing where a broker does not tell,
-or takes long to: librdkafka's mock cluster answers neither question.
+Decides what is a mistake and what may only become one. Says nothing if a broker does not answer,
+or takes long: librdkafka's mock cluster answers neither question.
 Tested by tests/kafka/test_unwanted_records.py and tests/cli/test_mistakes.py.
 """
 
@@ -18,15 +18,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # no __all__, 
 
 from kqworker.kafka.admin import Admin
 
-# The start waits for it.
+# The start waits so long for an answer.
 SECONDS = 5.0
 
 
 def forbidden(kafka: Admin, topics: Sequence[str], timeout: float = SECONDS) -> list[str]:
-    """Return those of the topics to which there is no right to write.
+    """Return the topics to which there is no right to write.
 
     Args:
-        kafka: Whom to ask.
+        kafka: The client to ask.
         topics: Names of topics that exist.
         timeout: Seconds.
     """
@@ -46,10 +46,10 @@ def forbidden(kafka: Admin, topics: Sequence[str], timeout: float = SECONDS) -> 
 
 
 def compacted(kafka: Admin, topics: Sequence[str], timeout: float = SECONDS) -> list[str]:
-    """Return those of the topics that take no record without a key.
+    """Return the topics that take no record without a key.
 
     Args:
-        kafka: Whom to ask.
+        kafka: The client to ask.
         topics: Names of topics that exist.
         timeout: Seconds.
     """

@@ -1,8 +1,8 @@
 """The built-in broker: librdkafka's mock cluster, in a process of its own.
 
-Decides how it is started, found by other commands and ended: it ends when the process that
-started it does, however that ends. It serves every process of this machine; what it cannot
-do is said in `LIMITS`. It never stands in for the tests against Apache Kafka.
+Decides how it is started, found by other commands, and ended: it ends when the process that
+started it ends, however that happens. It serves every process of this machine; `LIMITS` says
+what it cannot do. It never replaces the tests against Apache Kafka.
 Tested by tests/kafka_unit/test_devbroker.py.
 """
 
@@ -25,18 +25,18 @@ from confluent_kafka import KafkaException, Producer
 
 from kqworker.errors import BrokerError, ConfigError
 
-# It creates every topic with as many; librdkafka's Python client cannot ask for others.
+# How many each new topic gets; librdkafka's Python client cannot ask for another number.
 PARTITIONS = 4
-# The mock cluster's own, beside 100,000 batches: beyond that it drops the oldest, whoever waits
-# for them.
+# The mock cluster's own limit, beside 100,000 batches: beyond that it drops the oldest, even if a
+# group waits for them.
 KEPT_BYTES = 5 * 2**20
 LIMITS = (
     "The built-in broker is for development: nothing survives its end, a topic has "
     f"{PARTITIONS} partitions, and each keeps its last 5 MiB: who pushes waits until what would "
     "be dropped is handled."
 )
-# With the classic protocol a first message takes 3 s, and a group whose only member has
-# left gives the next one nothing: both are the mock cluster's.
+# With the classic protocol a first message takes 3 s, and after a group's only member has
+# left, the next member gets nothing: both are faults of the mock cluster.
 PROPERTIES: Mapping[str, str] = {"group.protocol": "consumer"}
 # It drops whole batches, so they must be small.
 BATCH_BYTES = 64 * 1024
@@ -51,7 +51,7 @@ class DevBroker:
 
     Attributes:
         address: `host:port`, on loopback.
-        pid: Its process.
+        pid: The pid of its process.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], address: str) -> None:
@@ -71,7 +71,7 @@ class DevBroker:
         self._announcement = path
 
     def stop(self) -> None:
-        """End it; a second time does nothing."""
+        """End it; a second call does nothing."""
         if self._announcement is not None:
             announced = read_announcement(self._announcement)
             if announced is not None and announced["pid"] == self.pid:
@@ -104,13 +104,13 @@ def start_dev_broker() -> DevBroker:
         BrokerError: It did not start.
     """
     process = subprocess.Popen(
-        # -P: a module of the user's directory must not stand in for one of ours.
+        # -P: a module in the user's directory must not replace one of ours.
         [sys.executable, "-P", "-m", "kqworker.kafka.devbroker"],
-        # The kernel closes this pipe when we end, be it by SIGKILL, and then it ends too.
+        # The kernel closes this pipe when we end, even by SIGKILL, and then the broker ends.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Ctrl-C at the terminal is for us: workers still drain, and commit to it.
+        # Only we get a Ctrl-C at the terminal: workers still drain, and commit to it.
         start_new_session=True,
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
@@ -140,7 +140,7 @@ def running() -> str | None:
 
 @contextlib.contextmanager
 def running_or_new() -> Iterator[str]:
-    """Lend the address of the announced broker, or of a new one that ends with the block.
+    """Yield the address of the announced broker, or of a new one that ends with the block.
 
     Raises:
         BrokerError: It did not start.
@@ -156,11 +156,11 @@ def running_or_new() -> Iterator[str]:
 
 
 def create_topics(address: str, names: Iterable[str]) -> None:
-    """Create topics on the built-in broker, which is done by asking for them.
+    """Create topics on the built-in broker; a question about a topic creates it.
 
     Args:
-        address: Of a built-in broker.
-        names: Those that exist already stay as they are.
+        address: The address of a built-in broker.
+        names: Existing topics stay as they are.
 
     Raises:
         BrokerError: It does not answer.
@@ -175,10 +175,10 @@ def create_topics(address: str, names: Iterable[str]) -> None:
 
 
 def runtime_directory() -> Path:
-    """Return this user's directory for what lasts as long as a process, made if need be.
+    """Return this user's directory for what lasts as long as a process; make it if needed.
 
     Raises:
-        ConfigError: It is somebody else's, or open to others.
+        ConfigError: It belongs to another user, or is open to others.
     """
     path = _runtime_path()
     path.mkdir(mode=0o700, exist_ok=True)
@@ -189,35 +189,35 @@ def runtime_directory() -> Path:
 
 def _runtime_path() -> Path:
     given = os.environ.get("XDG_RUNTIME_DIR")
-    # In a container or under sudo it may name a place that is not there, or not ours.
+    # In a container or under sudo it may name a directory that is missing, or not ours.
     if given and os.access(given, os.W_OK):
         return Path(given) / "kqworker"
     return Path(tempfile.gettempdir()) / f"kqworker-{os.getuid()}"
 
 
 def _ours(path: Path) -> bool:
-    # lstat: in /tmp somebody else may have put a link there.
+    # lstat: in /tmp another user may have put a link there.
     state = path.lstat()
     return state.st_uid == os.getuid() and state.st_mode & 0o077 == 0
 
 
 def write_announcement(path: Path, said: Mapping[str, object], pid: int) -> None:
-    """Let others read something for as long as a process lives.
+    """Publish something for as long as a process lives.
 
     Args:
-        path: In the runtime directory.
-        said: What JSON can hold.
-        pid: The process.
+        path: A file in the runtime directory.
+        said: Values that JSON can hold.
+        pid: The pid of the process.
     """
     created = psutil.Process(pid).create_time()
     draft = path.with_name(f"{path.stem}.{os.getpid()}.draft")
     draft.write_text(json.dumps({**said, "pid": pid, "created": created}))
-    # A reader finds the old one or the new one, never half of one.
+    # A reader finds the old file or the new one, never half of one.
     draft.replace(path)
 
 
 def read_announcement(path: Path) -> dict[str, object] | None:
-    """Return what `write_announcement` wrote; None where there is nothing of ours."""
+    """Return what `write_announcement` wrote; None if there is nothing of ours."""
     with contextlib.suppress(OSError, ValueError):
         if _ours(path.parent):
             said = json.loads(path.read_text())
@@ -227,10 +227,10 @@ def read_announcement(path: Path) -> dict[str, object] | None:
 
 
 def lives(announced: Mapping[str, object]) -> bool:
-    """Return whether the process still lives that an announcement is about."""
+    """Return whether the process of an announcement is still alive."""
     try:
         process = psutil.Process(int(str(announced["pid"])))
-        # A pid is used again; the clock may have been set by a second in between.
+        # A pid is used again; the clock may have been set by a second since.
         same = abs(process.create_time() - float(str(announced["created"]))) < 2.0
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -238,11 +238,11 @@ def lives(announced: Mapping[str, object]) -> bool:
 
 
 def main() -> None:
-    """Serve until standard input ends; say the address on standard output."""
+    """Serve until standard input ends; write the address to standard output."""
     # The process that started it decides when it ends, by closing the pipe.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # Its log would fill a queue that nobody empties.
+    # Its log would fill a queue that nothing empties.
     producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
     (broker,) = producer.list_topics(timeout=START_TIMEOUT).brokers.values()
     sys.stdout.write(f"{broker.host}:{broker.port}\n")

@@ -1,7 +1,7 @@
 """What a consumer's errors mean: over for good, or a matter of time.
 
-Decides which errors make going on senseless: those that only an operator or the user can
-end. Everything else passes or is tried again by librdkafka, and is said in the log.
+Decides which errors make it useless to go on: those that only an operator or the user can
+fix. Any other error passes, or librdkafka tries again; the log says so.
 Tested by tests/kafka_unit/test_faults.py and, against Apache Kafka, tests/kafka/test_source.py.
 """
 
@@ -24,23 +24,23 @@ logger = logs.logger("kqworker.kafka")
 UNKNOWN_TOPIC_SECONDS = 10.0
 ASK_SECONDS = 2.0
 
-# What stays as it is however often it is tried.
+# Errors that stay, however often it is tried again.
 _FINAL = {
-    # As a message, a fatal error does not call itself fatal.
+    # In a message, a fatal error does not say that it is fatal.
     KafkaError._FATAL,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.INVALID_GROUP_ID,
 }
-# How brokers say that two members have one name; a fatal error has no code of its own.
-# As librdkafka tells them; a fatal error has only its text, with that in it.
+# librdkafka's texts if two members have one name. A fatal error has no code of its own, only its
+# text, which contains them.
 _SAME_NAME = [
     KafkaError(code).str()
     for code in (KafkaError.FENCED_INSTANCE_ID, KafkaError.UNRELEASED_INSTANCE_ID)
 ]
 _OWN_NAME = "each member of a group needs a group.instance.id of its own"
-# These come of a topic that has gone, for one partition or all.
+# A topic that has gone causes these, for one partition or for all.
 _OF_TOPICS = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,
@@ -54,8 +54,8 @@ class Faults:
     """The errors of one member.
 
     Args:
-        mailbox: Told of the first one after which going on makes no sense.
-        properties: librdkafka's, of the member.
+        mailbox: Gets the first error after which it is useless to go on.
+        properties: librdkafka's properties of the member.
         clock: Seconds that never go back.
     """
 
@@ -69,25 +69,25 @@ class Faults:
         self._assignor = properties.get("partition.assignment.strategy")
         self._clock = clock
         self._assigned: set[str] = set()
-        # Topics that a broker does not know, and when to believe it.
+        # Topics that a broker does not know, and when to believe that.
         self._unknown: dict[str, float] = {}
 
     def assigned(self, topics: Iterable[str]) -> None:
-        """Note topics that partitions were assigned of: so they exist."""
+        """Note topics whose partitions were assigned: they exist."""
         self._assigned.update(topics)
 
     def on_error(self, error: KafkaError) -> None:
-        """Take an error that is about no message; librdkafka's `error_cb`."""
+        """Take an error that concerns no message; librdkafka's `error_cb`."""
         client_log.error(error)
-        # Later on it may be a broker that is ending: who was let in once will be again.
+        # Later, a broker that is ending may cause it: a member that was let in will be again.
         refused = error.code() == KafkaError._AUTHENTICATION and not self._assigned
         if error.fatal() or refused or error.code() in _FINAL:
             self._fail(error.str())
 
     def is_of_partition(self, message: Message) -> bool:
-        """Take an error that came as a message; return whether it is one partition's alone.
+        """Take an error that came as a message; return whether it concerns one partition alone.
 
-        One that is not is dealt with here.
+        Handles any other error itself.
         """
         error, topic = message.error(), message.topic()
         if error is None or error.code() in _SILENT:
@@ -97,8 +97,8 @@ class Faults:
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and topic not in self._assigned:
             self._unknown.setdefault(topic or "", self._clock() + UNKNOWN_TOPIC_SECONDS)
         elif error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
-            # It may join yet, when the others have ended or been changed, too: so it is
-            # tried on, several times a second.
+            # It may still join when the others have ended or changed, too: librdkafka goes on
+            # trying, several times a second.
             client_log.say(logging.ERROR, "JOIN", "", _excluded(self._assignor))
         elif topic and message.partition() is not None and error.code() not in _OF_TOPICS:
             return True
@@ -107,14 +107,14 @@ class Faults:
         return False
 
     def look(self, consumer: Consumer) -> None:
-        """See whether topics that were unknown still are; called about once a second."""
+        """Look whether unknown topics are still unknown; called about once a second."""
         for topic, due in list(self._unknown.items()):
             if topic in self._assigned:
                 del self._unknown[topic]
             elif self._clock() >= due:
                 self._unknown[topic] = self._clock() + UNKNOWN_TOPIC_SECONDS
                 try:
-                    # Asked by a consumer, brokers do not create it.
+                    # A consumer's question does not create the topic.
                     found = consumer.list_topics(topic, ASK_SECONDS).topics[topic].error
                 except KafkaException:
                     continue  # no broker answers: that is not the topic's fault

@@ -1,9 +1,9 @@
-"""How many partitions a topic had when a group began to read it: where `latest` means the end.
+"""How many partitions a topic had when a group began to read it: in those `latest` means the end.
 
-Decides which partitions came later, so that all that they hold is to be read. The count stands in
-the group's commits of the topic's other partitions; where none has it, the topic as it was when
-this run began counts. Other partitions that are read prove nothing by themselves: two
-members that start together must not read what was there before.
+Decides which partitions came later, so that all their messages are read. The group's commits of the
+topic's other partitions hold the count. If none holds it, the topic counts as it was when this
+run began. Commits of other partitions prove nothing by themselves: two members that start
+together must not read what was there before.
 
 Pure. Tested by tests/kafka_unit/test_firsts.py and tests/kafka/test_latest.py.
 """
@@ -28,14 +28,14 @@ def said(start: Start) -> int | None:
 def first_counts(
     starts: Mapping[TopicPartition, Start], present: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return how many partitions each topic had at first, as far as its commits tell.
+    """Return how many partitions each topic had at first, as far as its commits say.
 
     Args:
         starts: What the group has committed, or that it has nothing, by partition.
-        present: How many there were when this run began; a topic that is absent came later.
+        present: How many there were when this run began; an absent topic came later.
 
     Returns:
-        The least of all that is said, by topic: who started later may have seen more.
+        By topic, the least of all counts: a later member may have seen more partitions.
     """
     counts: dict[str, int] = {}
     for partition, start in starts.items():
@@ -50,7 +50,7 @@ def first_counts(
 def others(
     partitions: Iterable[TopicPartition], present: Mapping[str, int]
 ) -> list[TopicPartition]:
-    """Return the other partitions of the topics, as far as they are known of."""
+    """Return the other partitions of the topics, as far as they are known."""
     given = set(partitions)
     most: dict[str, int] = {}
     for topic, number in given:

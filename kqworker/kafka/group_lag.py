@@ -1,8 +1,8 @@
-"""What a group has left to read, and why a run has not caught up yet, looked up while it goes on.
+"""What a group has left to read, and why a run has not caught up yet; asked while the run goes on.
 
-Decides how often Kafka is asked, and when that it waits for a transaction is said. For a run
-that ends when all that there was is handled: what another supervisor of the group does, it can
-see by the group's commits alone.
+Decides how often to ask Kafka, and when to say that the run waits for a transaction. For a run
+that ends when everything up to a target is handled: it sees what another supervisor of the group
+does only by the group's commits.
 Tested by tests/kafka_unit/test_group_lag.py, test_admin.py and tests/kafka/test_admin.py.
 """
 
@@ -21,10 +21,10 @@ from kqworker.watch import logs
 
 logger = logs.logger("kqworker.kafka")
 
-# Between two questions. Each of them opens a connection.
+# The time between two questions. Each of them opens a connection.
 ASK_SECONDS = 2.0
-# So long a run has nothing to handle before it is asked what it waits for, and between two
-# lines about that.
+# How long a run has nothing to handle before Kafka is asked what it waits for; and the time between
+# two lines about that.
 IDLE_SECONDS = 2.0
 TELL_SECONDS = 30.0
 
@@ -39,17 +39,17 @@ def left_to_read(
 ) -> dict[TopicPartition, int]:
     """Return the end of each partition in which a group has something left to read.
 
-    What a transaction that is open has written is among it, whatever the isolation: it can
-    be read, or passed over, once that has ended.
+    Messages of an open transaction count, whatever the isolation: they can be read, or passed
+    over, once the transaction has ended.
 
     Args:
-        kafka: Whom to ask.
+        kafka: The client to ask.
         group: The group.
         topics: Partitions by topic, as `require_topics` returns them.
-        offset: Where it starts without a commit: earliest, latest or error. What came
-            after its first start begins at its beginning, and with a commit that is out
+        offset: Where it starts without a commit: earliest, latest or error. Partitions that
+            came after its first start begin at their beginning. With a commit that is out
             of range it goes on at the log's start.
-        isolation: As `isolation.level`, under which it reads: where `latest` begins.
+        isolation: The `isolation.level` of the group: it decides where `latest` begins.
         timeout: Seconds, for each of the questions.
 
     Raises:
@@ -70,21 +70,21 @@ def left_to_read(
             position = latest[tp]
         elif position is None or position > end:
             position = begins[tp]
-        # Below the log's start something is gone, all of it perhaps: the run has to see that.
+        # Below the log's start some or all messages are gone, and the run must see that.
         if position < end:
             left[tp] = end
     return left
 
 
 class _Asking(ABC):
-    """A question that is put to Kafka in a thread, again and again."""
+    """A question that a thread asks Kafka again and again."""
 
     def __init__(self) -> None:
         self._asking: threading.Thread | None = None
         self._ask_at = 0.0
 
     def ask(self) -> None:
-        """Have Kafka asked, unless it is being asked or was a moment ago; never block."""
+        """Start a question to Kafka, unless one runs or ran a moment ago; never block."""
         now = time.monotonic()
         if now < self._ask_at or (self._asking is not None and self._asking.is_alive()):
             return
@@ -95,11 +95,11 @@ class _Asking(ABC):
 
     @abstractmethod
     def _ask(self) -> None:
-        """Ask Kafka, on the thread in the background, and keep its answer."""
+        """Ask Kafka, on the background thread, and keep its answer."""
 
 
 class Behind(_Asking):
-    """The partitions in which a group has not committed all up to some offsets.
+    """The partitions in which a group has not committed everything up to some offsets.
 
     Args:
         properties: What `admin_properties` returns.
@@ -107,7 +107,7 @@ class Behind(_Asking):
         targets: The offsets, by partition.
 
     Attributes:
-        left: Those of the targets that the last answer did not show to be reached; replaced,
+        left: The targets that the group has not reached by the last answer; replaced,
             never changed, so that any thread may read it.
     """
 
@@ -147,10 +147,10 @@ class Transactions(_Asking):
         self._tell_at = 0.0
 
     def look(self, idle: bool) -> None:
-        """Say what is waited for, once nothing has been there to do for a while; never block.
+        """Log what the run waits for, once it has had nothing to do for a while; never block.
 
         Args:
-            idle: There is something to go, and nothing of it to handle now.
+            idle: There are messages left, and none of them can be handled now.
         """
         now = time.monotonic()
         if not idle:

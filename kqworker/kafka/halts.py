@@ -1,6 +1,6 @@
-"""Why a partition stands still, and when it is asked for or tried again.
+"""Why a partition stands still, and when to ask for it or try it again.
 
-Knows nothing of what is done about it, which is places.py's.
+places.py decides what is done about it.
 Tested by tests/kafka_unit/test_member.py.
 """
 
@@ -27,12 +27,12 @@ class Halt:
     Attributes:
         why: What it waits for.
         due: When to ask, or to try, again.
-        errors: How often librdkafka said so of this place.
-        past: The first offset behind it that can be read, where that was found.
-        trying: It is read again, and nothing has come of it yet.
+        errors: How often librdkafka reported an error at this place.
+        past: The first readable offset behind it, if one was found.
+        trying: It is read again, without a result so far.
         lacking: It goes on with the very next offset or not at all: what was read contradicts
-            itself, so a gap may hide what is damaged.
-        silent: librdkafka says nothing, and nothing comes.
+            itself, so a gap may hide damaged messages.
+        silent: librdkafka says nothing, and no message comes.
     """
 
     why: Why
@@ -50,7 +50,7 @@ class Stop:
 
     Attributes:
         error: What is wrong.
-        offset: Where.
+        offset: The offset at which it is.
         lacking: As in `Halt`.
     """
 

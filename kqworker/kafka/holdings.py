@@ -1,7 +1,7 @@
-"""What the partitions of the built-in broker hold, asked of it and counted.
+"""What the partitions of the built-in broker hold, by asking it and counting.
 
-Decides what a record costs there, and below which offset of a partition all is handled: by what
-the groups that read it have committed. What follows from it is capacity.py's.
+Decides what a record costs there, and below which offset of a partition everything is handled, by
+the commits of the groups that read it. capacity.py decides what follows from that.
 Tested by tests/kafka_unit/test_bounded.py.
 """
 
@@ -23,8 +23,8 @@ from kqworker.kafka.logs import client_log
 from kqworker.kafka.readers import Reader
 from kqworker.types import Output
 
-# What a record costs beside what is in it: at worst it is a batch of its own. So there are fewer
-# than the 100,000 batches that are kept.
+# What a record costs beside its content: at worst it is a batch of its own. With this there are
+# fewer than the 100,000 batches that are kept.
 RECORD_BYTES = 80
 HEADER_BYTES = 10
 # How long one question may take.
@@ -35,7 +35,7 @@ READ_BATCH = 1000
 class Holdings:
     """Asks the built-in broker; for one thread.
 
-    Every method raises KafkaException where the broker does not answer.
+    Every method raises KafkaException if the broker does not answer.
 
     Args:
         address: The broker's.
@@ -56,7 +56,7 @@ class Holdings:
         return self._offsets(name, OFFSET_END)
 
     def floors(self, name: str, groups: list[Reader], ends: dict[int, int]) -> dict[int, int]:
-        """Return below which offset of each partition everything is handled, by all groups."""
+        """Return the offset of each partition below which all groups have handled everything."""
         places: list[dict[int, int]] = []
         for reader in groups:
             asked = [KafkaPartition(name, number) for number in ends]
@@ -116,7 +116,7 @@ class Holdings:
                 raise KafkaException(listed.error)
             self._numbers[name] = list(listed.partitions)
         asked = [KafkaPartition(name, number, where) for number in self._numbers[name]]
-        # One question, where get_watermark_offsets has one for each partition.
+        # One question, where get_watermark_offsets asks one for each partition.
         told = consumer.offsets_for_times(asked, ASK_SECONDS)
         failed = next((p.error for p in told if p.error is not None), None)
         if failed is not None:
@@ -125,7 +125,7 @@ class Holdings:
 
 
 def size_of(output: Output) -> int:
-    """Return what a record costs, in bytes."""
+    """Return what a record costs on the broker, in bytes."""
     size = RECORD_BYTES + len(output.value or b"") + len(output.key or b"")
     for name, value in output.headers:
         size += len(name) + len(value or b"") + HEADER_BYTES
@@ -135,6 +135,6 @@ def size_of(output: Output) -> int:
 def _headers_size(message: Message) -> int:
     try:
         pairs = message.headers() or ()
-    except UnicodeDecodeError:  # of a name; then none of them is to be had
+    except UnicodeDecodeError:  # a name is not UTF-8; then no header can be read
         return 0
     return sum(len(str(pair[0])) + len(pair[1] or b"") + HEADER_BYTES for pair in pairs)

@@ -1,7 +1,7 @@
-"""What librdkafka has to say goes to the logger `kqworker.kafka`, repeats collapsed.
+"""Sends librdkafka's log lines to the logger `kqworker.kafka`, with repeats collapsed.
 
 Decides what counts as a repeat: a client whose broker is away tries again 20 times a second
-and says so each time. Knows nothing of what a line is about.
+and logs that each time. Knows nothing of what a line is about.
 Tested by tests/kafka_unit/test_logs.py.
 """
 
@@ -18,9 +18,9 @@ from confluent_kafka import KafkaError
 from kqworker.app import process_exit
 from kqworker.watch import logs
 
-# One line of a kind in this many seconds.
+# In this many seconds one line of each kind is logged.
 INTERVAL = 30.0
-# Kinds that are remembered; beyond them the oldest is said again.
+# How many kinds are remembered; beyond them the oldest is logged again.
 KINDS = 512
 
 _THREAD = re.compile(r"^\[thrd:[^]]*\]: ")
@@ -31,10 +31,10 @@ _NUMBER = re.compile(r"\d+")
 
 
 class ClientLog:
-    """What a confluent_kafka client takes as `logger`, and its `error` as `error_cb`.
+    """What a confluent_kafka client takes as `logger`; its `error` is the `error_cb`.
 
-    One for all clients of a process: several members that miss the same broker say so once.
-    The thread that polls a client says its lines.
+    All clients of a process share one: several members that miss the same broker log it once.
+    The thread that polls a client logs its lines.
 
     Args:
         logger: Where the lines go.
@@ -46,38 +46,38 @@ class ClientLog:
         self._clock = clock
         self._lock = threading.Lock()
         process_exit.renew(self)
-        # By kind, the oldest first: when it was last said, and how often not since.
+        # By kind, the oldest first: when it was last logged, and how often it was left out since.
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
     def log(self, level: int, _format: str, facility: str, client: str, text: str) -> None:
         """Take a line of librdkafka, in the form in which confluent_kafka hands it over."""
         if level <= logging.DEBUG:
-            # Somebody set the property `debug` to see every one of them.
+            # The user has set the property `debug` to see every line.
             self._logger.debug("%s", text, extra={"facility": facility, "client": client})
             return
         if facility == "GETPID" and text.endswith(_RETRYING):
-            # The first idempotent producer of a new cluster comes before its coordinator.
+            # A new cluster's first idempotent producer comes before its coordinator.
             level = logging.INFO
         self.say(level, facility, client, plain(text))
 
     def error(self, error: KafkaError) -> None:
-        """Take an error of a client: what has no log line of its own."""
+        """Take an error of a client that has no log line of its own."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             # "2/2 brokers are down"; which ones, and why, are lines of their own.
             self.say(logging.WARNING, "DOWN", "", "no broker can be reached")
 
     def after_fork(self) -> None:
-        """Make the lock anew, which a thread of the parent may have held."""
+        """Make a new lock, because a thread of the parent may have held the old one."""
         self._lock = threading.Lock()
 
     def say(self, level: int, facility: str, client: str, text: str) -> None:
-        """Log a line, unless one of its kind was logged a moment ago, by whichever client.
+        """Log a line, unless any client logged one of its kind a moment ago.
 
         Args:
-            level: As `logging` counts.
-            facility: What librdkafka calls a kind of lines, or a name like that.
-            client: Which client, or nothing.
-            text: `broker: what`, or what; lines that differ in numbers are of one kind.
+            level: A level of `logging`.
+            facility: librdkafka's name of a kind of lines, or a similar name.
+            client: The client's name, or nothing.
+            text: `broker: what`, or what; lines that differ only in numbers are of one kind.
         """
         broker, _, rest = text.partition(": ")
         kind = (facility, f"{broker}: {_NUMBER.sub('#', rest)}")

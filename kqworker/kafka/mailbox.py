@@ -1,7 +1,7 @@
-"""What the fetch threads have for the loop, and the one descriptor that says so.
+"""The events of the fetch threads for the loop, and the one descriptor that announces them.
 
-Decides when a byte is written: only if none is waiting, so a busy source costs no system
-call an event. Knows nothing of Kafka. Tested by tests/kafka_unit/test_mailbox.py.
+Decides when a byte is written: only if none is waiting, so a busy source needs no system
+call for an event. Knows nothing of Kafka. Tested by tests/kafka_unit/test_mailbox.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Mailbox:
     """Events from many threads to one, in the order in which they were put.
 
     Attributes:
-        fatal: The first error after which going on makes no sense; None while there is none.
+        fatal: The first error after which it is useless to go on; None if there is none.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Mailbox:
                 self._signal()
 
     def fail(self, error: BrokerError) -> None:
-        """Say that going on makes no sense; from any thread. The first error stays."""
+        """Report that it is useless to go on; from any thread. The first error stays."""
         with self._lock:
             if self.fatal is None:
                 self.fatal = error
@@ -58,9 +58,9 @@ class Mailbox:
             return events
 
     def close(self) -> None:
-        """Let the descriptors go; what is put afterwards is dropped."""
+        """Close the descriptors; later events are dropped."""
         with self._lock:
-            # A thread that hangs in a frozen broker may still come back.
+            # A thread that hangs with a frozen broker may still return.
             self._closed = True
             self._signalled = False
             self._events = []

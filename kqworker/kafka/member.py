@@ -1,9 +1,9 @@
 """One member of a consumer group: a consumer, and the thread that owns it.
 
-Decides when messages are fetched and when they stay where they are, and what is said to
-the core around a rebalance. Every call of the consumer is made on this thread: a consumer
-has one gate, and whoever else calls it waits behind a poll. What may be committed is
-commit_fence.py's; where a partition is read, places.py's; what a message means, the core's.
+Decides when messages are fetched and when they stay where they are, and what the core is
+told around a rebalance. This thread makes every call of the consumer: a consumer has one
+gate, and another caller would wait behind a poll. commit_fence.py decides what may be
+committed, places.py where a partition is read, the core what a message means.
 Tested by tests/contract/test_source.py and, against Apache Kafka, tests/kafka/test_source.py.
 """
 
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 logger = logs.logger("kqworker.kafka")
 
-# How long a poll may keep commands waiting.
+# How long a poll may delay commands.
 POLL_SECONDS = 0.05
-# What one batch may hold, and so how long the loop may be busy with one. Larger batches
+# How much one batch may hold, and so how long one may keep the loop busy. Larger batches
 # cost more: at 10,000 messages 0.2 µs each, because they no longer fit the processor's cache.
 BATCH_BYTES = 8 * 2**20
 BATCH_MESSAGES = 2_000
@@ -52,7 +52,7 @@ OVERHEAD_BYTES = 100
 # Pausing throws away what librdkafka has prefetched, so it is for long waits only.
 PARK_SECONDS = 1.0
 LOOK_SECONDS = 1.0
-# The core answers when the drain is over; its answer has a way to go.
+# The core answers when the drain is over, and its answer takes a moment to come here.
 ANSWER_SECONDS = 1.0
 
 
@@ -60,13 +60,13 @@ class Member:
     """One member of the group.
 
     Args:
-        number: Which one, from 0; it is in the events.
-        properties: librdkafka's, for this member.
+        number: Its number, from 0; it is in the events.
+        properties: librdkafka's properties of this member.
         subscriptions: Names of topics, or patterns that begin with `^`.
         mailbox: Where events go.
         drain_seconds: How long a revoke may wait for the core.
         present: How many partitions each topic had when the run began.
-        from_zero: A partition without a commit begins at 0, and not at what is left of it.
+        from_zero: A partition without a commit begins at 0, and not at its first message.
         timestamps: Whether the times of messages are read.
 
     Raises:
@@ -90,7 +90,7 @@ class Member:
         self._faults = Faults(mailbox, properties)
         interval = float(str(properties.get("max.poll.interval.ms", 300_000))) / 1000
         self._drain_seconds = max(0.0, min(drain_seconds, interval / 2 - ANSWER_SECONDS))
-        # Guards what both threads touch: the commands, the count of batches, the closing.
+        # Guards what both threads use: the commands, the count of batches, the closing.
         self._condition = threading.Condition()
         self._commands: deque[SourceCommand] = deque()
         self._untaken = 0
@@ -116,7 +116,7 @@ class Member:
         self._batch = FIRST_BATCH
         self._look_at = 0.0
         self._drained = self._held_back = False  # since the last round of `Places.watch`
-        self._unseen = False  # handed over something since the last look
+        self._unseen = False  # something was handed over since the last look
         self._consumer: Consumer = self._subscribed(properties, subscriptions)
         # Daemon: a frozen broker must not keep the process from ending.
         self._thread = threading.Thread(
@@ -129,8 +129,8 @@ class Member:
         own: dict[str, object] = {
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            # Where a partition is read is decided here alone: librdkafka would follow this in
-            # the middle of an assignment, too, after a damaged batch for example.
+            # Only kqworker decides where a partition is read: librdkafka would also apply this in
+            # the middle of an assignment, for example after a damaged batch.
             "auto.offset.reset": "error",
             "on_commit": lambda *answer: self._commits.answered(self._consumer, *answer),
             "error_cb": self._faults.on_error,
@@ -162,7 +162,7 @@ class Member:
         self._thread.start()
 
     def post(self, command: SourceCommand) -> None:
-        """Have the thread carry a command out; never block."""
+        """Have the thread carry out a command; never block."""
         with self._condition:
             self._commands.append(command)
             self._condition.notify()
@@ -212,14 +212,14 @@ class Member:
             self._consumer.close()
 
     def _fetch(self) -> None:
-        # Not consume() alone: it waits for the whole timeout unless its number came.
+        # Not consume() alone: it waits for the whole timeout unless it gets the full number.
         messages = self._consumer.consume(self._batch, 0)
         if not messages:
             first = self._consumer.poll(POLL_SECONDS)
             if first is None:
                 self._drained = True
                 if self._unseen:
-                    # All was read: what lies between the last message and the end is known now.
+                    # Everything was read: the gap between the last message and the end is known.
                     self._look_at = 0.0
                 return
             messages = [first]
@@ -256,7 +256,7 @@ class Member:
         self._mailbox.put(Fetched(records, self.number))
 
     def _hold(self) -> None:
-        """Leave messages where they are; go on answering the group."""
+        """Leave messages where they are, but still answer the group."""
         now = time.monotonic()
         self._held_back = True
         if self._held_since is None:
@@ -269,7 +269,7 @@ class Member:
             if self._commands or self._may_fetch():
                 return
         if self._pauses.parked or self._fence.busy:
-            # For its callbacks. What it returns was already on its way: a message a time.
+            # Polled for its callbacks. It may return a message that was already on its way.
             message = self._consumer.poll(0)
             if message is not None:
                 self._take([message])
@@ -287,11 +287,11 @@ class Member:
         self._pauses.apply(self._consumer, self.owned)
 
     def _settle(self) -> None:
-        """Carry out what was posted before the end, and wait for its answers."""
+        """Carry out the commands posted before the end, and wait for their answers."""
         self._execute_posted()
         self._park(True)
         while self._fence.busy and time.monotonic() < (self._closing_at or 0.0):
-            # A message that comes by is not handed over, so it is not committed either.
+            # A message that comes now is not handed over, so it is not committed either.
             self._consumer.poll(POLL_SECONDS)
 
     # -- commands
@@ -303,7 +303,7 @@ class Member:
     def _execute(self, command: SourceCommand) -> None:
         match command:
             case Commit() | Release():
-                # A Release comes too late here; what of its partitions came back may be committed.
+                # A Release comes too late here; partitions that came back may still be committed.
                 self._commits.ask(self._consumer, command.marks)
             case Fetching():
                 self._fetching = command.on
@@ -336,7 +336,7 @@ class Member:
             self._mailbox.put(Lost(self.number, lost))
 
     def _await_release(self, consumer: Consumer, revoked: tuple[TopicPartition, ...]) -> None:
-        """Serve commands until the core has drained, the time is over or the end has begun."""
+        """Carry out commands until the core has drained, the time is over or the end begins."""
         time_out = TimeOut(self._drain_seconds + ANSWER_SECONDS, ANSWER_SECONDS)
         while self._closing_at is None:
             with self._condition:
@@ -348,7 +348,7 @@ class Member:
                 self._commits.last(consumer, command.marks, revoked)
                 return
             if isinstance(command, Commit):
-                # Answers to others come through poll(), which is where we are.
+                # Answers to other commits come through poll(), and this runs inside poll().
                 self._commits.last(consumer, command.marks)
             elif command is not None:
                 self._execute(command)
@@ -360,7 +360,7 @@ class Member:
                 return
 
     def _begun(self, partitions: list[KafkaPartition]) -> tuple[TopicPartition, ...]:
-        """Return those of which the core knows."""
+        """Return the partitions that the core knows."""
         return tuple(p for p in map(ours, partitions) if p in self.owned)
 
     def _let_go(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
@@ -368,17 +368,17 @@ class Member:
         self._assignment.end(consumer, gone)
         self._places.end(gone)
         self._mailbox.put(*self._fence.end(gone))
-        # A pause outlives the assignment: they would come back without messages.
+        # A pause outlives the assignment: they would come back paused.
         self._pauses.resume(gone)
         self._pauses.apply(consumer, self.owned)
 
     # -- positions
 
     def _look(self) -> None:
-        """See how far partitions were read, what is not a message included."""
+        """Look how far partitions were read, also past offsets without a message."""
         self._unseen = False
         changed = {}
-        # What stands still was read to where it stands: librdkafka may have got further.
+        # A halted partition was read to its halt: librdkafka's position may be further on.
         for p in self._consumer.position(theirs(self.owned.difference(self._places.halted))):
             partition, reached = ours(p), self._fence.reached(ours(p))
             if p.offset >= 0 and (reached is None or p.offset > reached):

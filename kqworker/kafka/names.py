@@ -1,9 +1,9 @@
-"""The names of librdkafka's properties: whom each is for, which are ours, and other names.
+"""The names of librdkafka's properties: which client takes each, which are ours, and aliases.
 
-Decides where a property of the user goes, so that no client is given what it would only
-warn about, what a misspelt name may have been, and which are kqworker's own to set. Whether
-a name exists and a value is right is librdkafka's own to judge: a newer property that is
-missing here goes to every client. Made from the table that librdkafka 2.16 prints of itself,
+Decides which clients get a property of the user, so that none gets one that it would only
+warn about; what a misspelt name may mean; and which properties only kqworker sets. librdkafka
+itself judges whether a name exists and a value is right: every client gets a newer property
+that is missing here. Made from the table that librdkafka 2.16 prints of itself,
 without what is set by functions. Tested by tests/kafka_unit/test_properties.py.
 """
 
@@ -73,7 +73,7 @@ EVERY_CLIENT = frozenset(
     """.split()
 )
 
-# librdkafka's errors name the value, whatever the user called it.
+# librdkafka's errors name the value of this table, whatever name the user gave.
 ALIASES = {
     "acks": "request.required.acks",
     "bootstrap.servers": "metadata.broker.list",
@@ -90,7 +90,7 @@ ALIASES = {
 
 _BY_ITSELF = "kqworker commits what is finished by itself, every commit_interval"
 _CALLBACK = "it takes a Python function"
-# What the user cannot set, and why or what to set instead.
+# What the user cannot set, and why, or what to set instead.
 RESERVED = {
     "bootstrap.servers": "set brokers",
     "metadata.broker.list": "set brokers",

@@ -1,4 +1,4 @@
-"""Partitions in our words and in confluent_kafka's.
+"""Partitions in our types and in confluent_kafka's.
 
 Decides nothing and keeps nothing. Tested through tests/contract/test_source.py.
 """
@@ -13,10 +13,10 @@ from kqworker.types import TopicPartition
 
 
 def ours(partition: KafkaPartition) -> TopicPartition:
-    """Return a partition in our words."""
+    """Return a partition in our type."""
     return TopicPartition(partition.topic, partition.partition)
 
 
 def theirs(partitions: Iterable[TopicPartition]) -> list[KafkaPartition]:
-    """Return partitions in confluent_kafka's words."""
+    """Return partitions in confluent_kafka's type."""
     return [KafkaPartition(p.topic, p.partition) for p in partitions]

@@ -1,7 +1,7 @@
 """Which partitions a member has paused, and for which reason.
 
-Decides what is resumed: what the core has paused stays so when everything that was parked
-goes on. Called on the member's thread only. Tested by tests/contract/test_source.py.
+Decides what is resumed: partitions that the core has paused stay paused when all parked
+partitions go on. Called only on the member's thread. Tested by tests/contract/test_source.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Pauses:
     """The paused partitions of one consumer.
 
     Attributes:
-        parked: Everything that is owned is paused, whatever the core has paused.
+        parked: All owned partitions are paused, whatever the core has paused.
     """
 
     def __init__(self) -> None:
@@ -29,23 +29,23 @@ class Pauses:
 
     @property
     def paused(self) -> Set[TopicPartition]:
-        """What is paused now, for whatever reason."""
+        """All partitions that are paused now, for any reason."""
         return self._paused
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
-        """Note what the core has paused."""
+        """Note the partitions that the core has paused."""
         self._by_command.update(partitions)
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
-        """Note what the core has resumed, or what has gone."""
+        """Note the partitions that the core has resumed, or that have gone."""
         self._by_command.difference_update(partitions)
 
     def hold(self, partitions: set[TopicPartition]) -> None:
-        """Note what cannot be read on at present, all of it."""
+        """Note all partitions that cannot be read on at present."""
         self._held = partitions
 
     def apply(self, consumer: Consumer, owned: Set[TopicPartition]) -> None:
-        """Make librdkafka do as noted."""
+        """Make librdkafka pause and resume as noted."""
         wanted = self._by_command | (owned if self.parked else self._held)
         if begin := wanted - self._paused:
             consumer.pause(theirs(begin))

@@ -1,10 +1,10 @@
 """Where each partition is read: its beginning, and where it goes on after librdkafka could not.
 
-Decides what an error of one partition means for it. One whose beginning Kafka has not told yet
-is not begun. One whose position is not in the log goes on at the log's start: with what it has
-when messages were deleted, as a new log when it was truncated or made anew. One that cannot be
-read stands still where it is, since what librdkafka reads behind an error is not to be trusted,
-and is tried again now and then. Called on the member's thread only.
+Decides what an error of one partition means for it. A partition whose beginning Kafka has not
+told yet is not begun. One whose position is not in the log goes on at the log's start: with the
+first message there if messages were deleted, as a new log if it was truncated or made anew. One
+that cannot be read stands still, because what librdkafka reads behind an error cannot be trusted,
+and is tried again now and then. Called only on the member's thread.
 Tested by tests/kafka_unit/test_member.py and, against Apache Kafka, tests/kafka/test_damage.py.
 """
 
@@ -33,18 +33,18 @@ from kqworker.watch import logs
 
 logger = logs.logger("kqworker.kafka")
 
-# What a question may take that holds up nobody but this member's other partitions, and
-# when it is put again.
+# How long a question may take that holds up only this member's other partitions, and when it is
+# asked again.
 ASK_SECONDS = 2.0
 ASK_AGAIN_SECONDS = 5.0
-# When what could not be read is tried again: soon, for what passes, and then now and then.
-# The second error at the same place is told, and each one after it.
+# When to try again what could not be read: soon, for errors that pass, and then now and then.
+# The second error at the same place is reported, and each one after it.
 FIRST_RETRY_SECONDS = 1.0
 RETRY_SECONDS = 30.0
-# A try that has met no error for so long has succeeded, although no message came of it.
+# A try without an error for so long has succeeded, even if no message came.
 TRIAL_SECONDS = 5.0
-# Between two looks for partitions of which nothing comes; one is suspected at the first and
-# taken for unreadable at the second.
+# The time between two looks for partitions without messages: the first look suspects one, the
+# second one takes it for unreadable.
 SILENT_SECONDS = 30.0
 
 _SILENT = KafkaError(KafkaError._BAD_MSG, "nothing comes, although the partition goes on")
@@ -55,14 +55,14 @@ class Places:
 
     Args:
         member: Its number.
-        properties: librdkafka's, of the member; auto.offset.reset is what the user set.
+        properties: librdkafka's properties of the member; auto.offset.reset is the user's.
         assignment: What is assigned.
         fence: Knows how far each partition was read.
-        pauses: Holds what stands still.
-        faults: Knows which errors are not a partition's.
-        mailbox: Told what happens.
+        pauses: Holds the partitions that stand still.
+        faults: Knows which errors concern more than one partition.
+        mailbox: Gets the events.
         present: How many partitions each topic had when the run began.
-        from_zero: A partition without a commit begins at 0, and not at what is left of it.
+        from_zero: A partition without a commit begins at 0, and not at its first message.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class Places:
 
     @property
     def halted(self) -> Collection[TopicPartition]:
-        """The partitions that stand still, or are just being tried again."""
+        """The partitions that stand still, or are being tried again."""
         return self._halts.keys()
 
     # -- around a rebalance
 
     def begin(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        """Begin what was assigned, now or as soon as it is known where."""
+        """Begin what was assigned, now or as soon as its beginning is known."""
         found = self._find(consumer, partitions)
         self._begin(consumer, found or {})
         if found is not None:
@@ -108,7 +108,7 @@ class Places:
             self._halts |= {p: Halt(Why.UNKNOWN, due) for p in partitions if p not in found}
 
     def end(self, partitions: Iterable[TopicPartition]) -> None:
-        """Forget what is no longer to be read."""
+        """Forget partitions that are no longer read."""
         for partition in partitions:
             self._halts.pop(partition, None)
             self._highs.pop(partition, None)
@@ -144,9 +144,9 @@ class Places:
         return bool(self._stops)
 
     def readable(self, messages: Iterable[Message]) -> list[Message]:
-        """Return what may be handed over: nothing of a partition from an error on.
+        """Return the messages to hand over: none of a partition after an error.
 
-        What is handed over is noted in the fence by the caller, who then calls `settle`.
+        The caller notes in the fence what it hands over, and then calls `settle`.
         """
         kept = []
         for message in messages:
@@ -161,7 +161,7 @@ class Places:
         return kept
 
     def _goes_on(self, partition: TopicPartition, offset: int | None) -> bool:
-        """Return whether a message is to be taken, of a partition that may stand still."""
+        """Return whether to take a message of a partition, which may stand still."""
         halt = self._halts.get(partition)
         if halt is None:
             return True
@@ -176,7 +176,7 @@ class Places:
         return True
 
     def fitting(self, consumer: Consumer, records: Records) -> Records | None:
-        """Return what of these can follow; where it is not all, their partition stands still.
+        """Return the records that can follow; if that is not all, their partition stands still.
 
         The checksum of a batch does not cover its own offset.
         """
@@ -197,7 +197,7 @@ class Places:
         return records.slice(0, count) if count else None
 
     def _high(self, consumer: Consumer, partition: TopicPartition, last: int) -> int:
-        """Return where a partition ends, or an offset above `last` up to which it goes."""
+        """Return where a partition ends, or an offset above `last` that it reaches."""
         high = self._highs.get(partition, -1)
         if last >= high:
             _, high = _known_ends(consumer, partition)
@@ -205,7 +205,7 @@ class Places:
         return high
 
     def settle(self, consumer: Consumer) -> bool:
-        """Halt partitions whose errors came; return whether there is something to `look` at."""
+        """Halt partitions that had errors; return whether there is something to `look` at."""
         now = time.monotonic()
         for partition, stop in self._stops.items():
             halt = self._halts.get(partition)
@@ -219,12 +219,12 @@ class Places:
         return any(halt.due <= now for halt in self._halts.values())
 
     def again(self, consumer: Consumer, partition: TopicPartition) -> None:
-        """Begin a new epoch: the log was cut off or made anew, and offsets come again."""
+        """Begin a new epoch: the log was truncated or made anew, and offsets come again."""
         logger.warning("%s goes back in its offsets: the log was truncated or recreated", partition)
         answers = self._fence.end([partition])
         start = self._beginnings.told(partition.topic, Start(None))
         self._fence.begin(partition, start)
-        # The core has paused the epoch before, if any.
+        # The core may have paused the former epoch.
         self._pauses.resume([partition])
         self._pauses.apply(consumer, self._assignment.owned)
         lost = Lost(self._member, (partition,))
@@ -233,20 +233,20 @@ class Places:
     def _came_outside(
         self, partition: TopicPartition, halt: Halt | None, offset: int | None, now: float
     ) -> None:
-        """Take an error which says that an offset is not in the log."""
+        """Take an error: an offset is not in the log."""
         reached = self._fence.reached(partition)
         if halt is None:
-            # It may have been on its way when the partition was given back, and came again.
+            # It may have been on its way when the partition was revoked and assigned again.
             if reached is None or offset is None or offset >= reached:
                 self._halts[partition] = Halt(Why.OUTSIDE, now)
         elif halt.trying and offset in (reached, None):
             self._halts[partition] = Halt(Why.OUTSIDE, now)
         elif halt.trying:
-            # A position that librdkafka has read out of damaged bytes, before this try.
+            # Before this try, librdkafka has read this position out of damaged bytes.
             halt.trying, halt.due = False, now + FIRST_RETRY_SECONDS
 
     def _came_to_a_stop(self, partition: TopicPartition, stop: Stop, now: float) -> None:
-        """Take an error which says that what comes next cannot be read."""
+        """Take an error: the next message cannot be read."""
         halt = self._halts.setdefault(partition, Halt(Why.UNREADABLE, now))
         halt.errors, halt.trying = halt.errors + 1, False
         halt.lacking = halt.lacking or stop.lacking
@@ -267,7 +267,7 @@ class Places:
     # -- now and then
 
     def look(self, consumer: Consumer) -> None:
-        """Ask, or try, again what is due; called about once a second."""
+        """Ask, or try again, what is due; called about once a second."""
         now = time.monotonic()
         due = {p: halt for p, halt in self._halts.items() if halt.due <= now}
         if not due:
@@ -289,14 +289,14 @@ class Places:
         self._pauses.apply(consumer, self._assignment.owned)
 
     def watch(self, consumer: Consumer, drained: bool) -> bool:
-        """Find partitions of which nothing comes, and nothing is said; called with `look`.
+        """Find partitions without messages and without errors; called with `look`.
 
-        A batch whose length is damaged is taken for one that is not complete yet.
+        librdkafka takes a batch whose length is damaged for one that is not complete yet.
 
         Args:
-            consumer: Whose partitions they are.
-            drained: All that had been fetched was taken, at a moment since the last round, and
-                nothing has kept it from being fetched since.
+            consumer: The consumer of the partitions.
+            drained: At some moment since the last round, everything fetched had been taken, and
+                nothing has kept more from being fetched since.
 
         Returns:
             Whether it was time for a round.
@@ -316,7 +316,7 @@ class Places:
                 self._suspects[partition] = position
                 continue
             try:
-                # Whether a broker answers at all.
+                # This asks whether a broker answers at all.
                 consumer.get_watermark_offsets(KafkaPartition(*partition), ASK_SECONDS)
             except KafkaException:
                 continue
@@ -368,7 +368,7 @@ class Places:
 
 
 def _known_ends(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    """Return a partition's ends as the last answer to a fetch had them; below 0 if none has."""
+    """Return a partition's ends by the last answer to a fetch; below 0 if there is none."""
     try:
         return consumer.get_watermark_offsets(KafkaPartition(*partition), cached=True)
     except KafkaException:

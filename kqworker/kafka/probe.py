@@ -1,7 +1,7 @@
-"""Where a partition can be read again behind a place at which it cannot.
+"""Where a partition can be read again, behind an offset at which it cannot.
 
-Decides how it is looked for: by reading at later offsets, in steps that double, and then
-between the last two. A damaged batch does not tell its own end. Keeps nothing.
+Decides how to search: it reads at later offsets, in steps that double, and then between
+the last two. A damaged batch does not say where it ends. Keeps nothing.
 Tested by tests/kafka_unit/test_probe.py and tests/kafka/test_damage.py.
 """
 
@@ -15,9 +15,9 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from kqworker.types import TopicPartition
 
-# What the whole search may take: it is made once for a place, on a member's thread.
+# How long the whole search may take: it runs once for a place, on a member's thread.
 SECONDS = 5.0
-# A batch of more offsets is none.
+# No batch has more offsets than this.
 FARTHEST = 2**31
 _OWN = {
     "auto.offset.reset": "error",
@@ -38,14 +38,14 @@ def first_readable(
     """Return the first offset behind `offset` at which reading meets no error.
 
     Args:
-        properties: librdkafka's, of a consumer; its group is not joined.
-        partition: Which.
-        offset: Where it cannot be read.
+        properties: librdkafka's properties of a consumer; its group is not joined.
+        partition: The partition.
+        offset: The offset that cannot be read.
 
     Returns:
-        The offset, which may be the partition's end; None where it was not found in 5 s.
-        Where short stretches that can be read alternate with others that cannot, it may be
-        a later one than the first.
+        The offset, which may be the partition's end; None if none was found in 5 s. Where
+        short readable stretches alternate with unreadable ones, it may be a later one than
+        the first.
     """
     ours = {name: value for name, value in properties.items() if name != "group.instance.id"}
     consumer = Consumer({**ours, **_OWN}, logger=_Unheard())
@@ -97,12 +97,12 @@ def _can_be_read(
                 return False
             if message.offset() == offset:
                 return True  # behind the end of the log
-            # A position that librdkafka has read out of damaged bytes, at a former offset.
+            # librdkafka has read this position out of damaged bytes, at an earlier offset.
     raise _Late
 
 
 class _Unheard:
-    """Takes log lines of which the partition's own consumer has had the same."""
+    """Drops log lines: the partition's own consumer has logged the same."""
 
     def log(self, *_: object) -> None:
         """Drop a line."""

@@ -1,7 +1,7 @@
 """From plain settings to librdkafka's properties, for each kind of client.
 
-Decides our defaults and how a mistake in the user's properties is told. Whether a name
-exists and a value is right is asked of librdkafka itself, with a client that is thrown away.
+Decides our defaults and how a mistake in the user's properties is reported. Asks librdkafka
+itself whether a name exists and a value is right, with a client that is thrown away.
 Opens no connection. Tested by tests/kafka_unit/test_properties.py.
 """
 
@@ -19,25 +19,25 @@ from kqworker.kafka.names import ALIASES, CONSUMER, EVERY_CLIENT, PRODUCER, RESE
 from kqworker.settings import certificates
 from kqworker.settings.values import did_you_mean, is_secret
 
-# What all members together may hold fetched but not yet handed over. A pause throws away what
-# of it belongs to its partition, and all other messages stand behind it: so it is little
-# beside what the core keeps ahead (core/supervisor.py).
+# How much all members together may hold fetched but not yet handed over. A pause throws away its
+# partition's part of that, and all other messages wait behind that part. So it is little compared
+# to what the core keeps ahead (core/supervisor.py).
 FETCHED_BYTES = 4 * 2**20
 # Below this a partition's fetch (1 MiB) would not fit.
 MEMBER_BYTES = 2**20
-# Of librdkafka; it refuses to fetch less at once.
+# librdkafka's minimum; it refuses to fetch less at once.
 MESSAGE_MAX_BYTES = 1_000_000
 
 _EVERY_CLIENT = {
     "client.id": "kqworker",
     "allow.auto.create.topics": "false",
-    # kqworker sends nothing anywhere by itself; brokers may ask for metrics (KIP-714).
+    # kqworker reports nothing to anyone; brokers may ask clients for metrics (KIP-714).
     "enable.metrics.push": "false",
     # Brokers close idle connections; that is not worth a line.
     "log.connection.close": "false",
-    # Firewalls forget connections that say nothing; this tells them and us.
+    # Firewalls forget idle connections; this keeps them open, or shows that they are gone.
     "socket.keepalive.enable": "true",
-    # The default is 10 s, which every member would sit out when a broker comes back.
+    # The default is 10 s; every member would wait so long when a broker comes back.
     "reconnect.backoff.max.ms": "1000",
 }
 _CONSUMER = {
@@ -46,22 +46,22 @@ _CONSUMER = {
     # the same consumer was 3.9 times slower.
     "fetch.queue.backoff.ms": "5",
     "queued.min.messages": "20000",
-    # How soon a new topic that a pattern matches, and a new partition, is seen.
+    # How soon a new topic that matches a pattern, and a new partition, is seen.
     "topic.metadata.refresh.interval.ms": "30000",
 }
-# With group.protocol=consumer these are the broker's to set, and librdkafka refuses them.
+# With group.protocol=consumer the broker sets these, and librdkafka refuses them.
 _CLASSIC = {
     "partition.assignment.strategy": "cooperative-sticky",
-    # Handlers run in other processes, so heartbeats are steady: peers need not wait 45 s
+    # Handlers run in other processes, so heartbeats are steady: the others need not wait 45 s
     # for a member that was killed.
     "session.timeout.ms": "10000",
 }
 _PRODUCER = {
     "enable.idempotence": "true",
     "linger.ms": "5",
-    # The core tries again after that, visibly.
+    # After that the core tries again, and reports it.
     "delivery.timeout.ms": "30000",
-    # How long a topic may be missing before that is the answer.
+    # How long a topic may be missing before the answer is that it does not exist.
     "topic.metadata.propagation.max.ms": "10000",
     # A record must fit: more than message.max.bytes.
     "queue.buffering.max.kbytes": "131072",
@@ -70,7 +70,7 @@ _PRODUCER = {
     "message.max.bytes": "104857600",
 }
 
-# A listener that wants TLS, or none, closes the connection and says nothing else.
+# A listener that wants TLS, or none, only closes the connection.
 _ADMIN = {"log.connection.close": "true"}
 
 _QUOTED = re.compile(r"[\"'`]([^\s\"'`]+)[\"'`]")
@@ -93,20 +93,20 @@ def consumer_properties(
         brokers: `host:port`, several with commas between them.
         group: The group's name.
         offset: Where a group without commits starts: earliest, latest or error.
-        extra: Properties of the user; those that are for producers only are left out.
-        members: How many members share what may be held in memory, at least 1.
-        member: Which of them this is, from 0. Each needs a name of its own where the user
+        extra: Properties of the user; producer-only ones are left out.
+        members: How many members share the memory for messages, at least 1.
+        member: Which of them this is, from 0. Each needs a name of its own if the user
             made them static with group.instance.id.
 
     Raises:
-        ConfigError: A property of the user is unknown, wrong or not theirs to set.
+        ConfigError: A property of the user is unknown, wrong, or only kqworker sets it.
     """
     extra = dict(extra or {})
     _refuse_own(extra)
     kbytes = max(MEMBER_BYTES, FETCHED_BYTES // members) // 1024
     defaults = _EVERY_CLIENT | _CONSUMER | {"queued.max.messages.kbytes": str(kbytes)}
-    # One answer may be this large and overshoots the queue; librdkafka wants it to hold
-    # the largest message, and raises it by itself where it is not set.
+    # One answer may be this large, beyond the queue's limit. librdkafka wants it to hold the
+    # largest message, and raises the limit by itself if it is not set.
     if "message.max.bytes" not in extra:
         defaults["fetch.max.bytes"] = str(max(MESSAGE_MAX_BYTES, kbytes * 1024))
     if extra.get("group.protocol", "classic") == "classic":
@@ -128,10 +128,10 @@ def producer_properties(brokers: str, extra: Mapping[str, str] | None = None) ->
 
     Args:
         brokers: `host:port`, several with commas between them.
-        extra: Properties of the user; those that are for consumers only are left out.
+        extra: Properties of the user; consumer-only ones are left out.
 
     Raises:
-        ConfigError: A property of the user is unknown, wrong or not theirs to set.
+        ConfigError: A property of the user is unknown, wrong, or only kqworker sets it.
     """
     _refuse_own(extra or {})
     own = {"bootstrap.servers": brokers, "acks": "all"}
@@ -139,21 +139,21 @@ def producer_properties(brokers: str, extra: Mapping[str, str] | None = None) ->
 
 
 def largest_message(extra: Mapping[str, str]) -> int:
-    """Return how many bytes a record may have that is produced with these properties."""
+    """Return how many bytes a record may have with these properties."""
     given = extra.get("message.max.bytes", "")
-    # What is no number is refused with all other properties.
+    # A value that is not a number is refused with all other properties.
     return int(given if given.isdecimal() else _PRODUCER["message.max.bytes"])
 
 
 def admin_properties(brokers: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the properties of a client that only asks.
+    """Return the properties of a client that only asks questions.
 
     Args:
         brokers: `host:port`, several with commas between them.
-        extra: Properties of the user; those of consumers and producers are left out.
+        extra: Properties of the user; consumer-only and producer-only ones are left out.
 
     Raises:
-        ConfigError: A property of the user is unknown, wrong or not theirs to set.
+        ConfigError: A property of the user is unknown, wrong, or only kqworker sets it.
     """
     _refuse_own(extra or {})
     mine = _without(CONSUMER | PRODUCER, extra or {})
@@ -175,7 +175,7 @@ def _refuse_own(extra: Mapping[str, str]) -> None:
 
 
 class _Unheard:
-    """Takes the log lines of a client that is thrown away."""
+    """Drops the log lines of a client that is thrown away."""
 
     def log(self, *_: object) -> None:
         """Drop a line."""
@@ -187,8 +187,8 @@ def _checked(
     defaults: Mapping[str, str],
     own: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return all of them together, once librdkafka has accepted them."""
-    # Under another name the user's value would stand beside ours, and the later one count.
+    """Return all properties together, once librdkafka has accepted them."""
+    # Under an alias the user's value would stand beside ours, and the later one would count.
     named = {ALIASES.get(name, name) for name in extra}
     kept = {n: value for n, value in defaults.items() if ALIASES.get(n, n) not in named}
     properties = {**kept, **extra, **own}
@@ -203,7 +203,7 @@ def _checked(
 
 
 def _refuse_unsayable(name: str, value: str) -> None:
-    """Refuse what C code would cut off, or confluent_kafka crash at."""
+    """Refuse text that C code would cut off, or that crashes confluent_kafka."""
     for text in (name, value):
         if "\0" in text:
             why = "it would end at its NUL character"
@@ -237,7 +237,7 @@ def _explained(reason: str, extra: Mapping[str, str]) -> str:
 
 def _unusable(name: str, extra: Mapping[str, str], reason: str) -> str:
     """Return why a file of certificates or keys cannot be used; OpenSSL names its routines."""
-    # That of authorities may be a directory, or no name at all; only here it is none of them.
+    # ssl.ca.location may be a directory, or no path at all; if it is what failed, it is neither.
     concerned = {
         n: text for n, text in extra.items() if (n == certificates.CA) == (name == certificates.CA)
     }
@@ -253,7 +253,7 @@ def librdkafka_version() -> str:
 
 
 def protocol(extra: Mapping[str, str]) -> str:
-    """Return how a group with these properties shares partitions, as one says it."""
+    """Return how a group with these properties shares partitions, in common words."""
     if extra.get("group.protocol") == "consumer":
         return "consumer"
     strategy = extra.get("partition.assignment.strategy", "cooperative-sticky")

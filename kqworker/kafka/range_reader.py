@@ -26,17 +26,17 @@ def read(
     """Yield the values from `since` up to, not including, `until`, partition by partition.
 
     Args:
-        properties: Of a consumer; its group is not joined and nothing is committed.
+        properties: Those of a consumer; its group is not joined and nothing is committed.
         since: The first offset of each partition; 0 where none is given.
         until: The end of each partition.
 
     Raises:
-        BrokerError: Nothing has come for 30 s, Kafka refuses, or something of it is gone or
+        BrokerError: Nothing has come for 30 s, Kafka refuses, or a part of it is gone or
             cannot be read.
     """
     log = ClientLog(logs.logger("kqworker.kafka"))
     left = {tp: end for tp, end in until.items() if end > since.get(tp, 0)}
-    # What is not there, or cannot be read, is an error: nothing is left out in silence.
+    # A missing or unreadable message is an error: nothing is left out without a word.
     own = {"enable.partition.eof": "true", "auto.offset.reset": "error"}
     consumer = Consumer({**properties, **own}, logger=log)
     try:
@@ -56,7 +56,7 @@ def read(
                     raise BrokerError(f"cannot read: {where}: {error.str()}")
                 if error is None and offset < until[tp]:
                     yield message.value()
-                # At the end of a partition comes an "error" that carries its position.
+                # The end of a partition comes as an "error" that carries its position.
                 if offset + (error is None) >= until[tp]:
                     left.pop(tp, None)
     except KafkaException as error:

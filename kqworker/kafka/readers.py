@@ -1,8 +1,8 @@
-"""Who reads from the built-in broker, for those who push to it: it drops what it cannot keep.
+"""Which runs read from the built-in broker. A push must know them: the broker drops the oldest.
 
-Decides where a run says which group reads which topics: beside the broker's address. What a run
-has said stays when it ends, for its group's commits do: what such a group has not handled yet
-is nobody's to drop, until a run of another one reads the topic. Knows nothing of offsets.
+Decides where a run says which group reads which topics: beside the broker's address. The entry
+stays when the run ends, because its group's commits stay. What that group has not handled must not
+be dropped, until a run of another group reads the topic. Knows nothing of offsets.
 Tested by tests/kafka_unit/test_readers.py.
 """
 
@@ -28,8 +28,8 @@ class Reader:
     Attributes:
         group: Its consumer group.
         topics: Names, and patterns, which begin with `^`.
-        from_end: Without a commit the group begins at the end.
-        lives: It has not ended.
+        from_end: Whether the group begins at the end without a commit.
+        lives: Whether the run has not ended.
     """
 
     group: str
@@ -47,7 +47,7 @@ class Reader:
 
 @contextlib.contextmanager
 def published(address: str, group: str, topics: Sequence[str], offset: str) -> Iterator[None]:
-    """Let those who push know that this process reads.
+    """Tell pushes that this process reads.
 
     Args:
         address: The broker's.
@@ -62,7 +62,7 @@ def published(address: str, group: str, topics: Sequence[str], offset: str) -> I
     folder.mkdir(mode=0o700, exist_ok=True)
     said = {"address": address, "group": group, "topics": list(topics), "offset": offset}
     for path, other in _announcements(folder):
-        # What this one says it says for all that have ended before.
+        # The new entry replaces those of ended runs that say the same.
         if not _lives(other) and (other["address"] != address or said.items() <= other.items()):
             path.unlink(missing_ok=True)
     path = folder / f"{os.getpid()}-{next(_numbers)}.json"
@@ -75,7 +75,7 @@ def published(address: str, group: str, topics: Sequence[str], offset: str) -> I
 
 
 def readers(address: str, topic: str) -> list[Reader]:
-    """Return who reads a topic of the built-in broker, or has read it; never raise."""
+    """Return the runs that read or have read a topic of the built-in broker; never raise."""
     found = []
     with contextlib.suppress(OSError):
         for _, said in _announcements(_folder()):

@@ -1,7 +1,7 @@
 """Why a broker cannot be reached, from what librdkafka says about it.
 
-Decides which of its lines give a reason, in which words it is told, and which reasons make
-waiting useless. Knows nothing of who asks. Tested by tests/kafka_unit/test_reasons.py.
+Decides which of its lines give a reason, how the reason is worded, and which reasons make
+waiting useless. Knows nothing of its callers. Tested by tests/kafka_unit/test_reasons.py.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _REASONS = (
 
 
 class Ear:
-    """Hears of librdkafka why brokers cannot be reached, and passes its lines on.
+    """Hears from librdkafka why brokers cannot be reached, and passes its lines on.
 
     Args:
         address: What the user calls Kafka.
 
     Attributes:
-        refusal: Why there is no use in waiting; None while there is.
+        refusal: Why waiting is useless; None while it is not.
     """
 
     def __init__(self, address: str) -> None:
@@ -52,7 +52,7 @@ class Ear:
         """Take a line of the log."""
         if facility == "FAIL":
             broker, reason = reason_of(plain(text))
-            # It comes after what led to it, and says less.
+            # "Disconnected" comes after its cause, and says less.
             if broker not in self._reasons or not reason.startswith("disconnected"):
                 self._reasons[broker] = reason
         client_log.log(level, form, facility, client, text)
@@ -79,5 +79,5 @@ def reason_of(text: str) -> tuple[str, str]:
         if matched := pattern.match(text):
             text = form.format(matched[1])
             break
-    # "SSL handshake" stays, "Connection refused" goes on in our sentence.
+    # "SSL handshake" keeps its capital; "Connection refused" loses it in our sentence.
     return broker, text[:1].lower() + text[1:] if text[1:2].islower() else text

@@ -1,6 +1,6 @@
-"""Why a record was not delivered: whether another attempt is worth it, and in which words.
+"""Why a record was not delivered: whether to try again, and how the reason is worded.
 
-Pure but for librdkafka's numbers of errors. Knows nothing of producers. Tested by
+Pure, except for librdkafka's numbers of errors. Knows nothing of producers. Tested by
 tests/kafka_unit/test_sink.py.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError, Message
 
-# Answers of the broker and of librdkafka that the same record gets again, whenever it is
-# produced. All else may pass: a broker that is away, a leader that moves, a full disk.
+# The broker or librdkafka answers the same record with these again, whenever it is
+# produced. All other errors may pass: a broker that is away, a leader that moves, a full disk.
 FINAL = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -33,24 +33,24 @@ FINAL = frozenset(
 )
 
 UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
-# Of a question after a topic: no use in asking again, as there is after an unknown one.
+# Final answers to a question about a topic; an unknown topic may still come.
 REFUSED = FINAL - UNKNOWN_TOPIC
 
-# What librdkafka says in words of its own inside.
+# librdkafka's own texts for these describe its internals.
 IN_WORDS = {
     KafkaError._PURGE_QUEUE: "it could not be sent before the close",
     KafkaError._PURGE_INFLIGHT: "Kafka had not confirmed it before the close",
     KafkaError._MSG_TIMED_OUT: "Kafka did not confirm it in time",
 }
-# What is not the record's fault, but that of the way to the brokers.
+# Not the record is at fault, but the connection to the brokers.
 AWAY = frozenset({*IN_WORDS, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
-# No right to write: not the record's fault either, but that of whoever gives rights.
+# No right to write: whoever gives rights must act, not whoever sent the record.
 NO_RIGHT = frozenset(
     {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 )
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
-# What the broker answers for a whole batch because of one record in it. Some versions say for each
-# which it was, most do not; librdkafka passes on neither.
+# Answers of the broker for a whole batch because of one record in it. Some versions name the
+# record, most do not; librdkafka does not pass it on.
 OF_ITS_BATCH = TOO_LARGE | {
     KafkaError.INVALID_RECORD,
     KafkaError.INVALID_TIMESTAMP,
@@ -62,9 +62,9 @@ def reason(error: KafkaError | None, topic: str, heard: str) -> str:
     """Return what an error means.
 
     Args:
-        error: Whatever librdkafka said; None for a topic that has no partitions.
-        topic: Which it is about.
-        heard: Why brokers cannot be reached; empty where nothing is known of that.
+        error: What librdkafka said; None for a topic that has no partitions.
+        topic: The topic.
+        heard: Why brokers cannot be reached; empty if that is not known.
     """
     if error is None or error.code() in UNKNOWN_TOPIC:
         return f"topic {topic!r} does not exist"
@@ -77,13 +77,13 @@ def reason(error: KafkaError | None, topic: str, heard: str) -> str:
 
 
 def why(error: KafkaError, topic: str, message: Message | None, heard: str) -> str:
-    """Return why a record was refused, with a remedy where there is one.
+    """Return why a record was refused, with a remedy if there is one.
 
     Args:
-        error: Whatever librdkafka said.
-        topic: Where the record was to go.
-        message: The record; None where librdkafka itself has refused it.
-        heard: Why brokers cannot be reached; empty where nothing is known of that.
+        error: What librdkafka said.
+        topic: The record's topic.
+        message: The record; None if librdkafka itself has refused it.
+        heard: Why brokers cannot be reached; empty if that is not known.
     """
     if message is None or error.code() not in (*TOO_LARGE, KafkaError.INVALID_RECORD):
         return reason(error, topic, heard)

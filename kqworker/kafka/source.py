@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 class KafkaSource:
     """A `Source` whose messages come from Kafka; it joins the group at once.
 
-    Of one partition, a mark that comes while another is under way waits for its answer; one
-    that comes meanwhile takes its place, and the answer to it stands for both.
+    A mark that comes while another of the same partition is under way waits for that answer. A mark
+    that comes meanwhile replaces the waiting one, and its answer stands for both.
 
     Args:
-        properties: librdkafka's, for each member of the group; each gets a consumer and a
-            thread.
+        properties: librdkafka's properties of each member of the group; each member gets a
+            consumer and a thread.
         subscriptions: Names of topics, or patterns that begin with `^`.
         drain_seconds: How long a revoke waits for the core's `Release`; at most half of
             `max.poll.interval.ms`, after which the group would cast the member out.
-        present: How many partitions each topic had when the run began. What came later is read
-            from its beginning, whatever `auto.offset.reset` says: for `latest` it matters.
-        from_zero: A partition without a commit begins at offset 0, and not at what is left of
-            it: on the built-in broker what is missing there was dropped before anybody saw it.
+        present: How many partitions each topic had when the run began. Later ones are read from
+            their beginning, whatever `auto.offset.reset` says: this matters for `latest`.
+        from_zero: A partition without a commit begins at offset 0, and not at its first message:
+            the built-in broker may have dropped messages before anybody saw them.
         timestamps: Whether the times of messages are read; they cost a tenth of what a small
             message costs here.
 
@@ -62,7 +62,7 @@ class KafkaSource:
         try:
             for number, mine in enumerate(properties):
                 if len(properties) > 1:
-                    # So that they can be told apart in the brokers' logs and tools.
+                    # The members then differ in the brokers' logs and tools.
                     mine = {**mine, "client.id": f"{mine.get('client.id', 'kqworker')}-{number}"}
                 member = Member(
                     number,
@@ -83,7 +83,7 @@ class KafkaSource:
 
     @property
     def fatal(self) -> BrokerError | None:
-        """The first error after which going on makes no sense; `fileno` tells of it."""
+        """The first error after which it is useless to go on; then `fileno` is readable."""
         return self._mailbox.fatal
 
     def fileno(self) -> int:
