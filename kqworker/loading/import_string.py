@@ -1,7 +1,7 @@
 """From an import string, `module:attribute`, to the App that it names.
 
-Decides what each mistake is called; a user's own error on import is shown as the part of
-the traceback that is theirs. Knows no options, apart from the names it hints at.
+Decides the text of each mistake; a user's own error on import is shown as the user's part of
+the traceback. Knows no options, apart from the names that it hints at.
 Tested by tests/loading/test_import_string.py, which pins the texts.
 """
 
@@ -26,7 +26,7 @@ from kqworker.errors import ConfigError, KQWorkerError
 from kqworker.loading.source_scan import definitions
 from kqworker.settings.values import did_you_mean
 
-# What a module says when it is imported, by how Python calls it, and how that is written.
+# Our functions that a module calls when it is imported: Python's name, and how to write the call.
 SAID: dict[str, tuple[Callable[..., object], str]] = {
     "App.__init__()": (App.__init__, 'write App("name", …), what follows the name by its name'),
     "App.handler()": (App.handler, 'write @app.handler(topic="…", …), everything by its name'),
@@ -35,8 +35,8 @@ SAID: dict[str, tuple[Callable[..., object], str]] = {
     "App.on_worker_stop()": (App.on_worker_stop, "write @app.on_worker_stop, and no ()"),
     "Retry.__init__()": (Retry, "write Retry(attempts=…, first=…, factor=…, cap=…, jitter=…)"),
 }
-# Who replaces Python's blocking calls by those of green threads, and with what; and of which
-# calls the processes of a run cannot do without the real ones.
+# The libraries that replace Python's blocking calls by those of green threads, and their calls
+# for that; and the calls whose real forms the processes of a run need.
 GREEN = {"gevent": "monkey.patch_all()", "eventlet": "eventlet.monkey_patch()"}
 BLOCKING = (
     ("_thread", "start_new_thread"),
@@ -45,10 +45,10 @@ BLOCKING = (
     ("os", "read"),
     ("signal", "signal"),
 )
-# How many of what a file defines are named where none was.
+# How many names of a file are suggested where none was given.
 SUGGESTED = 3
 _OURS = f"{Path(__file__).parent.parent}/"
-# By context, and so by thread: another one may start a run meanwhile.
+# By context, and so by thread: another thread may start a run meanwhile.
 _importing: ContextVar[bool] = ContextVar("importing", default=False)
 
 
@@ -94,7 +94,7 @@ def load_attribute(reference: str, app_dir: str | None = None) -> object:
 
 
 def importing() -> bool:
-    """Return whether it is a module with handlers, being imported here, that asks."""
+    """Return whether the caller is inside a module with handlers that is imported here."""
     return _importing.get()
 
 
@@ -102,10 +102,10 @@ def refuse_green_threads(when: str = "in this program") -> None:
     """Refuse to supervise in a process that gevent or eventlet has patched: it would hang.
 
     Args:
-        when: Or where that has happened, for people.
+        when: When or where that has happened, for people.
 
     Raises:
-        ConfigError: It is; the text says where patching works.
+        ConfigError: This process is patched; the text says where patching works.
     """
     for module, name in BLOCKING:
         found = getattr(sys.modules.get(module), name, None)
@@ -146,7 +146,7 @@ def _split(reference: str, kind: str, app_dir: str | None) -> tuple[str, str]:
         outer, _, last = module_name.rpartition(".")
         names = _defined(module_name, kind, app_dir)
         if not names and last in _defined(outer, kind, app_dir):
-            # A dot where the colon belongs.
+            # There is a dot in place of the colon.
             module_name, names = outer, [last]
         raise ConfigError(
             f"{reference!r} names no {kind}: expected module:attribute; "
@@ -159,7 +159,7 @@ def _split(reference: str, kind: str, app_dir: str | None) -> tuple[str, str]:
 
 
 def _defined(module_name: str, kind: str, app_dir: str | None) -> list[str]:
-    """Return what the file of a module defines that could be meant."""
+    """Return the names in a module's file that could be meant."""
     if not module_name:
         return []
     file = Path(app_dir or ".", *module_name.split("."))
@@ -172,9 +172,9 @@ def _tries(module_name: str, names: list[str]) -> str:
 
 
 def _refuse_clashes(name: str, directory: Path) -> None:
-    """Refuse a module of the user's that has the name of one that is loaded already.
+    """Refuse a module of the user's that has the name of a loaded one.
 
-    The user's code would get that one; and a process that starts from this directory,
+    The user's code would get the loaded one, and a process that starts in this directory,
     such as the forkserver, would get the user's.
 
     Raises:
@@ -202,16 +202,16 @@ def _import(name: str, directory: Path) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ConfigError:
-        raise  # says itself which line of the module is to be mended
+        raise  # it says which line of the module to correct
     except ModuleNotFoundError as error:
-        # Otherwise a module that the user's one imports is missing: that is the user's error.
+        # Otherwise a module that the user's module imports is missing: that is the user's error.
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             hint = did_you_mean(name, _modules_in(directory, name))
             raise ConfigError(f"no module {name!r} in {directory}{hint}") from None
         raise failed(f"module {name!r} cannot be imported", error) from error
     except SystemExit as error:
         if isinstance(error.__cause__, KQWorkerError):
-            raise error.__cause__ from None  # what `must_load` and the like end a program with
+            raise error.__cause__ from None  # why `must_load` and the like ended Python
         raise failed(f"module {name!r} ended Python when it was imported", error) from error
     except Exception as error:  # what a user's module raises on import may be anything
         raise _misused(error) or failed(f"module {name!r} cannot be imported", error) from error
@@ -303,7 +303,7 @@ def _misused(error: BaseException) -> ConfigError | None:
 
 
 def failed(text: str, error: BaseException) -> ConfigError:
-    """Return an error of the user's code as one of ours, with their part of the traceback."""
+    """Return an error of the user's code as one of ours, with the user's part of the traceback."""
     hint = port_in_use(error)
     theirs = error.with_traceback(_user_part(error.__traceback__))
     lines = traceback.format_exception(theirs)
@@ -311,7 +311,7 @@ def failed(text: str, error: BaseException) -> ConfigError:
 
 
 def port_in_use(error: BaseException) -> str:
-    """Return a line to add where an app opens a port that is open already; else nothing."""
+    """Return a line to add if an app opens a port that is open already; else nothing."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno == errno.EADDRINUSE:

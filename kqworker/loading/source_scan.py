@@ -1,6 +1,6 @@
-"""What a file defines that could be the app or the handler that is asked for.
+"""Which names in a file could be the app or the handler that is asked for.
 
-Decides by a look at its text: a module is not run for a hint. Tested by
+Decides from the file's text: a hint must not run a module. Tested by
 tests/loading/test_source_scan.py and tests/loading/test_import_string.py.
 """
 
@@ -14,10 +14,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def definitions(file: Path, kind: str) -> list[str]:
-    """Return the names that a file gives to what could be meant, in order.
+    """Return the names in a file that could be meant, in order.
 
     Args:
-        file: It may be missing, or be no Python; then there are none.
+        file: It may be missing, or not be Python; then there are none.
         kind: "app" for an `App`, "handler" for a function `(key, value)` or `(context, key,
             value)`, or an object of a class with a method `consume`.
     """
