@@ -1,4 +1,4 @@
-"""What a run tells its watchers: interface.py, as log lines plain.py, report_log.py and logs.py.
+"""What a run tells its watchers: interface.py; plain.py, report_log.py and logs.py log it.
 
 Tested by tests/watch.
 """

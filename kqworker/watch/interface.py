@@ -1,7 +1,7 @@
-"""What a run tells whoever watches it: the banner, the ticks, the reports, the summary.
+"""What a run tells its watchers: the banner, the ticks, the reports, the summary.
 
 Pure: values and one Protocol. Knows nothing of terminals or logs; `kqworker.cli.terminal_watch`
-and `watch.plain` show what is told here. Tested by tests/watch/test_interface.py and through
+and `watch.plain` show it. Tested by tests/watch/test_interface.py and through
 tests/cli/test_terminal_watch.py.
 """
 
@@ -22,7 +22,7 @@ class HandlerLine:
     """One handler of the banner.
 
     Attributes:
-        name: As one would import it: `app:on_test`.
+        name: The name to import it by: `app:on_test`.
         partitions: How many its topic has; None for a pattern, or where it is unknown.
         payload: The type that payloads are decoded to, as a short name.
         policy: Its topic and delivery policies.
@@ -36,21 +36,21 @@ class HandlerLine:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """What is said once, at the start.
+    """What is told once, at the start.
 
     Attributes:
         app: The reference that was given, such as `app:app`.
-        version: kqworker's.
-        pid: The supervisor's.
+        version: The version of kqworker.
+        pid: The supervisor's pid.
         python: The interpreter's version.
         librdkafka: The library's version.
         brokers: The bootstrap addresses, with commas between them.
         broker_count: How many brokers are up.
         group: The consumer group.
         protocol: How the group shares partitions: `cooperative` or `consumer`.
-        workers: How many processes.
+        workers: How many worker processes.
         method: How they are started: `forkserver` or `spawn`.
-        settings: Everything else that was set.
+        settings: All other settings that were given.
         handlers: In the order of the app.
     """
 
@@ -71,7 +71,7 @@ class Banner:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What is said once, at the end.
+    """What is told once, at the end.
 
     Attributes:
         handled: Messages whose handler returned.
@@ -123,10 +123,10 @@ class Watch(Protocol):
 
 
 class Several:
-    """Passes everything on to several watchers, in their order; without any, to nobody.
+    """Passes everything on to several watchers, in their order.
 
     Args:
-        watches: Who is told.
+        watches: The watchers.
     """
 
     def __init__(self, *watches: Watch) -> None:

@@ -1,9 +1,9 @@
 """How log lines look, in the supervisor and in its workers: text, or JSON, on stderr.
 
 A record is an event and fields: `logger.info("worker started", extra={"worker_id": 3})`;
-whatever `extra` brings is a field. An app that has set handlers up on the root logger
-keeps them: its lines and ours go there. Decides, too, that no set-up of an app's switches
-our loggers off, by oversight or in passing. Knows nothing of what is logged.
+everything in `extra` is a field. If an app has set up handlers on the root logger, they
+stay, and its lines and ours go there. Also decides that an app's set-up of its log does not
+switch our loggers off by accident. Knows nothing of what is logged.
 Tested by tests/watch/test_logs.py.
 """
 
@@ -23,15 +23,15 @@ from typing import Final, TextIO
 
 ROOT = "kqworker"
 
-# A reader of the log that stops reading must not stop the work: a full pipe blocks whoever
-# writes, signals and all. So long is waited for it, once; then lines are dropped.
+# A reader of the log that stops reading must not stop the work: a full pipe blocks the writer,
+# signals included. We wait for it for so long, once; then lines are dropped.
 WAIT_SECONDS: Final = 1.0
-# A pipe that can be written to takes 4,096 bytes without blocking, which these
-# characters are at most.
+# A pipe that can be written to takes 4,096 bytes without blocking; so many characters are
+# at most 4,096 bytes.
 PIECE: Final = 1024
 
 _NOT_ASCII = re.compile("[^ -~]")
-# What no stream takes, what ends a line for some reader, and what a terminal would obey.
+# Characters that no stream takes, that end a line for some reader, or that a terminal obeys.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # What every record has; anything else came as `extra`.
@@ -41,8 +41,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 class _Heard(logging.Logger):
     """A logger that the set-up of an app's log neither disables nor leaves without a handler.
 
-    `dictConfig` and `fileConfig` disable each logger that is there already and that they do
-    not name, unless they are told otherwise; and they take ours from the root. Who wants less
+    `dictConfig` and `fileConfig` disable each existing logger that they do not name, unless
+    they are told otherwise; and they take our handler from the root. An app that wants fewer
     of our lines sets a level for them.
     """
 
@@ -56,13 +56,13 @@ class _Heard(logging.Logger):
         pass
 
     def isEnabledFor(self, level: int) -> bool:
-        """Return whether a level is shown; `logging.disable` keeps no warning of ours back."""
+        """Return whether a level is shown; `logging.disable` does not hide our warnings."""
         if level >= logging.WARNING:
             return level >= self.getEffectiveLevel()
         return super().isEnabledFor(level)
 
     def callHandlers(self, record: logging.LogRecord) -> None:
-        """Hand a record to the handlers; to ours where there is no other, or one of them fails."""
+        """Hand a record to the handlers; to ours if there is no other, or if one of them fails."""
         if _last_resort is not None and next(_handlers(self), None) is None:
             _last_resort.handle(record)
             return
@@ -75,14 +75,14 @@ class _Heard(logging.Logger):
 
 
 def logger(name: str) -> logging.Logger:
-    """Return a logger of ours, as all modules of kqworker must get theirs.
+    """Return a logger of ours; every module of kqworker must get its logger here.
 
     Args:
         name: `kqworker.…`.
     """
     found = logging.getLogger(name)
     if not isinstance(found, _Heard):
-        # An app may have asked for it before us, and may have a class of its own for loggers.
+        # An app may have asked for it before us, and may have its own class for loggers.
         kind = type(found)
         found.__class__ = _Heard if kind is logging.Logger else type(name, (_Heard, kind), {})
     return found
@@ -99,10 +99,10 @@ def _handlers(logger: logging.Logger) -> Iterator[tuple[logging.Handler, logging
 
 
 def _shown_by_another(record: logging.LogRecord) -> bool:
-    """Return whether the app shows a line of ours in its own form: once is enough.
+    """Return whether the app shows our line in its own form; then ours would be a second one.
 
-    That is what a handler does that it has given to our loggers, or one of the root that
-    writes to a stream; one that keeps a file or sends mails there does so besides.
+    A handler shows it if the app has given it to our loggers, or if it is on the root and
+    writes to a stream. A handler on the root that keeps a file or sends mails does not count.
     """
     if record.name != ROOT and not record.name.startswith(f"{ROOT}."):
         return False
@@ -122,9 +122,9 @@ def _is_stream(handler: logging.Handler) -> bool:
 
 
 class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic for checkers only
-    """Told from an app's own handlers by its type; writes to what stderr is at the time.
+    """Told from an app's own handlers by its type; writes to the stderr of the moment.
 
-    Drops lines, and later says how many, while nobody takes them.
+    Drops lines while nobody reads them, and later says how many.
     """
 
     def __init__(self) -> None:
@@ -177,17 +177,17 @@ class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic fo
             poll.register(self.stream.fileno(), select.POLLOUT)
         except (OSError, ValueError):
             return True  # no file at all
-        # A reader that has gone, too: the write will tell.
+        # True also if the reader has gone: then the write raises.
         return bool(poll.poll(seconds * 1000))
 
 
-# What `configure` has made last.
+# The handler that `configure` has made last.
 _last_resort: _OurHandler | None = None
 
 
 def clearing(stream: TextIO) -> str:
-    """Return what to write before text, so that no status line shows through below it."""
-    # A line that is too long for one row, or the second of two, would end up on top of it.
+    """Return what to write before text, so that no status line stays visible below it."""
+    # A line that is too long for one row, or the second of two lines, would be written over it.
     return "\x1b[J" if stream.isatty() and os.environ.get("TERM") != "dumb" else ""
 
 
@@ -219,7 +219,7 @@ def configure(level: str, format: str) -> None:
     if next(_handlers(root), None):
         return
     root.addHandler(handler)
-    # Other libraries' debugging is not what one asks for with ours.
+    # The debug lines of other libraries are not asked for with ours.
     root.setLevel(max(number, logging.INFO))
 
 
@@ -251,7 +251,7 @@ class TextFormatter(logging.Formatter):
 
 def _shown(value: object) -> str:
     text = str(value)
-    # So that a line stays a line, and a field with blanks in it one field.
+    # A line stays one line, and a field with blanks in it stays one field.
     return text if text.isprintable() and " " not in text and text else repr(text)
 
 

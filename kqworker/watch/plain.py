@@ -1,7 +1,7 @@
 """What a run looks like as log lines: the banner, the counters now and then, the summary.
 
-Decides words and layout only; the numbers come from `watch.interface`. Whoever starts runs
-without a terminal logs by this. Tested by tests/cli/test_terminal_watch.py.
+Decides words and layout only; the numbers come from `watch.interface`. A run without a
+terminal logs by this. Tested by tests/cli/test_terminal_watch.py.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Rate:
 
     Args:
         clock: Seconds that never go back.
-        window: Over how many seconds, above 0.
+        window: The number of seconds that it covers, above 0.
     """
 
     def __init__(self, clock: Clock, window: float = 3.0) -> None:
@@ -138,7 +138,7 @@ class PlainWatch:
 
 
 def counts(snapshot: Snapshot, rate: float, workers: int) -> list[str]:
-    """Return the counters as words; those that are rarely above 0 only when they are."""
+    """Return the counters as words; the rare ones only when they are above 0."""
     parts = [f"{snapshot.handled:,} handled", f"{rate:,.0f}/s"]
     if snapshot.failed:
         parts.append(f"{snapshot.failed:,} failed")
@@ -156,7 +156,7 @@ def counts(snapshot: Snapshot, rate: float, workers: int) -> list[str]:
 
 
 def waiting(snapshot: Snapshot) -> str:
-    """Return what keeps a run from ending that has nothing to do, or nothing."""
+    """Return what keeps a run with nothing to do from ending; empty if nothing does."""
     if snapshot.remaining or not snapshot.elsewhere:
         return ""
     s = "s" if snapshot.elsewhere > 1 else ""

@@ -66,7 +66,7 @@ LINES: dict[ReportKind, tuple[int, str]] = {
 def log(report: Report) -> None:
     """Write a report to the log, with its coordinates in the text and as fields.
 
-    An app's own format shows no fields, and must not hide which message it is.
+    The text has them because an app's own format shows no fields, and must still show the message.
     """
     level, words = LINES[report.kind]
     if not logger.isEnabledFor(level):
@@ -90,7 +90,7 @@ def log(report: Report) -> None:
         text += f": {report.partition}" + (f"@{report.offset}" if report.offset >= 0 else "")
     if report.failure is not None:
         text += f": {report.failure.type}"
-        # The first line: so that what follows it, the fields, is still read as theirs.
+        # Only the first line, so that the fields after it are still read as fields.
         why, *rest = report.failure.text.splitlines() or [""]
         if why:
             text += f": {why}"
