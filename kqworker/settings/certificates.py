@@ -1,7 +1,7 @@
 """Whether the files that secure a connection hold what they should.
 
-Decides why a file cannot be used, in words; which setting of the user named it is known to
-whoever asks, and goes by librdkafka's names of properties here. Knows nothing of Kafka.
+Decides why a file cannot be used, in words. The caller knows which setting of the user named
+it; here it has librdkafka's name of the property. Knows nothing of Kafka.
 Tested by tests/settings/test_certificates.py.
 """
 
@@ -21,8 +21,8 @@ def fault(properties: Mapping[str, str]) -> tuple[str, str] | None:
 
     Args:
         properties: `ssl.ca.location`, `ssl.certificate.location` and `ssl.key.location` with
-            `ssl.key.password` are looked into; of every other `….location` only whether it
-            can be read.
+            `ssl.key.password` are checked; every other `….location` must only be
+            readable.
     """
     for name, file in properties.items():
         if name.endswith(".location"):
@@ -33,7 +33,7 @@ def fault(properties: Mapping[str, str]) -> tuple[str, str] | None:
                 return name, f"cannot be read: {getattr(error, 'strerror', error)}"
     if not properties:
         return None
-    # 10 ms that connections without certificates need not wait for.
+    # The import takes 10 ms, and connections without certificates do not need it.
     import ssl
 
     for name in (CA, CERTIFICATE):
@@ -45,7 +45,7 @@ def fault(properties: Mapping[str, str]) -> tuple[str, str] | None:
     if CERTIFICATE in properties and KEY in properties:
         certificate, key = properties[CERTIFICATE], properties[KEY]
         try:
-            # Without a password it would ask for one at the terminal.
+            # Without a password OpenSSL would ask for one at the terminal.
             password = properties.get(PASSWORD, "")
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password)
         except (ssl.SSLError, ValueError):  # a password beyond OpenSSL's 1,023 bytes

@@ -32,12 +32,12 @@ NESTED = "nested too deeply"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What was said outside of the app, the strongest first.
+    """What was given outside of the app, the strongest first.
 
     Attributes:
-        flags: On the command line.
-        environment: In the environment, and in the env-file.
-        file: In the configuration file.
+        flags: Given on the command line.
+        environment: Given in the environment, and in the env-file.
+        file: Given in the configuration file.
     """
 
     flags: Layer
@@ -45,7 +45,7 @@ class Sources:
     file: Layer
 
     def resolve(self, *weaker: Layer) -> Resolved:
-        """Resolve these above the `weaker` layers, such as what the App says.
+        """Resolve these above the `weaker` layers, such as that of the App.
 
         Raises:
             ConfigError: As `settings.resolve`.
@@ -89,7 +89,7 @@ def load(
 
 
 def _of_go_queue(file: Layer) -> str:
-    """Return a line to add if a file is one of go-queue, whose keys are in any letter case."""
+    """Return a line to add if a file is one of go-queue; its keys are in any letter case."""
     if not {"name", "brokers", "group", "topic"} <= {key.lower() for key in file}:
         return ""
     path = re.sub(r":\d+$", "", next(iter(file.values())).origin)
@@ -174,7 +174,7 @@ def from_variables(variables: Mapping[str, Given]) -> Layer:
         elif name in SETTINGS and name != "kafka":
             layer[name] = given
         # Others may share the prefix: Kubernetes sets KQWORKER_SERVICE_HOST for a
-        # service of that name. Only what looks like a slip is one.
+        # service of that name. Only a name that is nearly a setting's is a mistake.
         elif near := difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.8):
             raise ConfigError(
                 f"{given.origin}: there is no setting {name!r} "
@@ -283,13 +283,13 @@ def _parse_toml(path: Path, content: str) -> dict[str, Any]:
 
 
 def _has_table(path: Path) -> bool:
-    # Somebody else's mistake in a pyproject.toml that does not name us is not ours.
+    # If a pyproject.toml does not name us, a mistake in it is not ours to report.
     content = _text(path)
     return TABLE in content and bool(dict(_toml(path, content, required=False)))
 
 
 def _toml_line(content: str, name: str) -> int | None:
-    # tomllib keeps no positions. A key is looked for by its last parts, below our table.
+    # tomllib keeps no positions. This looks for a key by its last parts, below our table.
     ours = False
     for number, line in enumerate(content.splitlines(), 1):
         if header := re.match(r"\s*\[([^\]]+)\]", line):

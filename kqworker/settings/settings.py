@@ -32,7 +32,7 @@ KAFKA = "kafka."
 def _setting(
     default: T, parse: Parse[T], metavar: str, help: str, *, short: str | None = None
 ) -> T:
-    # As dataclasses.field itself: the field stands where the value will be.
+    # Typed as dataclasses.field is: the field stands in the place of the value.
     metadata = {"parse": parse, "metavar": metavar, "help": help, "short": short}
     made: Any = field(default=default, metadata=metadata)
     result: T = made
@@ -177,9 +177,9 @@ class Setting:
 
     Attributes:
         name: The field, and the key in a file.
-        default: Where nothing is given.
+        default: The value if none is given.
         parse: None for `kafka`, whose properties are parsed one by one.
-        metavar: What stands for the value in --help; empty for a switch.
+        metavar: The placeholder of the value in --help; empty for a switch.
         help: What it means, one sentence or two.
         short: The short option, or None.
     """
@@ -219,24 +219,24 @@ class Given(NamedTuple):
 
     Attributes:
         value: Not yet parsed.
-        origin: Who: `--workers`, `KQWORKER_WORKERS`, `kqworker.yaml:3`, `App(...)`.
+        origin: Where it was given: `--workers`, `KQWORKER_WORKERS`, `kqworker.yaml:3`, `App(...)`.
     """
 
     value: object
     origin: str
 
 
-# By setting; a Kafka property stands as `kafka.<property>`, so that each has its origin.
+# By setting; a Kafka property has the key `kafka.<property>`, so that each has its origin.
 Layer = Mapping[str, Given]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The settings, and where each of them comes from.
+    """The settings, and where each of them was given.
 
     Attributes:
         settings: Checked.
-        origins: By setting and `kafka.<property>`; "default" where nobody gave one.
+        origins: By setting and `kafka.<property>`; "default" if it was not given.
     """
 
     settings: Settings
@@ -274,13 +274,13 @@ def flatten(given: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str
 
 
 def resolve(layers: Sequence[Layer]) -> Resolved:
-    """Check every value of every layer, and let the first layer that has one decide.
+    """Check every value of every layer, and use the first layer that has one.
 
     Args:
         layers: The strongest first.
 
     Raises:
-        ConfigError: A key is unknown, or a value is not what it must be; the text has a
+        ConfigError: A key is unknown, or a value is wrong; the text has a
             line for each mistake, with its origin and what would be right.
     """
     found: dict[str, object] = {}
@@ -305,7 +305,7 @@ def resolve(layers: Sequence[Layer]) -> Resolved:
         raise ConfigError("\n".join(dict.fromkeys(wrong)))
     for name in SETTINGS:
         origins.setdefault(name, "default")
-    # The parsers gave each field its type: mypy held them against each other above.
+    # The parsers gave each field its type; mypy compared the two above.
     arguments: dict[str, Any] = found
     return Resolved(Settings(kafka=kafka, **arguments), origins)
 
@@ -332,7 +332,7 @@ def _parse(name: str, value: object) -> object:
 def _repr(value: object) -> str:
     if not isinstance(value, list | dict):
         return repr(value)
-    # By its anchors, a few lines of YAML can be a list that fills the memory as a text.
+    # With YAML's anchors, a few lines can be a list whose text fills the memory.
     shortened = reprlib.Repr()
     shortened.maxlevel = 2
     return shortened.repr(value)

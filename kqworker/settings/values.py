@@ -1,7 +1,7 @@
 """How a single value is read and shown: whole numbers, seconds, sizes, addresses, names.
 
 A parser takes what an option, a variable, a file or an App gave, and raises ValueError
-with what it should have been: the caller knows the name, the value and the origin.
+with what the value should have been: the caller knows the name, the value and the origin.
 Pure. Knows no setting by name. Tested by tests/settings/test_values.py and doctests.
 """
 
@@ -197,7 +197,7 @@ def workers(value: object) -> int | Literal["auto"]:
 
 
 def limit(value: object) -> float | None:
-    """Take a number of seconds above 0, or none for ever."""
+    """Take a number of seconds above 0, or none for no limit."""
     if value is None or value == "none":
         return None
     try:
@@ -207,7 +207,7 @@ def limit(value: object) -> float | None:
 
 
 def maybe(parse: Parse[T]) -> Parse[T | None]:
-    """Take nothing too."""
+    """Take nothing, too."""
     return lambda value: None if value is None else parse(value)
 
 
