@@ -1,8 +1,8 @@
 """The command line: `kqworker …`. Commands, options and exit codes; no behaviour of its own.
 
-Decides what an error looks like and with which code a command ends. What is heavy
-(Kafka, the runtime, rich) is imported by the commands that need it, when they run, so
-that `--help` answers at once. Tested by tests/cli.
+Decides what an error looks like and with which code a command ends. A command imports what is
+heavy (Kafka, the runtime, rich) only when it runs, so that `--help` answers at once. Tested
+by tests/cli.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Program(click.Group):
 
     # Any: as the base class has them.
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Take the arguments in; here options such as `--help` write."""
+        """Parse the arguments; options such as `--help` write here."""
         with _ended_by_lost_output():
             return super().make_context(*args, **extra)
 
@@ -72,12 +72,12 @@ class Program(click.Group):
             fail(error.format_message())
             code = Exit.USAGE
         except (click.Abort, KeyboardInterrupt):
-            # Asked to stop before it was done, by Ctrl-C or TERM, or as nobody reads what it
-            # writes: never 0.
+            # It was stopped before it was done, by Ctrl-C or TERM, or because nobody reads its
+            # output: never 0.
             code = Exit.ABANDONED
         except KQWorkerError as error:
             if isinstance(error, BugError):
-                # It is to be reported, and its text alone says little.
+                # It is to be reported, and its text alone says too little.
                 traceback.print_exc()
             fail(str(error))
             code = exit_of(error)
@@ -86,7 +86,7 @@ class Program(click.Group):
 
 @contextlib.contextmanager
 def _ended_by_lost_output() -> Iterator[None]:
-    """End a command that cannot write its result, and say why unless its reader has left."""
+    """End a command that cannot write its result; say why, unless its reader has left."""
     try:
         yield
     except OSError as error:
@@ -129,11 +129,11 @@ for command in (run, dev, kq, demo, push, check, handlers, config, init, broker)
 def main() -> NoReturn:
     """Run the command line; the entry point of `kqworker`."""
     _fill_standard_streams()
-    # As Ctrl-C, wherever nothing else is said: the kernel keeps a TERM that nobody handles
+    # TERM acts as Ctrl-C unless a command says otherwise: the kernel keeps an unhandled TERM
     # from the first process of a container, which would then be waited for and killed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     end_forks()
-    # The first that is registered is the last that runs.
+    # The function that is registered first runs last.
     ending = _Ending()
     atexit.register(ending.last)
     try:
@@ -153,26 +153,26 @@ class _Ending:
         self._code: int | None = None
 
     def keep(self, code: int) -> None:
-        """Have a Ctrl-C or TERM that comes from now on leave at once with this code."""
+        """Let a Ctrl-C or TERM that comes from now on end the process at once with this code."""
         self._code = code
 
         def leave(_number: int, _frame: FrameType | None) -> None:
             process_exit = sys.modules.get("kqworker.app.process_exit")
             if process_exit is not None and process_exit.owes():
-                raise KeyboardInterrupt  # which says first what is not delivered
+                raise KeyboardInterrupt  # its handler first says what is not delivered
             os._exit(code)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, leave)
 
     def last(self) -> None:
-        """Do what is left after all other functions that run at the exit."""
-        # From here on Python would let a Ctrl-C kill it.
+        """Do what is left after all other exit functions."""
+        # After this, Python would let a Ctrl-C kill it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self._code is None or not any(thread.daemon for thread in threading.enumerate()):
             return
-        # A thread that was given up may be in librdkafka, and would come back into a Python
-        # that is gone: the process would end by SIGSEGV.
+        # A thread that was given up may be in librdkafka, and would return into a Python that is
+        # gone: the process would end by SIGSEGV.
         if (logging := sys.modules.get("logging")) is not None:
             logging.shutdown()
         _let_go_of_lost_streams()
@@ -180,7 +180,7 @@ class _Ending:
 
 
 def _let_go_of_lost_streams() -> None:
-    """Drop what could not be written: Python would try again, and exit with 120 for that."""
+    """Drop what could not be written: Python would try again, and then exit with 120."""
     for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             if stream is not None and not stream.closed:  # an app may have closed it
@@ -192,10 +192,10 @@ def _let_go_of_lost_streams() -> None:
 
 
 def _fill_standard_streams() -> None:
-    """Open what was closed for us, as by `2>&-`, to nowhere.
+    """Open to nowhere the standard streams that we got closed, as by `2>&-`.
 
-    Python leaves None in its place, and the next descriptor that is opened, a broker's
-    connection perhaps, becomes what C code takes for standard error.
+    Python leaves None in the place of such a stream. The next descriptor that is opened, perhaps
+    a broker's connection, then gets its number, and C code takes it for standard error.
     """
     for fd in (0, 1, 2):
         try:
@@ -203,7 +203,7 @@ def _fill_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
             os.set_inheritable(fd, True)
-    # Open for good: what they stand for is.
+    # Never closed, as standard streams are.
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An app that was imported, with everything that was said of it.
+    """An app that was imported, and its settings.
 
     Attributes:
         reference: As given, `module:attribute`.
@@ -37,7 +37,7 @@ class Opened:
 
 
 def settings_of(options: Mapping[str, object], file: str | None) -> Resolved:
-    """Return the settings where there is no app.
+    """Return the settings of a command without an app.
 
     Raises:
         ConfigError: Something is wrong with them.
@@ -57,15 +57,15 @@ def open_app(
 
     Args:
         reference: `module:attribute`.
-        options: Of the command line, by setting.
+        options: Those of the command line, by setting.
         file: The configuration file, or None for the one that is found.
         stronger: Beats the options.
-        weaker: Stands between the App and the defaults.
+        weaker: Counts less than the App, and more than the defaults.
 
     Raises:
         ConfigError: Something is wrong with the settings or the app.
     """
-    # All that a run needs, before the app's directory can get in its way.
+    # Imported before the app's directory can get in the way.
     import kqworker.run  # noqa: F401
     from kqworker.app.app import layer
     from kqworker.loading.import_string import load_app, refuse_green_threads
@@ -84,7 +84,7 @@ def with_brokers(settings: Settings, reference: str = "app:app") -> Settings:
 
     Args:
         settings: As resolved.
-        reference: The app's, for what to try.
+        reference: The app's, for the hint.
 
     Raises:
         ConfigError: There are none.
@@ -102,13 +102,13 @@ def with_brokers(settings: Settings, reference: str = "app:app") -> Settings:
 
 
 def try_dev(reference: str) -> str:
-    """Return the way on where there is no Kafka."""
+    """Return a hint for a machine without Kafka."""
     return f"try: kqworker dev {reference} (built-in broker)"
 
 
 @contextmanager
 def or_try_dev(reference: str) -> Iterator[None]:
-    """Add the built-in broker, as a way on, to the error that Kafka cannot be reached."""
+    """Add the built-in broker, as a hint, to the error that Kafka cannot be reached."""
     try:
         yield
     except BrokerError as error:

@@ -1,6 +1,6 @@
 """`kqworker broker`: the built-in broker alone, until Ctrl-C.
 
-Decides what is said of it, and when it ends. Tested by tests/cli/test_broker.py.
+Decides what is printed, and when it ends. Tested by tests/cli/test_broker.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def broker() -> Exit:
     if (address := devbroker.running()) is not None:
         raise ConfigError(f"a built-in broker already runs at {address}")
     with devbroker.start_dev_broker() as started:
-        # Before anybody can know the address: a signal from now on is waited for below.
+        # Blocked before the address is printed: the loop below waits for such a signal.
         # SIGCHLD too: the broker's process may end by itself.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING | {signal.SIGCHLD})
         try:

@@ -94,7 +94,7 @@ def init(directory: Path) -> Exit:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for file, content in FILES.items():
-            # Exclusive: what appeared since we looked is not overwritten either.
+            # Exclusive: a file that has appeared since the check is not overwritten either.
             with (directory / file).open("x", encoding="utf-8") as out:
                 out.write(content.format(name=name))
     except OSError as error:

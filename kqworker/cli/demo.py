@@ -23,8 +23,8 @@ def demo(config: str | None, **options: object) -> Exit:
     from kqworker.demo import show
     from kqworker.watch import logs
 
-    # Only what was asked for here: a demo must not find its way to somebody's cluster
-    # because an environment variable names it.
+    # Only what was given here: a demo must not run on somebody's cluster because an
+    # environment variable names it.
     layers = [flags(options)] + ([read(Path(config))] if config is not None else [])
     settings = resolve(layers).settings
     logs.configure(settings.log_level, settings.log_format)

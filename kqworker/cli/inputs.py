@@ -1,7 +1,7 @@
 """What `kqworker push` reads: an argument, a file, or standard input, as payloads.
 
-Decides what one message is: all bytes of a line before its line feed, as they are. What is
-read and not pushed is told, by `notes` or by an error. Knows nothing of Kafka.
+Decides what one message is: all bytes of a line before its line feed, unchanged. `notes` or an
+error reports what is read and not pushed. Knows nothing of Kafka.
 Tested by tests/cli/test_inputs.py.
 """
 
@@ -32,7 +32,7 @@ class Input(Protocol):
             longest: Bytes that one message may have.
 
         Returns:
-            How many payloads there are; None where only reading tells.
+            How many payloads there are; None if only reading can tell.
 
         Raises:
             ConfigError: There are none, or one of them cannot be pushed.
@@ -49,7 +49,7 @@ class Input(Protocol):
         ...
 
     def notes(self) -> list[str]:
-        """Return what is to be said of what was read, once all of it was."""
+        """Return what the user should know of the input, once all of it was read."""
         ...
 
 
@@ -75,13 +75,13 @@ class Argument:
 class Lines:
     """The lines of a file or a stream.
 
-    A regular file is read twice, so that nothing is pushed of one with a mistake at its end;
-    what is not checked in advance, as a pipe, is checked line by line as it is pushed.
+    A regular file is read twice, so that nothing of it is pushed if a later line has a mistake.
+    Other input, such as a pipe, is checked line by line as it is pushed.
 
     Args:
-        fd: What to read, from where it stands.
-        name: What to call it.
-        json: Each line is to be valid JSON, and blank ones are none.
+        fd: The descriptor to read, from its position.
+        name: Its name in messages.
+        json: Each line must be valid JSON, and blank lines are left out.
     """
 
     def __init__(self, fd: int, name: str, json: bool) -> None:
@@ -90,13 +90,13 @@ class Lines:
         self._json = json
         self._longest = 0
         self._start = 0
-        # Of the first of two readings: how many bytes, and their checksum.
+        # Of the first of two readings: the number of bytes, and their checksum.
         self._checked: tuple[int, int] | None = None
         self._grown = False
         self._forget()
 
     def prepare(self, longest: int) -> int | None:
-        """Read a file to its end, and go back to where it stood."""
+        """Read a file to its end, and go back to the position before."""
         self._longest = longest
         if not self._json or not stat.S_ISREG(os.fstat(self._fd).st_mode):
             return None
@@ -107,7 +107,7 @@ class Lines:
         return count
 
     def payloads(self) -> Iterator[bytes]:
-        """Yield all lines; of a file that was read before, those that were there then."""
+        """Yield all lines; if the file was read before, only the lines of that reading."""
         if self._checked is None:
             yield from self._read(None)
             return
@@ -117,7 +117,7 @@ class Lines:
         self._grown = bool(os.read(self._fd, 1))
 
     def notes(self) -> list[str]:
-        """Return what was not pushed, and what may not be expected of what was."""
+        """Return which lines were not pushed, and which were pushed in an unexpected form."""
         notes = []
         if self._blank:
             lines = "1 blank line" if self._blank == 1 else f"{self._blank:,} blank lines"
@@ -170,19 +170,19 @@ class Lines:
                 length = 0
             begun.append(rest)
             length += len(rest)
-            # Not only once it ends: it may never.
+            # Not only at the end of the line, which may never come.
             if length > self._longest:
                 self._refuse_length(number + 1)
         if length:
             yield b"".join(begun)
 
     def _chunks(self, size: int | None) -> Iterator[bytes]:
-        """Yield what there is, as soon as it is there; at most so many bytes."""
+        """Yield chunks as soon as they are there; so many bytes at most."""
         while size is None or self._size < size:
             try:
                 chunk = os.read(self._fd, CHUNK if size is None else min(CHUNK, size - self._size))
             except BlockingIOError:
-                # Another process that shares a pipe or a terminal may have made it so.
+                # Another process that shares the pipe or terminal may have made it non-blocking.
                 select.select([self._fd], [], [])
                 continue
             except OSError as error:
@@ -201,7 +201,7 @@ class Lines:
 
 
 def _json_check() -> Callable[[bytes], str | None]:
-    """Return what says why a line is not JSON; None if it is."""
+    """Return a function that says why a line is not JSON, or returns None."""
     from msgspec import DecodeError
     from msgspec.json import decode
 
@@ -226,7 +226,7 @@ def file_lines(path: str) -> Lines:
     if path == "-":
         return Lines(0, STANDARD_INPUT, json=True)
     try:
-        # Open until the process ends: there is one.
+        # It stays open until the process ends: there is only one.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None

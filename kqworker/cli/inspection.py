@@ -1,6 +1,6 @@
 """`kqworker check`, `handlers` and `config`: look, and change nothing.
 
-Decides what is shown, and in which order it is checked. Consumes nothing, creates nothing.
+Decides what is shown, and the order of the checks. Consumes nothing, creates nothing.
 Tested by tests/cli/test_inspection.py.
 """
 
@@ -94,7 +94,7 @@ def check(app: str, config: str | None, **options: object) -> Exit:
 
 
 def refuse_client_of_import(opened: Opened) -> None:
-    """Refuse what a run would refuse as soon as it starts workers.
+    """Refuse an app that a run would refuse as soon as it starts workers.
 
     Raises:
         ConfigError: The import has opened a Kafka client, and workers would be forked from it.
@@ -120,11 +120,11 @@ class _Lines:
         self._doubts: list[str] = []
 
     def doubted(self, texts: list[str]) -> None:
-        """Say what the step has found that is no mistake, and may become one."""
+        """Show what the step has found that is no mistake, but may become one."""
         self._doubts = texts
 
     def found(self, text: str) -> None:
-        """Say what the step has found, once it has ended well."""
+        """Show what the step has found, once it has ended well."""
         self._found = text
 
     @contextmanager

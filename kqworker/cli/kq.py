@@ -1,7 +1,7 @@
 """`kqworker kq -f FILE HANDLER`: a queue as go-queue configures it, from the command line.
 
-Decides only the order: the file, the log, the handler, the run. What the file says is
-`kqworker.kq`'s. Tested by tests/cli/test_kq.py.
+Decides only the order: the file, the log, the handler, the run. `kqworker.kq` decides what the
+file means. Tested by tests/cli/test_kq.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def kq(handler: str, file: str, use_env: bool, section: str | None, app_dir: str
     HANDLER is module:attribute: a function (key, value) or (context, key, value), or an
     object with a method consume(key, value).
     """
-    # All that a run needs, before the handler's directory can get in its way.
+    # Imported before the handler's directory can get in the way.
     import kqworker.run  # noqa: F401
     from kqworker.kq.conf.conf import load
     from kqworker.kq.queue.consuming import QueueApp, function_of

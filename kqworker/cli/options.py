@@ -14,7 +14,7 @@ import click
 from kqworker.errors import ConfigError
 from kqworker.settings.settings import KAFKA, SETTINGS, Given, Layer, Setting, show_setting
 
-# Any: click's commands take whatever their options say.
+# Any: click's commands take all kinds of options.
 F = TypeVar("F", bound=Callable[..., Any])
 
 REPEATABLE = ("brokers", "topics", "exclude_topics", "kafka")

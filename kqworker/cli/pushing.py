@@ -1,6 +1,6 @@
 """`kqworker push TOPIC`: one payload, a JSONL file, or the lines of standard input.
 
-Decides what is said of what was pushed; what is read is inputs.py's, and the sink delivers.
+Decides what is said of what was pushed; inputs.py reads, and the sink delivers.
 Tested by tests/cli/test_pushing.py.
 """
 
@@ -97,7 +97,7 @@ def push(
         kafka.cluster(settings.startup_timeout)
         topics = kafka.topics()
         if not to.built_in:
-            # Asked before: a producer takes its time until it calls a topic missing.
+            # Checked first: a producer takes long to say that a topic is missing.
             kafka.require_topics([topic])
         elif topics and topic not in topics:
             say(f"topic {topic!r} is new on the built-in broker{did_you_mean(topic, topics)}")
@@ -117,7 +117,7 @@ def push(
         fail(f"stopped: at least {known:,}{of} messages were delivered to {topic}")
         raise
     finally:
-        # After an error, or Ctrl-C, nobody waits for what is left.
+        # After an error, or Ctrl-C, nothing waits for the rest.
         sink.close(0.0)
     for note in source.notes():
         say(note)
@@ -132,19 +132,19 @@ def push(
     try:
         click.echo(text)
     except OSError:
-        # It is done: after a code that is not 0 somebody would push it again.
+        # The push is done: after a code other than 0 somebody would push it again.
         say(text)
     return Exit.CLEAN
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of a push.
+    """The result of a push.
 
     Attributes:
         begun: How many records were given to the sink.
         pushed: How many were delivered.
-        failure: The first error, of the sink or of what was read, if there was one.
+        failure: The first error, of the sink or of the input, if there was one.
         last: The last delivery.
     """
 
@@ -155,7 +155,7 @@ class Done:
 
 
 def deliver(sink: PushSink, outputs: Iterable[Output], advance: Advance) -> Done:
-    """Push records and wait for all of them; after the first error none is added."""
+    """Push records and wait for all of them; after the first error push no more."""
     waiting: deque[Delivery] = deque()
     begun = pushed = 0
     failure: BrokerError | ConfigError | None = None
@@ -178,13 +178,13 @@ def deliver(sink: PushSink, outputs: Iterable[Output], advance: Advance) -> Done
             waiting.append(sink.send(output))
             begun += 1
             settle(AWAITED)
-            # A slow standard input: what is done by now is told now.
+            # For a slow standard input: report now what is done by now.
             while waiting and waiting[0].done:
                 settle(len(waiting) - 1)
             if failure is not None:
                 break
     except (BrokerError, ConfigError) as error:
-        # What was read before is on its way.
+        # The records before the error are on their way.
         failure = error
     settle(0)
     return Done(begun, pushed, failure, last)
@@ -247,7 +247,7 @@ def _progress(count: int | None, full: Callable[[], str]) -> Iterator[Advance]:
     from rich.text import Text
 
     class Full(ProgressColumn):
-        """Says what is waited for."""
+        """Says what the push waits for."""
 
         def render(self, task: Task) -> Text:
             return Text(full())

@@ -1,6 +1,6 @@
 """`kqworker run APP` and `kqworker dev APP`: the main job.
 
-Decides which watch looks on. Everything else is `kqworker.run`'s.
+Decides which watch shows the run. `kqworker.run` does everything else.
 Tested by tests/cli/test_running.py.
 """
 
@@ -54,7 +54,7 @@ def dev(app: str, config: str | None, **options: object) -> Exit:
 
 
 def start(opened: Opened, settings: Settings) -> Exit:
-    """Run an app until it ends, with a watch that suits where we write to."""
+    """Run an app until it ends, with a watch that suits our output."""
     from kqworker.run import AppReference
     from kqworker.run import run as run_app
 

@@ -29,7 +29,7 @@ def live(stream: TextIO) -> bool:
 
 def columns(stream: TextIO) -> int:
     """Return how wide the terminal is that a stream goes to."""
-    # Not shutil's first choice, standard output: that may go to a file.
+    # Not by shutil, which looks at standard output first: that may go to a file.
     try:
         known = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
@@ -43,8 +43,8 @@ def paint(text: str, colour: str, on: bool) -> str:
 
 
 def say(text: str) -> None:
-    """Write a line to standard error, where all goes that is not the command's result."""
-    # On a full disk the work goes on, too.
+    """Write a line to standard error, where everything goes except the command's result."""
+    # The work also goes on if the disk is full.
     write(sys.stderr, f"{text}\n")
 
 
@@ -56,7 +56,7 @@ def write(terminal: TextIO, text: str) -> None:
 
 
 def fail(text: str) -> None:
-    """Write `error: …` to standard error, further lines below the first one's text."""
+    """Write `error: …` to standard error, with further lines aligned below the text."""
     first, *rest = text.rstrip().splitlines() or ["unknown"]
     say(paint("error:", "red", coloured(sys.stderr)) + " " + first)
     for line in rest:
@@ -67,8 +67,8 @@ class StatusLine:
     """One line that is drawn again and again, below whatever else is written.
 
     The cursor waits on an empty line above it, so that a log line of this process or of
-    a worker starts on a line of its own; `kqworker.watch.logs.clearing` removes what it would
-    be written over.
+    a worker starts on a line of its own; `kqworker.watch.logs.clearing` removes the status
+    line first.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -89,7 +89,7 @@ class StatusLine:
 
 
 def fit(text: str, width: int) -> str:
-    """Cut text to a number of visible characters; colour codes count nothing.
+    """Cut text to a number of visible characters; colour codes do not count.
 
     >>> fit("abcdef", 4)
     'abc…'
@@ -116,7 +116,7 @@ def bar(fraction: float, width: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as one reads them.
+    """Return seconds in a readable form.
 
     >>> duration(4.25), duration(75), duration(3700)
     ('4.2s', '1m15s', '1h01m')

@@ -1,8 +1,8 @@
 """What a run looks like on a terminal: a banner and a live status line below the log.
 
-Decides words and layout only; the numbers come from `watch.interface`, and what log lines
-say too from `watch.plain`. Everything goes to standard error: standard output is the
-handlers'. Tested by tests/cli/test_terminal_watch.py.
+Decides words and layout only. The numbers come from `watch.interface`, and the words that log
+lines share from `watch.plain`. Everything goes to standard error: standard output belongs to
+the handlers. Tested by tests/cli/test_terminal_watch.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kqworker.watch.plain import Clock, Rate, banner_lines, counts, summary_line
 
 
 class Progress:
-    """How much of what was there at the start is done.
+    """How much of the backlog at the start is done.
 
     Partitions arrive one after the other, so the whole may still grow.
     """
@@ -29,7 +29,7 @@ class Progress:
         self._first: tuple[float, int] | None = None
 
     def update(self, remaining: int, now: float) -> tuple[float, float | None]:
-        """Return the fraction done, and the seconds left where they can be told."""
+        """Return the fraction done, and the seconds left if they are known."""
         if remaining > self._whole or self._first is None:
             self._whole = max(self._whole, remaining)
             self._first = (now, remaining)
