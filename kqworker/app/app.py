@@ -1,7 +1,7 @@
 """The app: its handlers, its hooks, and the push that works inside and outside of workers.
 
-Decides what belongs together; what one handler may be is decided in `handler`.
-Imports neither Kafka nor processes; what opens the sink of its pushes is handed in.
+Decides what belongs together; `handler` decides what one handler may be.
+Imports neither Kafka nor processes; it is handed the function that opens the sink of its pushes.
 Tested by tests/app/test_app.py.
 """
 
@@ -41,7 +41,7 @@ class App:
     """Handlers that run together, under one consumer group.
 
     Args:
-        name: Of the app; the default of its group.
+        name: The app's name; the default of its group.
         brokers: Bootstrap addresses, `host:port`, a list or with commas between them.
             None leaves them to the command line, the environment or a file.
         group: The consumer group; None for the app's name.
@@ -83,7 +83,7 @@ class App:
         return tuple(self._handlers)
 
     def __getstate__(self) -> dict[str, object]:
-        # What the supervisor runs need not be fit to travel.
+        # What the supervisor runs need not be picklable.
         return {**self.__dict__, "_run_hooks": []}
 
     @property
@@ -102,7 +102,7 @@ class App:
         return tuple(self._stop_hooks)
 
     def policies(self) -> tuple[HandlerPolicy, ...]:
-        """Return what the core must know of the handlers, in their order."""
+        """Return what the core must know about the handlers, in their order."""
         return tuple(handler.policy for handler in self._handlers)
 
     def handler(
@@ -119,10 +119,10 @@ class App:
     ) -> Callable[[Callable[P, R]], Handler[P, R]]:
         r"""Make a function, sync or async, the handler of a topic's messages.
 
-        It gets the payload by its parameter's annotation: `Message`, bytes, str (UTF-8), or
+        The annotation of its parameter decides the payload: `Message`, bytes, str (UTF-8), or
         from JSON a dict, a list, a dataclass, a TypedDict, a `msgspec.Struct`. `X | None`
         takes tombstones. Two parameters `key, value` are text unless annotated otherwise. A
-        `Context` may stand anywhere. A payload that cannot be decoded so is dead-lettered
+        `Context` may be any parameter. A payload that cannot be decoded so is dead-lettered
         without further attempts.
 
         Returning accepts the message; an exception follows `retry`; `Reject` and
@@ -130,30 +130,30 @@ class App:
 
         Args:
             topic: A topic, or a pattern that begins with "^", such as `^logs\..*`; the caret
-                holds for its own alternative alone, so `^a|b` finds a "b" anywhere. A topic
-                that is named by one handler is not given to another's pattern; of two
-                patterns the first declared counts.
+                holds only for its own alternative, so `^a|b` finds a "b" anywhere. A topic
+                that one handler names does not go to another's pattern; of two patterns the
+                one that is declared first counts.
             ordering: "unordered" runs any messages at once, "key" those with one key one by
                 one, "partition" those of one partition.
             retry: How often a message is tried; None for `Retry()`.
             dead_letter: The topic for messages out of attempts; None logs and accepts them.
-            dead_letter_overflow: Of a dead letter that is larger than its topic takes,
-                "truncate" keeps key, headers and as much of the head of its value as fits, with
-                the header `kqworker-truncated`: the bytes that it had; "stall" holds its
-                message until the topic takes it.
+            dead_letter_overflow: What to do with a dead letter that is larger than its topic
+                takes. "truncate" keeps key, headers and as much of the head of its value as
+                fits, and adds the header `kqworker-truncated` with the original number of
+                bytes; "stall" holds its message until the topic takes it.
             time_limit: Seconds above 0 after which the worker is killed and the attempt has
                 failed; None for no limit.
-            output: The topic for what is returned and is not None, with the message's key and
-                without headers; an `Output` says otherwise.
+            output: The topic for a result that is not None, with the message's key and without
+                headers; an `Output` overrides this.
             name: Unique in the app; None for `module.qualname`.
 
         Raises:
-            ConfigError: Something of this cannot be served; with the handler's file and line.
+            ConfigError: Something cannot be served; the text has the handler's file and line.
         """
 
         def decorate(function: Callable[P, R]) -> Handler[P, R]:
             if isinstance(function, Handler):
-                # A second topic for a function: both handlers call the function itself.
+                # A second topic for one function: both handlers call the function itself.
                 function = function.function
             handler = Handler(
                 self.push,
@@ -193,16 +193,16 @@ class App:
         """Call a function, sync or async, around each call of each handler, in the workers.
 
         It takes the message's `Context` and `call`, which decodes the message and calls the
-        handler, and returns what `call()` does, an async one what `await call()` does. What it
-        raises fails the attempt, as if the handler had raised it; what it returns is taken for
+        handler. It returns what `call()` returns; an async one, what `await call()` returns. What
+        it raises fails the attempt, as if the handler had raised it; what it returns counts as
         what the handler returned. The first declared is the outermost.
 
-        One that is async needs handlers that are async; one that is not goes with both, and
-        around an async handler `call()` returns when that has ended.
+        An async one needs async handlers. A plain one goes with both kinds, and around an async
+        handler `call()` returns when the handler has ended.
 
         Raises:
             ConfigError: It cannot be called so, has a yield, is async beside a handler that is
-                not, or is not async and declared after one that is.
+                not, or is not async and declared after an async one.
         """
         try:
             middleware = read_middleware(function)
@@ -226,9 +226,9 @@ class App:
     def on_start(self, function: F) -> F:
         """Run a function once, in the supervisor, when Kafka has answered and nothing has begun.
 
-        It is the place for what there can be but one of, such as the port of a metrics server.
-        Workers neither run it nor share what it opens. It returns before the first message is
-        handled; what is to go on runs in a thread. If it raises, the run ends.
+        It is for things that exist only once, such as the port of a metrics server. Workers
+        neither run it nor share what it opens. It must return before the first message is
+        handled; start a thread for what goes on. If it raises, the run ends.
 
         Raises:
             ConfigError: It is async, needs arguments, or has a yield.
@@ -271,9 +271,9 @@ class App:
 
         In a worker it is delivered after the handler has returned and before its message
         is finished, and dropped if the handler raises. It belongs to the message in whose
-        context it is made: a thread needs a copy of that, or pushes by `Context.push`.
-        Elsewhere it is produced at once, without waiting; the connection is opened at the
-        first push.
+        context it is made: a thread needs a copy of that context, or pushes by
+        `Context.push`. Elsewhere it is produced at once, without waiting; the first push
+        opens the connection.
 
         Args:
             topic: The topic's name.
@@ -288,7 +288,7 @@ class App:
 
         Raises:
             TypeError: The value has no JSON form, or the key is neither str nor bytes.
-            ValueError: The topic is not a name that Kafka takes, or the value holds a number
+            ValueError: Kafka does not take the topic's name, or the value holds a number
                 that is not finite.
             RuntimeError: In a worker: it belongs to no message, or to one that has ended.
             ConfigError, BrokerError: The connection cannot be opened.
@@ -300,7 +300,7 @@ class App:
     def close(self, timeout: float = 10.0) -> bool:
         """Wait for what was pushed, then close the connection; a later push opens it again.
 
-        Called at the interpreter's exit too.
+        The interpreter's exit calls it, too.
 
         Args:
             timeout: Seconds, at least 0.
@@ -312,7 +312,7 @@ class App:
 
 
 def in_run(app: App, settings: Settings | None) -> None:
-    """Let what an app pushes beside its messages go where its run does, by its settings."""
+    """Let an app's pushes outside of its messages go where its run does, by its settings."""
     app._outlet.settings = settings
 
 
@@ -322,7 +322,7 @@ def run_settings(app: App) -> Settings | None:
 
 
 def layer(app: App) -> Layer:
-    """Return what the App says, and that the group is called as the app unless it says so."""
+    """Return what the App says; its group is named after the app unless it says otherwise."""
     said = {name: getattr(app, name) for name in ("brokers", "group", "offset", "members")}
     given = {name: Given(value, "App(...)") for name, value in said.items() if value is not None}
     given.setdefault("group", Given(app.name, "the app's name"))
@@ -330,11 +330,11 @@ def layer(app: App) -> Layer:
 
 
 class _Outlet:
-    """The way of pushes outside of workers."""
+    """The connection of pushes outside of workers."""
 
     def __init__(self) -> None:
         self._connection = Connection[PushSink](self)
-        self.settings: Settings | None = None  # of the run that the app is in
+        self.settings: Settings | None = None  # those of the run that the app is in
 
     def __reduce__(self) -> tuple[type[_Outlet], tuple[()]]:
         # A connection stays in its process.
@@ -347,14 +347,14 @@ class _Outlet:
         sink = self._connection.awaited()
         if sink is None:
             return True
-        # Interrupted, what is under way stays ours: the exit goes on with it.
+        # After an interrupt, what is under way stays ours: the exit goes on with it.
         delivered = sink.close(timeout)
         self._connection.forget(sink)
         if not delivered:
             _logger.error("pushes were not delivered within %.3g s", timeout)
         return delivered
 
-    # Told by process_exit
+    # Called by process_exit
 
     def begin_end(self, timeout: float) -> None:
         sink = self._connection.opened()
@@ -389,5 +389,5 @@ def _caller() -> str:
 
 
 def _addresses(value: object) -> tuple[str, ...] | None:
-    # An empty list says nothing, which None says already; it is a slip.
+    # An empty list says nothing; None is there for that, so it is a mistake.
     return values.addresses("" if value == [] or value == () else value)

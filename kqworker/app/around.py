@@ -1,6 +1,6 @@
 """What is around the call of a handler: an app's middleware, and what a queue adds.
 
-Decides in which order it is called, and what runs on the event loop and what around it.
+Decides the order of the calls, and which of them run on the event loop.
 Applied once a segment, so that a handler without any pays nothing for it. Tested by
 tests/app/test_around.py; on Apache Kafka by tests/kafka/test_middleware.py.
 """
@@ -16,7 +16,7 @@ from kqworker.app.context import Context
 from kqworker.app.signature import cannot_be_called, has_yield, is_async, settled
 from kqworker.types import Segment
 
-# Handles message `i` of a segment. Any: what it returns is the handler's.
+# Handles message `i` of a segment. Any: it returns what the handler does.
 Call = Callable[[int], Any]
 Contexts = Callable[[int], Context]
 # Any: nothing is sent in
@@ -35,10 +35,10 @@ class Around(Protocol):
         """Return the function that handles message `i` of a segment, with this around it.
 
         Args:
-            call: What is inside.
+            call: The call inside.
             segment: Messages of one partition.
             contexts: Makes the `Context` of message `i`.
-            run: Runs a coroutine to its end; not for what is async itself.
+            run: Runs a coroutine to its end; not for something that is async itself.
         """
         ...
 
@@ -64,7 +64,7 @@ class Handles(Protocol):
 def serve(handler: Handles, segment: Segment, contexts: Contexts, run: Run) -> Call:
     """Return the function that handles message `i` of a segment, to its end.
 
-    What is async is innermost: what is not is called around the event loop, and not on it.
+    Async ones are innermost: the others are called around the event loop, and not on it.
     """
     call = handler.bind(segment, contexts)
     on_the_loop = handler.is_async
@@ -84,7 +84,7 @@ class Middleware:
     """A function of an app around the calls of all its handlers.
 
     Attributes:
-        function: Takes the `Context` of a message, and what calls the handler.
+        function: Takes the `Context` of a message, and a function that calls the handler.
         is_async: Whether both return coroutines.
     """
 

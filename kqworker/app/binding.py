@@ -1,7 +1,7 @@
 """The function that gives a handler its messages, straight from a segment's columns.
 
 It is made once a segment, so that a message costs little more than the call itself:
-fields are built only where they are asked for. Decides nothing that a signature has not
+fields are built only if they are asked for. Decides nothing that a signature has not
 decided. Two places ask for the form of a payload: `compile_binding`, where mypy asks for the case
 of a new one, and `_key_reader`, where only bytes and text have an empty key.
 Tested by tests/app/test_binding.py and test_signature.py.
@@ -53,7 +53,7 @@ def compile_binding(function: Callable[..., object], signature: Signature) -> Bi
             typing.assert_never(payload.form)
 
 
-# One function for each shape: a call, a loop or a test saved here is saved on every message.
+# One function for each shape: a call, loop or test that is saved here is saved on every message.
 
 
 def _bind_bytes(function: Callable[..., object], payload: Payload) -> Bind:
@@ -107,7 +107,7 @@ def _bind_key_and_text(function: Callable[..., object], bind_slowly: Bind) -> Bi
             try:
                 texts = key.decode(), value.decode()
             except UnicodeDecodeError:
-                return slow(i)  # it says which of the two is none
+                return slow(i)  # it says which of the two is missing
             return function(*texts)
 
         return call
@@ -182,7 +182,7 @@ def _value_reader(decode: Decode) -> Bind:
 
 def _key_reader(payload: Payload) -> Bind:
     decode = decoder(payload, "key")
-    # As in kq: a message without a key has the empty key, where that can be told.
+    # As in kq: a message without a key has the empty key, if its type can hold that.
     plain = payload.form in (Form.BYTES, Form.TEXT)
     keyless = b"" if plain and not payload.optional else None
 
@@ -205,8 +205,8 @@ def _key_reader(payload: Payload) -> Bind:
 class _Draft(Generic[T]):
     """A Message that is not frozen yet: the same fields in the same order.
 
-    The constructor of a frozen dataclass sets each field by a call of its own: 720 ns a
-    message. Making one that is not frozen and changing its class takes 190.
+    The constructor of a frozen dataclass sets each field by a separate call: 720 ns a
+    message. To make one that is not frozen and change its class takes 190 ns.
     """
 
     value: T

@@ -1,7 +1,7 @@
 """A connection for pushes: one in each process, opened at its first use.
 
-Decides which process a client belongs to, that a fork leaves the parent's alone, and that
-what is open ends as the process ends. Knows nothing of what it carries, and opens nothing
+Decides which process a client belongs to, that a fork does not touch the parent's client, and
+that an open client ends with the process. Knows nothing of what it carries, and opens nothing
 itself. Tested by tests/app/test_connection.py and tests/app/test_app.py.
 """
 
@@ -27,11 +27,11 @@ class PushSink(Protocol):
         ...
 
     def begin_close(self, timeout: float) -> None:
-        """Let the time begin that a close has, in seconds; do not wait."""
+        """Start the time of a close, in seconds; do not wait."""
         ...
 
     def close(self, timeout: float) -> bool:
-        """Wait for what is under way, in seconds; return whether all was delivered."""
+        """Wait for pushes under way, in seconds; return whether all were delivered."""
         ...
 
 
@@ -39,7 +39,7 @@ class Connection(Generic[C]):
     """The client of this process, if there is one; safe to use from several threads.
 
     Args:
-        owner: Who ends the client as the process ends.
+        owner: It ends the client when the process ends.
     """
 
     def __init__(self, owner: process_exit.Owing) -> None:
@@ -55,7 +55,7 @@ class Connection(Generic[C]):
         return client if self._pid == os.getpid() else None
 
     def awaited(self) -> C | None:
-        """Return the client, if this process has one once nobody is opening it."""
+        """Return the client, if this process has one; wait while another thread opens it."""
         with self._lock:
             return self.opened()
 
@@ -67,7 +67,7 @@ class Connection(Generic[C]):
         client = self.opened()
         if client is not None:
             return client
-        # In this order: what a fork waits for comes first.
+        # In this order: a fork waits for the first of them.
         with process_exit.connecting(), self._lock:
             client = self.opened()
             if client is None:
@@ -78,14 +78,14 @@ class Connection(Generic[C]):
             return client
 
     def forget(self, client: C) -> None:
-        """Take note that a client has ended; the next use opens another."""
+        """Note that a client has ended; the next use opens another."""
         with self._lock:
             if self._client is client:
                 self._client = None
                 process_exit.ended(self._owner)
 
     def after_fork(self) -> None:
-        """Leave the parent's client alone, and the lock that a thread of it may have held."""
+        """Leave the parent's client alone, and replace the lock that its thread may have held."""
         self._lock = threading.Lock()
         self._leave()
 

@@ -1,10 +1,10 @@
-"""What a handler may learn of the message that it is on, and what it pushes meanwhile.
+"""What a handler can learn about its message, and what it pushes meanwhile.
 
 In a worker a push is collected, not produced: the supervisor delivers it once the handler
 has returned, before the message is finished, and drops it with a failed attempt. It belongs
-to the message in whose context it is made: a task, and what runs in a copy of that context,
-may outlive its message, and must not push into the next one. One invocation runs at a time,
-so one list a process does. Knows nothing of signatures or Kafka.
+to the message in whose context it is made: a task, or code in a copy of that context, may
+outlive its message, and must not push into the next one. One invocation runs at a time, so
+each process needs only one list. Knows nothing of signatures or Kafka.
 Tested by tests/app/test_context.py.
 """
 
@@ -42,7 +42,7 @@ class Push(Protocol):
 
 
 class Handling(Protocol):
-    """What a context must know of its handler."""
+    """What a context must know about its handler."""
 
     @property
     def name(self) -> str:
@@ -56,7 +56,7 @@ class Handling(Protocol):
 
 
 class Context:
-    """The message that a handler is on, for handlers that annotate a parameter with it.
+    """The message that a handler works on, for handlers that annotate a parameter with it.
 
     Attributes:
         attempt: 1 for the first time that the message is handed to a handler.
@@ -152,7 +152,7 @@ class CollectedDelivery(Delivery):
     """A push inside a worker: it stays pending as long as the handler can look at it."""
 
     def wait(self, timeout: float | None = None) -> Delivery:
-        """Refuse: waiting here would be waiting for oneself."""
+        """Refuse: the handler would wait for its own end."""
         raise RuntimeError(
             "what a handler pushes is delivered after it has returned and before its message is "
             "finished: do not wait for it; if it cannot be delivered, the message is not finished"
@@ -162,15 +162,15 @@ class CollectedDelivery(Delivery):
 class Origin:
     """The message that a push belongs to, for as long as one attempt lasts.
 
-    Another attempt, and another message, is another object wherever anybody could still hold
-    this one. It is made empty: a call with arguments would cost each message more.
+    Another attempt, or another message, gets another object if anything can still hold this
+    one. It is made empty: a call with arguments would cost each message more.
     """
 
     __slots__ = ("index", "offsets", "partition")
 
     partition: TopicPartition
     offsets: Sequence[int]
-    index: int  # of its own offset
+    index: int  # the index of its offset
 
     @property
     def offset(self) -> int:
@@ -178,19 +178,19 @@ class Origin:
         return self.offsets[self.index]
 
 
-# Which message a push belongs to, which one runs, and what was pushed for it. The loop that
-# runs messages writes to them itself: a call would cost it more.
+# Which message a push belongs to, which one runs, and what was pushed for it. The loop over
+# the messages writes to them itself: a call would cost it more.
 current: ContextVar[Origin | None] = ContextVar("kqworker_message", default=None)
 running: list[Origin | None] = [None]
 collected: list[Output] = []
-# Held where something is pushed, which a thread may do while its message ends.
+# Held during a push, because a thread may push while its message ends.
 _lock = threading.Lock()
 _collecting = False
 _forbidden_in: ContextVar[str | None] = ContextVar("kqworker_no_pushes", default=None)
 
 
 def collecting(on: bool) -> None:
-    """Collect what is pushed in this process from now on, or no longer."""
+    """Collect the pushes of this process from now on, or no longer."""
     global _collecting
     _collecting = on
 
@@ -201,10 +201,10 @@ def is_collecting() -> bool:
 
 
 def collect(output: Output) -> Delivery | None:
-    """Take a push for its message; None where nothing is collected.
+    """Take a push for its message; None if this process does not collect.
 
     Raises:
-        RuntimeError: It belongs to no message that still runs, so nobody would deliver it.
+        RuntimeError: It belongs to no message that still runs, so it would not be delivered.
     """
     forbidden = _forbidden_in.get()
     if forbidden is not None:
@@ -226,7 +226,7 @@ def collect(output: Output) -> Delivery | None:
             collected.append(output)
             if running[0] is origin:
                 return CollectedDelivery()
-            # It ended in between, and waits for the lock if it has seen this.
+            # The message ended meanwhile; if it has seen this push, it waits for the lock.
             collected.pop()
     raise RuntimeError(
         f"{origin.partition}@{origin.offset} has ended, so nothing would ensure the delivery of "
@@ -235,7 +235,7 @@ def collect(output: Output) -> Delivery | None:
 
 
 def take_outputs() -> tuple[Output, ...]:
-    """Return what was pushed for the message that runs, in order; it takes no more."""
+    """Return the pushes of the message that runs, in order; it takes no more of them."""
     running[0] = None
     if not collected:
         return ()
@@ -247,7 +247,7 @@ def take_outputs() -> tuple[Output, ...]:
 
 @contextmanager
 def without_pushes(where: str) -> Iterator[None]:
-    """Refuse pushes of this context while inside; `where` is named in the error."""
+    """Refuse the pushes of this context while inside; the error names `where`."""
     before = _forbidden_in.set(where)
     try:
         yield

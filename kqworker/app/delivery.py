@@ -1,6 +1,6 @@
-"""The delivery of one pushed record, for whoever wants to wait for it.
+"""The delivery of one pushed record, which a caller may wait for.
 
-Decides nothing: the sink resolves it or fails it, from whatever thread it likes.
+Decides nothing: the sink resolves it or fails it, from any thread.
 Knows nothing of Kafka. Tested by tests/app/test_delivery.py.
 """
 

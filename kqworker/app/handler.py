@@ -1,7 +1,7 @@
 """One handler of an app: the user's function, what it listens to, and its policies.
 
-Decides what may be declared and refuses the rest at decoration, with file and line. Still
-callable as the plain function. Knows nothing of Kafka or processes.
+Decides what may be declared, and refuses the rest at decoration, with file and line. A
+handler stays callable as the plain function. Knows nothing of Kafka or processes.
 Tested by tests/app/test_handler.py.
 """
 
@@ -61,13 +61,13 @@ class Handler(Generic[P, R]):
         retry: How often a message is tried, and when again.
         dead_letter: The topic for messages out of attempts; None logs and accepts them.
         dead_letter_overflow: What becomes of a dead letter that is larger than its topic takes.
-        time_limit: Seconds that one message may run; None for ever.
+        time_limit: Seconds that one message may run; None for no limit.
         output: The topic for what the function returns; None drops all but an `Output`.
         is_async: Whether a call returns a coroutine.
-        payload: The type that values are decoded to, as one would write it.
+        payload: The type that values are decoded to, as it is written.
         app_push: The push of its app.
         around: What is around its calls in a worker, the outermost first.
-        final: What the function raises fails the message for good, `RetryLater` excepted.
+        final: An exception of the function, except `RetryLater`, fails the message for good.
     """
 
     final = False
@@ -115,8 +115,8 @@ class Handler(Generic[P, R]):
         return f"<Handler {self.name} of {self.topic!r}>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:  # Any: as object's own
-        # What lives in __main__, a notebook or a closure has no name in another process:
-        # it goes by value, which cloudpickle can do and pickle refuses.
+        # An object of __main__, a notebook or a closure has no name in another process. It is
+        # pickled by value, which cloudpickle can do and pickle refuses.
         module, qualname = self.__module__, getattr(self, "__qualname__", None)
         if module != "__main__" and qualname is not None and "<" not in qualname:
             try:
@@ -147,7 +147,7 @@ class Handler(Generic[P, R]):
 
     @property
     def policy(self) -> HandlerPolicy:
-        """What the core must know of it."""
+        """What the core must know about it."""
         return HandlerPolicy(
             name=self.name,
             topic=self.topic,
@@ -168,8 +168,8 @@ class Handler(Generic[P, R]):
     def bind(self, segment: Segment, context: Callable[[int], Context]) -> Callable[[int], object]:
         """Return the function that decodes message `i` of a segment and calls the handler.
 
-        It returns what the handler does, for an async one its coroutine, and raises
-        `DecodeError` where the payload is not what the signature asks for.
+        It returns what the handler does, for an async handler its coroutine. It raises
+        `DecodeError` if the payload is not what the signature asks for.
 
         Args:
             segment: Messages of one partition.
@@ -182,12 +182,12 @@ class Handler(Generic[P, R]):
 
         Args:
             result: What it returned.
-            key: Of the message; the record's, unless the result says otherwise.
+            key: The message's key; the record gets it, unless the result says otherwise.
 
         Raises:
             TypeError: The result has no bytes, is work that nobody has run, has no topic, or is
                 an error that was not raised.
-            ValueError: It holds a number that is not finite, or names what Kafka does not take.
+            ValueError: It holds a number that is not finite, or a name that Kafka does not take.
         """
         if result is None:
             return None
@@ -302,7 +302,7 @@ class Handler(Generic[P, R]):
         fault = topic_fault(topic)
         if fault:
             raise self.refusal(f"dead_letter: {fault}")
-        # A dead letter that comes back to its handler would go round for ever.
+        # A dead letter that returns to its own handler would go round for ever.
         if topic == self.topic:
             raise self.refusal(f"dead_letter={topic!r} is its own topic: name another one")
         if self._pattern is not None and self._pattern.search(topic):

@@ -1,6 +1,6 @@
 """The functions that an app runs at the start and the end of its processes.
 
-Decides what may be one, and that it cannot push. Tested by tests/app/test_app.py.
+Decides which functions may be hooks, and that they cannot push. Tested by tests/app/test_app.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from kqworker.errors import ConfigError
 
 
 def hook(function: Callable[[], object], kind: str) -> Callable[[], object]:
-    """Return a function as a hook, which for an async one returns a coroutine.
+    """Return a function as a hook; an async one returns a coroutine.
 
     Args:
-        function: The user's.
-        kind: What decorates it, for error texts.
+        function: The user's function.
+        kind: The name of its decorator, for error texts.
 
     Raises:
         ConfigError: It needs arguments, or has a yield.
@@ -41,7 +41,7 @@ def hook(function: Callable[[], object], kind: str) -> Callable[[], object]:
             refuse_untaken(await result if inspect.isawaitable(result) else result, f"@{kind}")
 
     async def run_async() -> None:
-        # Called within the loop, where a plain wrapper may make its task.
+        # Called inside the loop, where a plain wrapper can make its task.
         with without_pushes(f"@{kind}"):
             result: object = function()
         await settle(result)

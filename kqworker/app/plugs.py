@@ -1,6 +1,6 @@
-"""What the app is handed from above: it may not reach up for it.
+"""What the app is handed by higher rooms, because it may not import them.
 
-`kqworker/__init__.py` fills it in, so it is there whatever part of the package is imported.
+`kqworker/__init__.py` sets it, so it is there whatever part of the package is imported.
 """
 
 from __future__ import annotations

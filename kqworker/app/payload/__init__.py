@@ -1,4 +1,4 @@
-"""How bytes become what a handler asks for, and what it pushes or returns becomes bytes.
+"""How bytes become what a handler asks for, and how results and pushes become bytes.
 
 The names that other rooms use; each is explained at its own place.
 """

@@ -1,7 +1,7 @@
 """How bytes become what a handler asks for.
 
-Decides when that fails, and in which words. `forms` decides how an annotation is read, and
-`trees` which classes are refused. Knows nothing of handlers or Kafka.
+Decides when that fails, and how the error is worded. `forms` decides how an annotation is read,
+and `trees` which classes are refused. Knows nothing of handlers or Kafka.
 Tested by tests/app/test_payload.py.
 """
 
@@ -22,7 +22,7 @@ def payload_for(annotation: object) -> Payload:
     """Return how a payload with this annotation is read.
 
     Raises:
-        TypeError: It cannot be decoded to that; the text says why and what can.
+        TypeError: Nothing can be decoded to it; the text says why, and what is possible.
     """
     payload = form_of(annotation)
     if payload.form is Form.JSON:
@@ -31,7 +31,7 @@ def payload_for(annotation: object) -> Payload:
 
 
 def _json_parser(payload: Payload) -> Callable[[bytes], object]:
-    """Return what reads JSON as an annotation says: pydantic where a part is pydantic's."""
+    """Return the function that reads JSON for an annotation; pydantic's if a part is pydantic's."""
     remedy = (
         "use Message, bytes, str, or what JSON can be checked against: dict, list, int, float, "
         "bool, a dataclass, a TypedDict, a msgspec.Struct, a pydantic model"
@@ -56,7 +56,7 @@ def _json_parser(payload: Payload) -> Callable[[bytes], object]:
     try:
         if foreign is not None:
             return validated.parser(annotation, foreign)
-        import msgspec  # 14 ms that apps of bytes and text need not wait for
+        import msgspec  # it takes 14 ms, and apps of bytes and text do not need it
 
         decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(annotation)
         foreign = _foreign(msgspec.inspect.type_info(annotation), set())
@@ -69,9 +69,9 @@ def _json_parser(payload: Payload) -> Callable[[bytes], object]:
 
 
 def _foreign(info: object, seen: set[int]) -> object | None:
-    """Return a type within `info` that msgspec would only pass through, or None.
+    """Return a type within `info` that msgspec would only pass on, or None.
 
-    msgspec takes any class and leaves it to a hook at run time; without one every message
+    msgspec takes any class and leaves it to a hook at run time. Without a hook every message
     would fail, so such a class is found before the start.
     """
     import msgspec
@@ -130,8 +130,8 @@ def _parsing_decoder(payload: Payload, parse: Callable[[bytes], object], what: s
         except (RetryLater, Reject, MemoryError):
             raise
         except (Exception, SystemExit) as error:
-            # Text or JSON that is none or nests too deeply, and whatever a constructor or a
-            # validator raises: no attempt will cure it.
+            # Bytes that are not text or JSON, or nest too deeply; or any exception of a
+            # constructor or a validator: another attempt would fail, too.
             raise undecodable(payload, error, what) from error
 
     return decode

@@ -1,4 +1,4 @@
-"""How what a handler pushes or returns becomes the record that is produced.
+"""How a handler's push or result becomes the record that is produced.
 
 Decides which values, keys, headers and topics are taken. Knows nothing of handlers or Kafka.
 Tested by tests/app/test_payload.py.
@@ -69,11 +69,11 @@ def make_output(
     partition: int | None = None,
     returned: bool = False,
 ) -> Record:
-    """Return the record for a push, or for what a handler has returned.
+    """Return the record for a push, or for a handler's result.
 
     Raises:
-        TypeError: The value, the key or a header is of a type that has no bytes.
-        ValueError: The topic is not a name that Kafka takes, the partition is negative, or the
+        TypeError: The value, the key or a header has a type without bytes.
+        ValueError: Kafka does not take the topic's name, the partition is negative, or the
             value holds a number that is not finite.
     """
     fault = topic_fault(topic)

@@ -1,7 +1,7 @@
 """Numbers that JSON does not have: not a number, and infinity.
 
-msgspec and pydantic write null in their place, which is another value. Looking costs nothing
-where the bytes hold no trace of one. Tested by tests/app/test_finite.py.
+msgspec and pydantic write null in their place, which is another value. The search costs nothing
+if the bytes have no trace of one. Tested by tests/app/test_finite.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-# What is written where such a number was, as a value, as a key and as a decimal.
+# What is written in the place of such a number, as a value, as a key and as a decimal.
 _TRACES = (b"null", b"nan", b"inf", b"NaN", b"Infinity")
 
 
@@ -19,9 +19,9 @@ def refuse_not_finite(value: object, data: bytes, enc_hook: Any = None) -> None:
     """Raise if a value that was encoded as JSON holds a number that is not finite.
 
     Args:
-        value: What was encoded.
-        data: What became of it.
-        enc_hook: As msgspec's.
+        value: The value that was encoded.
+        data: Its bytes.
+        enc_hook: msgspec's hook.
 
     Raises:
         ValueError: It holds one; the text names its place.
@@ -30,7 +30,7 @@ def refuse_not_finite(value: object, data: bytes, enc_hook: Any = None) -> None:
         return
     import msgspec
 
-    # What is JSON already, Raw, is as its author wants it.
+    # Raw is JSON already, and stays as its author wrote it.
     own = (Decimal, msgspec.Raw)
     built = msgspec.to_builtins(value, builtin_types=own, enc_hook=enc_hook)
     for place, number in _not_finite(built, "$"):

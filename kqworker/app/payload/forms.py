@@ -1,4 +1,4 @@
-"""How the bytes of a payload are read, by the annotation of what it is to become.
+"""How the bytes of a payload are read, by its annotation.
 
 Decides between raw bytes, UTF-8 text and JSON by the annotation alone: a message never
 chooses how it is decoded. Knows nothing of handlers or Kafka.
@@ -25,12 +25,12 @@ class Form(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What an annotation wants a key or a value to become.
+    """What a key or a value is to become, by its annotation.
 
     Attributes:
-        annotation: As the handler wrote it, without a string's quotes.
+        annotation: As the handler has it, without a string's quotes.
         form: How the bytes are read.
-        optional: Whether None, a tombstone, is passed on as None.
+        optional: Whether None (a tombstone) is passed on as None.
     """
 
     annotation: object
@@ -46,7 +46,7 @@ TEXT = Payload(str, Form.TEXT, optional=False)
 
 
 def spell(annotation: object) -> str:
-    """Return an annotation as one would write it.
+    """Return an annotation as it is written in code.
 
     >>> spell(dict[str, int]), spell(list[bytes | None]), spell(Form)
     ('dict[str, int]', 'list[bytes | None]', 'Form')
@@ -72,7 +72,7 @@ def form_of(annotation: object) -> Payload:
     """Return how a payload with this annotation is read.
 
     Raises:
-        TypeError: It asks for what is not checked.
+        TypeError: It asks for something that is not checked.
     """
     annotation = _unwrap(annotation)
     inner, optional = annotation, False

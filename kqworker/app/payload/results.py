@@ -1,4 +1,4 @@
-"""What a handler returns that says more of its record than the value.
+"""A handler's result that says more about its record than the value.
 
 Decides nothing; `Handler.encode_result` reads it. Tested by tests/app/test_results.py.
 """
@@ -12,15 +12,15 @@ HeadersLike = Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes
 
 
 class Output:
-    """A result, and what its record is to carry beside the value; for handlers to return.
+    """A result, and what its record has beside the value; for handlers to return.
 
-    A handler that returns a value alone has it produced to its `output` topic, with the key of
-    the message and without headers.
+    If a handler returns a value alone, its record goes to the handler's `output` topic, with the
+    message's key and without headers.
 
     Args:
         value: As for a push: bytes stay as they are, str becomes UTF-8, None is a tombstone, all
             else becomes JSON.
-        key: str, bytes, or None for no key; `...` keeps that of the message.
+        key: str, bytes, or None for no key; `...` keeps the message's key.
         headers: By name; a list of pairs keeps its order and repeated names.
         topic: None for the handler's `output`.
         partition: From 0; None lets the key decide.
@@ -28,7 +28,7 @@ class Output:
 
     __slots__ = ("headers", "key", "partition", "topic", "value")
 
-    # Not a dataclass: msgspec would take one within a list for JSON.
+    # Not a dataclass: msgspec would encode one inside a list as JSON.
     def __init__(
         self,
         value: object,

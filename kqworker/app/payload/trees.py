@@ -1,7 +1,7 @@
 """Which types an annotation is made of, and which of them cannot be filled from JSON as they are.
 
-msgspec fills a class field by field, past whatever its constructor does. That is right for a
-dataclass as it comes; it is not for one with a constructor of its own, nor for pydantic's,
+msgspec fills a class field by field, and skips its constructor. That is right for a plain
+dataclass. It is wrong for one with a constructor of its own, and for pydantic's,
 which look like dataclasses. Decides which are which, by what the classes themselves say.
 Tested by tests/app/test_constructors.py and test_pydantic.py.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# What pydantic 2 gives its classes, and what it asks of others that it is to know.
+# Attributes that pydantic 2 gives its classes, or asks of other classes that it is to know.
 _PYDANTIC = ("__pydantic_validator__", "__pydantic_core_schema__", "__get_pydantic_core_schema__")
 _PYDANTIC_1 = ("__get_validators__", "__pydantic_model__")
 
@@ -25,7 +25,7 @@ _PYDANTIC_1 = ("__get_validators__", "__pydantic_model__")
 def parts(annotation: object) -> Iterator[object]:
     """Yield the classes of which an annotation is made, fields included, and what annotates them.
 
-    What pydantic knows how to fill is not looked into.
+    Classes that pydantic can fill are not looked into.
     """
     yield from _parts(annotation, set())
 
@@ -68,14 +68,14 @@ def _hints(cls: type) -> dict[str, Any]:  # Any: whatever stands in an annotatio
     try:
         return typing.get_type_hints(cls, include_extras=True)
     except (NameError, AttributeError, TypeError, SyntaxError):
-        return {}  # whoever reads it next says what cannot be resolved
+        return {}  # its next reader says what cannot be resolved
 
 
 def is_pydantic(part: object) -> bool:
-    """Return whether a class, or what annotates one, is for pydantic 2 to understand."""
+    """Return whether pydantic 2 must handle a class, or an annotation of one."""
     if any(hasattr(part, name) for name in _PYDANTIC):
         return True
-    # Constraints, which nothing else here would check.
+    # Constraints, which nothing else here checks.
     module = "" if isinstance(part, type) else type(part).__module__
     return module.partition(".")[0] in ("pydantic", "annotated_types")
 

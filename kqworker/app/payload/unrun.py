@@ -1,7 +1,7 @@
-"""What is no result, but work that nobody has run: a generator, a coroutine, a future.
+"""Returned work that nobody has run, which is no result: a generator, a coroutine, a future.
 
-A call that returns one has done nothing yet, and nobody will ever ask for the rest; to take
-its message for handled would lose it. So it would with an error that was returned and not
+A call that returns one has done nothing yet, and nobody will ever run the rest. If its message
+counted as handled, it would be lost. The same holds for an error that was returned and not
 raised. Decides what is such work, and what to write instead.
 Tested by tests/app/test_unrun.py.
 """
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, ValuesView
 from itertools import chain, islice
 
-# What nearly all results are; asked first, so that they cost nothing.
+# The types of nearly all results; tested first, so that they cost nothing.
 _RESULTS = frozenset({bool, int, float, str, bytes, dict, list, tuple})
 _FUNCTIONS = (
     types.FunctionType,
@@ -27,7 +27,7 @@ _FUNCTIONS = (
 
 _CONTAINERS = (list, tuple, set, frozenset, dict, deque, ValuesView)
 _PLAIN = _RESULTS.difference(_CONTAINERS)
-# As futures, but without what tells one: by their names, since they are not imported for that.
+# Like futures, but without their method; found by name, because this must not import them.
 _LIKE_FUTURES = frozenset(
     {
         "multiprocessing.pool.ApplyResult",
@@ -36,15 +36,15 @@ _LIKE_FUTURES = frozenset(
         "dask.delayed.Delayed",
     }
 )
-# So many parts of a result that nobody takes are looked at: most have one kind of them.
+# How many parts of an unused result are looked at: most results have one kind of part.
 _PARTS = 1000
 
 
 def refuse_untaken(result: object, who: str = "the handler") -> None:
-    """Raise where a result that nobody takes says that its message is not handled.
+    """Raise if a result that is not used says that its message is not handled.
 
     Args:
-        result: What a function of the user's returned, for nobody.
+        result: What a function of the user's returned, and nothing uses.
         who: The function, for the error's text.
 
     Raises:
@@ -81,7 +81,7 @@ def _refuse_returned(result: object, who: str) -> None:
 
 
 def refuse_unrun(result: object, who: str = "the handler") -> None:
-    """Raise where a result is work that nobody has run, and see that nobody will.
+    """Raise if a result is work that nobody has run, and end that work where possible.
 
     Args:
         result: What a function of the user's returned.
@@ -94,7 +94,7 @@ def refuse_unrun(result: object, who: str = "the handler") -> None:
         return
     match result:
         case types.CoroutineType():
-            result.close()  # or it would warn that nobody awaited it
+            result.close()  # otherwise it would warn that nobody awaited it
             raise TypeError(f"{who} returned a coroutine: write async def, and await it there")
         case Generator():  # one of Cython's, too
             result.close()
@@ -102,7 +102,7 @@ def refuse_unrun(result: object, who: str = "the handler") -> None:
         case AsyncGenerator():
             what, remedy = "async generator", "return one value, or push several by Context.push"
         case _ if callable(getattr(type(result), "add_done_callback", None)):
-            # It would go on beside the next attempt.
+            # Otherwise it would go on beside the next attempt.
             with contextlib.suppress(Exception):
                 result.cancel()  # type: ignore[attr-defined]
             what, remedy = _name(result), "wait for it in the handler: its result(), or await"

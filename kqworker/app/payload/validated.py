@@ -1,7 +1,7 @@
-"""Payloads that are pydantic's: decoded and encoded by pydantic itself.
+"""Payloads of pydantic's types: pydantic itself decodes and encodes them.
 
-Pydantic is an extra, and is imported where an annotation needs it. What is encoded is told
-by what the objects themselves say. Tested by tests/app/test_pydantic.py.
+Pydantic is an extra, and is imported only if an annotation needs it. When encoding, the
+objects themselves show whether they are pydantic's. Tested by tests/app/test_pydantic.py.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def parser(annotation: Any, foreign: object) -> Callable[[bytes], object]:
-    """Return the function that makes what an annotation asks for, from JSON.
+    """Return the function that makes an annotation's value from JSON.
 
     Args:
-        annotation: Of the payload; Any, as types have no type before Python 3.14.
-        foreign: What of it is pydantic's.
+        annotation: The payload's; Any, as types have no type before Python 3.14.
+        foreign: The part of it that is pydantic's.
 
     Raises:
         TypeError: Pydantic is not installed, or has no way to do that.
@@ -43,7 +43,7 @@ def parser(annotation: Any, foreign: object) -> Callable[[bytes], object]:
         adapter: pydantic.TypeAdapter[object] = pydantic.TypeAdapter(annotation)
         adapter.validate_json(b"")
     except pydantic.ValidationError:
-        pass  # nothing is no JSON: all its types are there
+        pass  # empty bytes are no JSON; all its types are there
     except (TypeError, NameError, pydantic.errors.PydanticUserError) as error:
         raise TypeError(str(error).partition("\n")[0]) from error
     return adapter.validate_json
@@ -52,7 +52,7 @@ def parser(annotation: Any, foreign: object) -> Callable[[bytes], object]:
 def explained(error: BaseException) -> str | None:
     """Return what is wrong with a payload in one line, without the payload; None for others.
 
-    As text, an error of pydantic shows what it was given, and that belongs into no log.
+    The text of a pydantic error shows the payload, which must not get into a log.
     """
     pydantic = sys.modules.get("pydantic")
     if pydantic is None or not isinstance(error, pydantic.ValidationError):
@@ -68,12 +68,12 @@ def explained(error: BaseException) -> str | None:
 
 
 def is_loaded() -> bool:
-    """Return whether anything here can be pydantic's."""
+    """Return whether any object here can be pydantic's."""
     return "pydantic" in sys.modules
 
 
 def encode_part(value: object) -> object:
-    """Return what is pydantic's as its JSON; for msgspec, which asks where it knows no type.
+    """Return the JSON of a pydantic object; msgspec calls this for a type that it does not know.
 
     Raises:
         TypeError: It is not pydantic's.
@@ -84,7 +84,7 @@ def encode_part(value: object) -> object:
 
 
 def plain_part(value: object) -> object:
-    """Return what is pydantic's as dicts, lists and numbers; as `encode_part`."""
+    """Return a pydantic object as dicts, lists and numbers; otherwise as `encode_part`."""
     return _adapter_of(value).dump_python(value)
 
 
@@ -95,7 +95,7 @@ def _adapter_of(value: object) -> pydantic.TypeAdapter[object]:
 @lru_cache(maxsize=512)
 def _adapter(kind: type) -> pydantic.TypeAdapter[object]:
     if not is_pydantic(kind):
-        # As msgspec says it by itself.
+        # In msgspec's own words.
         raise TypeError(f"Encoding objects of type {kind.__qualname__} is unsupported")
     import pydantic
 
@@ -103,9 +103,9 @@ def _adapter(kind: type) -> pydantic.TypeAdapter[object]:
 
 
 def with_parts_encoded(value: object) -> Any:
-    """Return a value with the JSON of each pydantic dataclass in its place.
+    """Return a value with each pydantic dataclass in it replaced by its JSON.
 
-    msgspec would take them for plain ones, and go past what they say of their form.
+    msgspec would take them for plain dataclasses, and ignore what they say about their form.
     """
     kind = type(value)
     if kind in _PLAIN:
@@ -126,7 +126,7 @@ def with_parts_encoded(value: object) -> Any:
             changed[name] = after
     if not changed:
         return value
-    # A copy, so that its form stays what its class says: names, tags, what is left out.
+    # A copy keeps the form that its class says: names, tags, what is left out.
     like = copy.copy(value)
     if hasattr(kind, "__struct_fields__"):
         import msgspec

@@ -1,4 +1,4 @@
-"""What a function asks for, and what a call of it really calls.
+"""What a function asks for, and which function a call of it really calls.
 
 The names that other rooms use; each is explained at its own place.
 """

@@ -1,7 +1,7 @@
-"""What a call of a function really calls: behind partials, methods, objects and decorators.
+"""Which function a call really calls: behind partials, methods, objects and decorators.
 
-`functools.wraps` lets a wrapper show the signature of the function inside; what is called is
-the wrapper. So a wrapper's own parameters count, and those of the function inside only where
+With `functools.wraps` a wrapper shows the signature of the function inside, but the call goes to
+the wrapper. So a wrapper's own parameters count. Those of the function inside count only if
 `*args` or `**kwargs` hide what the wrapper passes on.
 Knows nothing of messages. Tested by tests/app/test_decorators.py.
 """
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 Function = Callable[..., object]
 
-# What `functools.wraps` takes along beside them: a wrapper's own annotations are gone.
+# With this, `functools.wraps` does not replace the wrapper's own annotations.
 KEEPS_ANNOTATIONS = 'assigned=("__module__", "__name__", "__qualname__", "__doc__")'
 
 
@@ -34,8 +34,8 @@ class Call:
     Attributes:
         signature: The parameters; their annotations as they were written.
         namespace: Where the annotations were written.
-        hiding: Signatures of wrappers around it that take `*args` or `**kwargs`: nobody can
-            tell whether they pass on what they are given.
+        hiding: Signatures of wrappers around it that take `*args` or `**kwargs`: it is not known
+            whether they pass on what they are given.
     """
 
     signature: inspect.Signature
@@ -48,7 +48,7 @@ def read_call(function: Function) -> Call:
 
     Raises:
         TypeError: They are not what they seem; the text says why and what to do.
-        ValueError: It is built in, and says nothing of its parameters.
+        ValueError: It is built in, and does not show its parameters.
     """
     if isinstance(function, functools.partial):
         args, keywords = function.args, function.keywords
@@ -72,21 +72,21 @@ def read_call(function: Function) -> Call:
 
 
 def _around(call: Call, take: Callable[[Function], Function]) -> Call:
-    """Return a call of which some arguments are given already."""
+    """Return a call with some arguments given already."""
     signatures = [inspect.signature(take(_like(s))) for s in (call.signature, *call.hiding)]
     return replace(call, signature=signatures[0], hiding=tuple(signatures[1:]))
 
 
 def _own(function: Function, inside: Function | None) -> Call:
-    """Return what a function itself takes."""
-    # A proxy says to be a function, and is none.
+    """Return the parameters of a function itself."""
+    # A proxy says that it is a function, and is none.
     if type(function) is types.FunctionType:
         return _of_function(function, inside)
     call = inspect.getattr_static(type(function), "__call__", None)
     if isinstance(call, types.FunctionType):
         return read_call(types.MethodType(call, function))
     if inside is not None:
-        # Written in C: nothing is known of what it passes on.
+        # Written in C: it is not known what it passes on.
         return Call(_ANYTHING, {})
     return Call(inspect.signature(function, follow_wrapped=False), _namespace(function))
 
@@ -97,7 +97,7 @@ def _of_function(function: types.FunctionType, inside: Function | None) -> Call:
     told = vars(function).get("__signature__")
     if told is not None and told is not getattr(inside, "__signature__", None):
         return Call(inspect.signature(function, follow_wrapped=False), function.__globals__)
-    # Without what `functools.wraps` has put into it: the signature of the function inside.
+    # Without the signature of the function inside, which `functools.wraps` has put into it.
     bare = types.FunctionType(
         function.__code__,
         function.__globals__,
@@ -118,13 +118,13 @@ def _of_function(function: types.FunctionType, inside: Function | None) -> Call:
 def _with_annotations(
     signature: inspect.Signature, function: types.FunctionType, inside: Function
 ) -> inspect.Signature:
-    """Return a wrapper's signature with the annotations that its source has.
+    """Return a wrapper's signature with the annotations in its source.
 
-    The function itself has those of the function inside. They serve a parameter that has
-    none of its own, and the same name.
+    The wrapper object has the annotations of the function inside. A parameter without an
+    annotation of its own gets the one of the same name.
 
     Raises:
-        TypeError: What a parameter is to be given is not clear; or an annotation cannot be
+        TypeError: It is not clear what a parameter is to be given, or an annotation cannot be
             resolved.
     """
     written, inherited = _written(function), function.__annotations__
@@ -135,7 +135,7 @@ def _with_annotations(
     parameters = []
     for name, parameter in signature.parameters.items():
         own = written.get(name, parameter.empty)
-        # A decorator for any function says Any, which says nothing of this one.
+        # A decorator for any function has Any, which says nothing about this function.
         said = own not in (parameter.empty, object, Any) and not isinstance(own, TypeVar)
         if said or (own is not parameter.empty and not annotated):
             parameter = parameter.replace(annotation=own)
@@ -183,7 +183,7 @@ def _hides(signature: inspect.Signature) -> bool:
 
 
 def _like(signature: inspect.Signature) -> Function:
-    """Return a function that shows a signature, for inspect to take parameters off it."""
+    """Return a function that shows a signature, so that inspect can take parameters off it."""
 
     def shown(*args: object, **kwargs: object) -> None: ...
 
@@ -209,7 +209,7 @@ def plain_function(function: object) -> types.FunctionType | None:
 
 
 def _called_function(function: object) -> object:
-    """Return the function whose body a call runs first: of a decorator its wrapper."""
+    """Return the function whose body a call runs first: for a decorator its wrapper."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func
@@ -232,7 +232,7 @@ def returns_coroutine(function: object) -> bool:
 
 
 def is_async(function: object) -> bool:
-    """Return whether a call returns a coroutine, as far as can be told.
+    """Return whether a call returns a coroutine, as far as is known.
 
     A plain wrapper around an async function may have run it, or return its coroutine.
     """
@@ -240,11 +240,11 @@ def is_async(function: object) -> bool:
 
 
 def settled(function: Callable[..., object]) -> Callable[..., object]:
-    """Return the function; an async one so that a call certainly returns a coroutine."""
+    """Return the function; an async one so that each call certainly returns a coroutine."""
     if not is_async(function) or returns_coroutine(function):
         return function
 
-    # A plain wrapper around a coroutine function: only its result can tell.
+    # A plain wrapper around a coroutine function: only its result shows whether it ran it.
     async def settle(*args: object, **kwargs: object) -> object:
         result = function(*args, **kwargs)
         return await result if inspect.isawaitable(result) else result
@@ -273,5 +273,5 @@ def cannot_be_called(function: object, arguments: int) -> str | None:
     except TypeError as error:
         return str(error)
     except ValueError:
-        return None  # built in, and without a signature: its first call will tell
+        return None  # built in, and without a signature: its first call shows it
     return None

@@ -1,7 +1,7 @@
 """What a handler's signature asks for.
 
-Decides which parameter gets what, and refuses at decoration what cannot be served; how it
-is served is `app.binding`'s. Knows nothing of Kafka or processes.
+Decides which parameter gets what, and refuses at decoration what cannot be served;
+`app.binding` serves it. Knows nothing of Kafka or processes.
 Tested by tests/app/test_signature.py.
 """
 
@@ -19,7 +19,7 @@ from kqworker.app.payload import ANYTHING, TEXT, Payload, is_union, payload_for
 from kqworker.app.signature.called import Call, read_call
 from kqworker.types import Message
 
-# Names under which other frameworks hand over what we tell by its annotation.
+# Names that other frameworks use for what we find by its annotation.
 MEANT = {"context": "Context", "ctx": "Context", "message": "Message", "msg": "Message"}
 
 
@@ -37,7 +37,7 @@ class Forms:
     """Which signatures handlers of one kind may have.
 
     Attributes:
-        text: What they are, for the errors.
+        text: How the errors describe them.
         context_first: The first of three parameters is the context, as in go-queue's
             `(ctx, key, value)`.
     """
@@ -60,7 +60,7 @@ class Parameter:
         name: As written.
         role: What it is given.
         payload: How its bytes are decoded; unused for CONTEXT.
-        keyword: Whether it can be passed by name only.
+        keyword: Whether it can only be passed by name.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Signature:
 
     @property
     def payload(self) -> str:
-        """The type that values are decoded to, as one would write it."""
+        """The type that values are decoded to, as it is written in code."""
         main = next(p for p in self.parameters if p.role in (Role.VALUE, Role.MESSAGE))
         if main.role is Role.VALUE:
             return str(main.payload)
@@ -89,7 +89,7 @@ def read_signature(function: Callable[..., object], forms: Forms = ANY_HANDLER) 
 
     Args:
         function: The handler.
-        forms: What is allowed.
+        forms: The signatures that are allowed.
 
     Raises:
         TypeError: It asks for something that cannot be served; the text says what is allowed.
@@ -126,14 +126,14 @@ def _read(call: Call, forms: Forms) -> Signature:
     if len(payloads) == 1:
         roles[payloads[0].name] = _single(payloads[0], hints[payloads[0].name], forms)
     else:
-        # A queue's handler has two by nature; of any other the second may be a decorator's.
+        # A queue's handler has two by definition; for others the second may be the decorator's.
         by_name = bool(call.hiding) and not forms.context_first
         roles |= _key_and_value(payloads, hints, forms, by_name)
     return Signature(_served(parameters, roles, forms))
 
 
 def _hidden(call: Call) -> str:
-    """Return what the outermost of the hiding wrappers takes, as one would write it."""
+    """Return what the outermost hiding wrapper takes, as it is written in code."""
     parameters = call.hiding[-1].parameters.values()
     return " and ".join(
         f"{'*' if p.kind is p.VAR_POSITIONAL else '**'}{p.name}"
@@ -143,7 +143,7 @@ def _hidden(call: Call) -> str:
 
 
 def _refuse_what_is_not_passed_on(call: Call, signature: Signature) -> None:
-    """Refuse what a wrapper that takes `*args` or `**kwargs` cannot be called with."""
+    """Refuse a signature with which a wrapper of `*args` or `**kwargs` cannot be called."""
     positional = [None for p in signature.parameters if not p.keyword]
     named = dict.fromkeys(p.name for p in signature.parameters if p.keyword)
     for wrapper in call.hiding:
@@ -159,7 +159,7 @@ def _resolve(call: Call, parameter: inspect.Parameter) -> object:
     if annotation is inspect.Parameter.empty:
         return annotation
 
-    # Each alone: a return annotation that only type checkers can see must not matter.
+    # Each annotation alone: a return annotation that only type checkers can see must not matter.
     def alone() -> None: ...
 
     alone.__annotations__ = {parameter.name: annotation}
@@ -182,12 +182,12 @@ def _is_context(hint: object) -> bool:
 def _context_first(
     parameters: Sequence[inspect.Parameter], hints: dict[str, object], forms: Forms
 ) -> list[inspect.Parameter]:
-    """Return the first of three parameters, which is the context without saying so."""
+    """Return the first of three parameters, which is the context without an annotation."""
     required = [p for p in parameters if p.default is p.empty]
     if len(required) != 3:
         return []
     first = required[0]
-    # What says to be something else would be given what it does not ask for.
+    # A parameter with another annotation would get what it does not ask for.
     silent = hints[first.name] in (inspect.Parameter.empty, object, Any)
     if not silent or first.name in ("key", "value"):
         raise TypeError(
@@ -204,7 +204,7 @@ def _payload_parameters(rest: list[inspect.Parameter], forms: Forms) -> list[ins
     if {p.name for p in rest[:2]} == {"key", "value"}:
         payloads = rest[:2]
     else:
-        # What has a default keeps it, unless nothing else could take the payload.
+        # A parameter with a default keeps it, unless no other could take the payload.
         payloads = [p for p in rest if p.default is p.empty] or rest[:1]
     left = [p for p in rest if p not in payloads and p.default is p.empty]
     if not payloads or len(payloads) + len(left) > 2:
@@ -234,7 +234,7 @@ def _key_and_value(
     elif not by_name and all(hints[p.name] in (inspect.Parameter.empty, str) for p in parameters):
         for p in parameters:
             plain = hints[p.name] is inspect.Parameter.empty
-            # Beside a key a message may well be the value, but a context is neither.
+            # Beside a key the value may well be named message; but a context is no key or value.
             meant = MEANT.get(p.name) if plain else None
             if meant == "Context" or (meant is not None and not names & {"key", "value"}):
                 raise TypeError(
