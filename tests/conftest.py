@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ from tests.required import openmp as openmp
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("kqworker", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kqworker")
+
+# A user's Python keeps what it prints in a buffer. A shell that says otherwise would hide what
+# comes of that.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 # A shell that is not interactive has what it starts with "&" ignore Ctrl-C, and all that is
 # started from there inherits it: no test of Ctrl-C would ever end.

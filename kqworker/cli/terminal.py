@@ -12,6 +12,8 @@ import shutil
 import sys
 from typing import TextIO
 
+from kqworker.watch import direct
+
 CODES = {"red": "31", "green": "32", "cyan": "36", "bold": "1"}
 
 
@@ -51,8 +53,7 @@ def say(text: str) -> None:
 def write(terminal: TextIO, text: str) -> None:
     """Write to a terminal that may have been closed: the work goes on without it."""
     with contextlib.suppress(OSError):
-        terminal.write(text)
-        terminal.flush()
+        direct.write(terminal, text)
 
 
 def fail(text: str) -> None:

@@ -6,12 +6,14 @@ tests/kq/test_queue.py.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import NoReturn
 
 from kqworker.errors import KQWorkerError
 from kqworker.exits import exit_of
 from kqworker.loading.import_string import importing
+from kqworker.watch import direct
 
 
 def end(error: KQWorkerError) -> NoReturn:
@@ -21,7 +23,8 @@ def end(error: KQWorkerError) -> NoReturn:
         SystemExit: With the code of the command line, because of the error.
     """
     # A command that imports the module reports it like any error, and so does each worker.
-    if not importing():
+    if not importing() and sys.stderr is not None:
         text = str(error).replace("\n", "\n       ")
-        print(f"error: {text}", file=sys.stderr)  # noqa: T201
+        with contextlib.suppress(OSError):  # whatever becomes of the text, the code stands
+            direct.write(sys.stderr, f"error: {text}\n")
     raise SystemExit(int(exit_of(error))) from error

@@ -24,6 +24,7 @@ from pathlib import Path
 from kqworker.runtime import broadcasts
 from kqworker.runtime.inherited import Before
 from kqworker.runtime.orphans import die_with_parent
+from kqworker.runtime.printing import flush_or_drop
 from kqworker.runtime.spec import WorkerSpec
 
 VARIABLE = "KQWORKER_FORKSERVER"
@@ -126,10 +127,8 @@ def _carry_out(order: Order) -> None:
         refusal = refusal_after(order.module)
         if refusal is None:
             _found = before.found()
-        # Otherwise each worker would write it once more.
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+        # Otherwise each worker would write it once more, or fail to.
+        flush_or_drop()
     # The workers are forks of this process, and have no handlers of their own yet.
     broadcasts.spare_forks()
     # Collections in the workers would touch, and so copy, what they share.

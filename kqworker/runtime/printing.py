@@ -147,6 +147,30 @@ def print_nowhere(fd: int = 1) -> None:
     os.close(nowhere)
 
 
+def flush_or_drop() -> None:
+    """Write what is buffered; what cannot be written is lost, and the streams lead where they did.
+
+    Where other threads write or start programs it could take their output, too.
+    """
+    for name, fd in _STREAMS.items():
+        stream: TextIO | None = getattr(sys, name)
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except ValueError:
+            continue  # the app has closed it
+        except OSError:
+            with contextlib.suppress(OSError):  # it leads nowhere, or is a stream of the app's own
+                kept = os.dup(fd)
+                try:
+                    print_nowhere(fd)
+                    stream.flush()
+                finally:
+                    os.dup2(kept, fd)
+                    os.close(kept)
+
+
 def finish_streams(logger: logging.Logger) -> None:
     """Write what is buffered, and let the process end quietly where that is not possible.
 

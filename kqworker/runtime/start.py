@@ -26,7 +26,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from multiprocessing import forkserver, reduction
+from multiprocessing import forkserver, reduction, util
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -153,6 +153,29 @@ def _without_main() -> Iterator[None]:
             sys.modules["__main__"] = main
 
 
+def _flush_what_can_be() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # There may be none, or the app has closed it.
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.flush()
+
+
+@contextlib.contextmanager
+def _whatever_is_lost() -> Iterator[None]:
+    """Start a process although standard output or standard error takes nothing any more.
+
+    multiprocessing flushes both first, for the sake of a fork, and would start none where
+    what is in a buffer, a line of a log perhaps, cannot be written.
+    """
+    with _swapping:
+        flush = util._flush_std_streams  # type: ignore[attr-defined]
+        util._flush_std_streams = _flush_what_can_be  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            util._flush_std_streams = flush  # type: ignore[attr-defined]
+
+
 class _Forkservers:
     """The thread whose end is the end of a forkserver."""
 
@@ -250,7 +273,7 @@ class Starter:
         try:
             os.set_blocking(reader, False)
             probe = self._process(preload.tell, (Descriptor(writer),))
-            with _without_main(), self._ordered(), preload.holding_signals():
+            with self._as_ours():
                 forkserver.set_forkserver_preload([PRELOADED])
                 forkserver.ensure_running()
                 probe.start()
@@ -298,10 +321,16 @@ class Starter:
             OSError, EOFError: It cannot be started; there may be no forkserver any more.
         """
         process = self._process(target, args, name)
-        with _without_main(), self._ordered(), preload.holding_signals():
+        with self._as_ours():
             process.start()
             forget(process)
         return process
+
+    @contextlib.contextmanager
+    def _as_ours(self) -> Iterator[None]:
+        """Start a process as a worker must be."""
+        with _without_main(), _whatever_is_lost(), self._ordered(), preload.holding_signals():
+            yield
 
     def _ordered(self) -> contextlib.AbstractContextManager[None]:
         """Tell a forkserver what to do; a spawned worker would take the order for its own."""

@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterator
 from typing import Final, TextIO
 
+from kqworker.watch import direct
+
 ROOT = "kqworker"
 
 # A reader of the log that stops reading must not stop the work: a full pipe blocks the writer,
@@ -155,6 +157,8 @@ class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic fo
                     )
                 )
             self._write(record)
+        except OSError:
+            pass  # what would be said of that goes to the same stream
         except Exception:  # as in every handler of logging: a log must not end the work
             self.handleError(record)
 
@@ -166,8 +170,7 @@ class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg] # generic fo
             if not self._takes(0.0 if self._dropped else WAIT_SECONDS):
                 self._dropped += 1
                 return
-            self.stream.write(text[start : start + PIECE])
-            self.flush()
+            direct.write(self.stream, text[start : start + PIECE])
             self._cut = start + PIECE < len(text)
 
     def _takes(self, seconds: float) -> bool:

@@ -132,9 +132,15 @@ def on_full_disk(command: list[str], stream: str) -> tuple[int, str]:
 RUN = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", "run", "app:app"]
 
 
+@pytest.fixture(params=["", "1"])
+def unbuffered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python keeps in a buffer what a full disk has not taken, or keeps nothing."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", request.param)
+
+
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_run_whose_output_is_on_a_full_disk_drains_and_fails_no_message(
-    here: Path, broker: DevBroker, kqworker: Run, stream: str
+    here: Path, broker: DevBroker, kqworker: Run, unbuffered: None, stream: str
 ) -> None:
     app = PRINTING.replace("flush=True", f"flush=True, file=sys.{stream}")
     (here / "app.py").write_text(f"import sys\n{app}")
@@ -156,21 +162,77 @@ def test_a_run_whose_output_is_on_a_full_disk_drains_and_fails_no_message(
     assert "attempt=" not in ended.err
 
 
-def test_so_does_a_queue_on_a_full_disk(here: Path, broker: DevBroker, kqworker: Run) -> None:
-    (here / "main.py").write_text(QUEUE)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_so_does_a_queue_on_a_full_disk(
+    here: Path, broker: DevBroker, kqworker: Run, unbuffered: None, stream: str
+) -> None:
+    printing = f"print(value.ljust(1000), file=sys.{stream})"
+    (here / "main.py").write_text(QUEUE.replace("print(value.ljust(1000))", printing))
     texts = [str(number) for number in range(400)]
     kqworker("push", "test", stdin="\n".join(texts))
     command = [sys.executable, "main.py", broker.address]
 
-    code, said = on_full_disk(command, "stdout")
+    code, said = on_full_disk(command, stream)
 
     assert code == 0, said
-    assert said.count("standard output cannot be written: No space left on device: drain") == 1
-    assert "0 failed" in said and "message failed" not in said
+    if stream == "stdout":
+        why = "standard output cannot be written: No space left on device"
+        assert said.count(f"{why}: draining") == 1
+        assert "0 failed" in said and "message failed" not in said
     done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted((here / "handled").read_text().split()) == sorted(texts)
     assert not (here / "told").exists()
+
+
+PRINTING_AT_IMPORT = """\
+from kqworker import App
+app = App("shop")
+print("imported")
+
+@app.handler(topic="test")
+def on_test(text: str) -> None: ...
+"""
+
+
+@pytest.mark.parametrize("read_no_more", [False, True])
+def test_what_an_import_has_printed_in_vain_keeps_no_worker_from_starting(
+    here: Path,
+    broker: DevBroker,
+    kqworker: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    read_no_more: bool,
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", "")  # it is in a buffer when workers start
+    (here / "app.py").write_text(PRINTING_AT_IMPORT)
+    kqworker("push", "test", stdin="\n".join("abc"))
+    reader, writer = os.pipe()
+    os.close(reader)
+    pipe = os.fdopen(writer, "w")
+
+    with pipe, Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*RUN, "-w", "2", "--until-caught-up"],
+            stdout=pipe if read_no_more else full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            text=True,
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert "3 handled · 0 failed" in done.stderr and "worker died" not in done.stderr
+    told = "error: standard output cannot be written: No space left on device\n"
+    assert done.stderr.endswith(told) is not read_no_more
+
+
+def test_a_program_that_cannot_say_what_is_wrong_ends_with_the_code_for_it(
+    here: Path, unbuffered: None
+) -> None:
+    program = (
+        "from kqworker import kq; conf = kq.KqConf(name='shop', brokers=('none:1',), group='shop', "
+        "topic='test', ca_file='none.pem'); kq.must_new_queue(conf, print)"
+    )
+    assert on_full_disk([sys.executable, "-c", program], "stderr") == (2, "")
 
 
 COMMAND = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()"]

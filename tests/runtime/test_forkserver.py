@@ -69,6 +69,18 @@ def test_without_preload_each_worker_imports_the_app_as_it_is_then(tmp_path: Pat
         assert imports(tmp_path) == pids
 
 
+def test_a_worker_does_not_inherit_what_the_import_has_printed_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", "")  # it is in a buffer when the import is done
+    lost = "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
+    flush = "@app.on_worker_start\ndef flush() -> None:\n    sys.stdout.flush()"
+    with Bench(spec=spec(tmp_path, "vain", f"{lost}\nprint('again')\n{flush}")) as bench:
+        bench.start()
+
+        assert imports(tmp_path) == [server_pid()]
+
+
 def test_the_order_to_a_forkserver_stays_with_it(tmp_path: Path) -> None:
     with Bench(spec=spec(tmp_path, "ordered")) as bench:
         worker = bench.start()

@@ -20,6 +20,7 @@ from kqworker.runtime.printing import (
     Above,
     Lost,
     finish_streams,
+    flush_or_drop,
     lost_by,
     print_nowhere,
     take_streams,
@@ -341,6 +342,45 @@ def test_what_a_full_disk_does_not_take_at_the_end_is_told(
         sys.stdout.flush()
     (record,) = caplog.records
     assert record.getMessage() == f"{FULL.reason}; what is printed last is lost"
+
+
+@pytest.mark.parametrize("fd", [1, 2])
+def test_what_cannot_be_written_can_be_dropped_without_leading_the_stream_elsewhere(
+    fd: int,
+) -> None:
+    with full(fd):
+        stream = {1: sys.stdout, 2: sys.stderr}[fd]
+        stream.write("x")
+
+        flush_or_drop()
+
+        stream.flush()
+        stream.write("y")
+        assert lost_by(failed(stream.flush)) is not None
+
+
+def test_what_was_printed_before_its_descriptor_was_closed_is_nobodys_failure() -> None:
+    with piped() as reader:
+        print("x", end="")
+        kept = os.dup(1)
+        os.close(1)
+        flush_or_drop()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+        print("y", end="", flush=True)
+        assert os.read(reader, 100) == b"xy"
+        os.close(reader)
+
+
+def test_what_can_be_written_is_not_dropped() -> None:
+    with piped() as reader:
+        print("x", end="")
+
+        flush_or_drop()
+
+        assert os.read(reader, 100) == b"x"
+        os.close(reader)
 
 
 def test_what_is_read_is_printed_to_the_end() -> None:

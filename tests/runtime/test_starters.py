@@ -6,13 +6,16 @@ import array
 import fcntl
 import os
 import signal
+import sys
 import termios
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import wait
+from pathlib import Path
 
 import pytest
 
+from kqworker.runtime.printing import print_nowhere
 from kqworker.runtime.spec import WorkerSpec
 from kqworker.runtime.start import Starter, in_worker
 from kqworker.runtime.start import _end_forkserver as end_forkserver
@@ -85,6 +88,34 @@ def test_ctrl_c_does_not_end_a_process_that_is_starting(
     process.close()
     assert capfd.readouterr().err == ""
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_a_full_disk_has_not_taken_keeps_no_process_from_starting(
+    method: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"stdout": "stderr", "stderr": "stdout"}[name]
+    taken = tmp_path / "taken"
+    with Path("/dev/full").open("w") as full, taken.open("w") as written:
+        monkeypatch.setattr(sys, name, full)
+        monkeypatch.setattr(sys, other, written)
+        for stream in (full, written):
+            print("a line", file=stream)
+        try:
+            if method == "forkserver":
+                (starter,) = warm(1)
+            else:
+                starter = Starter(WorkerSpec(), method, lambda: None)
+            process = starter.start("kqworker-1", os._exit, (7,))
+            process.join()
+
+            assert process.exitcode == 7
+            process.close()
+            # What can be written is there before what a worker writes.
+            assert taken.read_text() == "a line\n"
+        finally:
+            print_nowhere(full.fileno())
 
 
 def test_only_a_worker_is_one() -> None:

@@ -11,6 +11,7 @@ import pkgutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -191,6 +192,19 @@ def test_a_log_that_nobody_reads_holds_nobody_up_and_says_later_what_was_dropped
         taken = held.count(b"INFO") - 1  # the last was cut off
         assert f"{200 - taken} log lines dropped" in told and "event=log_stalled" in told
         assert cut == ""
+
+
+def test_a_line_that_a_full_disk_does_not_take_is_lost_and_nothing_of_it_stays_behind(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(root, monkeypatch)
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr("sys.stderr", stream)
+        logs.configure("info", "text")
+
+        logger.info("a line")
+
+        stream.flush()  # as multiprocessing does, and Python at its exit
 
 
 # -- what an app sets up
