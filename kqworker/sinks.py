@@ -12,7 +12,7 @@ from kqworker import preflight
 from kqworker.app.app import App, layer, run_settings
 from kqworker.errors import ConfigError
 from kqworker.kafka import devbroker
-from kqworker.kafka.bounded import BoundedSink
+from kqworker.kafka.bounded import bounded
 from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.sink import KafkaSink
 from kqworker.settings import origins
@@ -26,7 +26,7 @@ def open_sink(settings: Settings) -> KafkaSink:
         ConfigError: There are no brokers, or librdkafka refuses a property.
     """
     to = preflight.connection(settings)
-    kind = BoundedSink if to.built_in else KafkaSink
+    kind = bounded if to.built_in else KafkaSink
     return kind(producer_properties(to.brokers, to.kafka))
 
 

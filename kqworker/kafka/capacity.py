@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from kqworker.errors import BrokerError
 from kqworker.kafka.devbroker import BATCH_BYTES, KEPT_BYTES
 from kqworker.kafka.holdings import Holdings, size_of
+from kqworker.kafka.producing import Answered
 from kqworker.kafka.readers import Reader, readers
 from kqworker.types import Output
 from kqworker.watch import logs
@@ -104,12 +106,11 @@ class Capacity:
 
     Args:
         address: The broker's.
-        changed: Called in the thread when there may be room again.
     """
 
-    def __init__(self, address: str, changed: Callable[[], None]) -> None:
+    def __init__(self, address: str) -> None:
         self._address = address
-        self._changed = changed
+        self._changed: Callable[[], None]
         self._condition = threading.Condition()
         self._topics: dict[str, _Topic] = {}
         self._holdings = Holdings(address)
@@ -117,6 +118,10 @@ class Capacity:
         self._failed = ""
         # A daemon, like its sink's thread: a close waits for both.
         self._thread = threading.Thread(target=self._run, name="kqworker-capacity", daemon=True)
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin to ask the broker; the thread calls `changed` when there may be room again."""
+        self._changed = changed
         self._thread.start()
 
     @property
@@ -125,12 +130,35 @@ class Capacity:
         with self._condition:
             return next((topic.full for topic in self._topics.values() if topic.full), "")
 
-    def admit(self, output: Output) -> bool:
-        """Return whether a record fits now; then it is under way until `settle`. Never blocks.
+    def passes(
+        self, output: Output, answered: Answered, accepts: Callable[[Output, Answered], bool]
+    ) -> bool:
+        """Hand a record on if it fits now; return whether it was accepted. Never blocks.
+
+        Args:
+            output: The record.
+            answered: Called when it is known how the record ends.
+            accepts: Takes the record, and returns whether it had room.
 
         Raises:
             BrokerError: It does not fit, and nobody makes room.
         """
+        if not self._admit(output):
+            return False
+        if accepts(output, partial(self._answered, output, answered)):
+            return True
+        self._settle(output, None)
+        return False
+
+    def close(self, timeout: float) -> None:
+        """End the thread and its connections, within so many seconds."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        self._thread.join(timeout)
+
+    def _admit(self, output: Output) -> bool:
+        """Return whether a record fits now; then it is under way until `_settle`."""
         size = size_of(output)
         with self._condition:
             if self._failed:
@@ -155,7 +183,17 @@ class Capacity:
                 raise BrokerError(topic.why, retriable=True)
             return fits
 
-    def settle(self, output: Output, message: Message | None = None) -> None:
+    def _answered(
+        self,
+        output: Output,
+        answered: Answered,
+        error: KafkaError | None,
+        message: Message | None,
+    ) -> None:
+        self._settle(output, message if error is None else None)
+        answered(error, message)
+
+    def _settle(self, output: Output, message: Message | None) -> None:
         """Note that a record is no longer under way, and its place if it is in the log."""
         size = size_of(output)
         with self._condition:
@@ -167,13 +205,6 @@ class Capacity:
                 if offset is not None:
                     number = message.partition() or 0
                     topic.partitions.setdefault(number, _Partition()).add(offset, size)
-
-    def close(self, timeout: float) -> None:
-        """End the thread and its connections, within so many seconds."""
-        with self._condition:
-            self._closing = True
-            self._condition.notify()
-        self._thread.join(timeout)
 
     # -- the thread
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -25,13 +24,6 @@ PURGE = 1.0
 FIRST_PAUSE, LAST_PAUSE = 1.0, 16.0
 
 Answered = Callable[[KafkaError | None, Message | None], None]
-
-
-class Job(NamedTuple):
-    """A record, and who is told how it ends."""
-
-    output: Output
-    answered: Answered
 
 
 class Producing:
@@ -55,33 +47,38 @@ class Producing:
     def __len__(self) -> int:
         return len(self.producer)
 
-    def accepts(self, job: Job) -> bool:
-        """Hand a record over; return False if there is no room for it now."""
+    def accepts(self, output: Output, answered: Answered) -> bool:
+        """Hand a record over; return False if there is no room for it now.
+
+        Args:
+            output: The record.
+            answered: Called when it is known how the record ends; that may be before this returns.
+        """
         if self.broken is not None:
             return False
         try:
             try:
-                self._produce(job)
+                self._produce(output, answered)
             except BufferError:
                 if len(self.producer):
                     return False
                 # Either the queue has just become empty, or it is too small for this one.
-                self._produce(job)
+                self._produce(output, answered)
         except BufferError:
             # It would wait for ever, and all others behind it.
             text = "the record is larger than queue.buffering.max.kbytes"
-            job.answered(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, text), None)
+            answered(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, text), None)
         except KafkaException as raised:
             error: KafkaError = raised.args[0]
             if error.code() == KafkaError._FATAL:
                 self.broken = error
                 return False
             if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                error = KafkaError(error.code(), self._too_large(job.output))
-            job.answered(error, None)
+                error = KafkaError(error.code(), self._too_large(output))
+            answered(error, None)
         except (ValueError, OverflowError) as raised:
             # A NUL in the topic's name, a partition beyond 32 bits.
-            job.answered(KafkaError(KafkaError._INVALID_ARG, str(raised)), None)
+            answered(KafkaError(KafkaError._INVALID_ARG, str(raised)), None)
         return True
 
     def _too_large(self, output: Output) -> str:
@@ -138,14 +135,13 @@ class Producing:
     def _connect(self) -> Producer:
         return Producer({**self._properties, "error_cb": self._ear.error}, logger=self._ear)
 
-    def _produce(self, job: Job) -> None:
-        output = job.output
+    def _produce(self, output: Output, answered: Answered) -> None:
         self.producer.produce(
             output.topic,
             output.value,
             output.key,
             -1 if output.partition is None else output.partition,
-            on_delivery=job.answered,
+            on_delivery=answered,
             timestamp=output.timestamp or 0,
             headers=list(output.headers),
         )

@@ -23,9 +23,10 @@ from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
 from kqworker.errors import BrokerError
 from kqworker.kafka import refusals
+from kqworker.kafka.capacity import Capacity
 from kqworker.kafka.counting import counted
 from kqworker.kafka.mailbox import Mailbox
-from kqworker.kafka.producing import POLL, PURGE, Job, Producing
+from kqworker.kafka.producing import POLL, PURGE, Answered, Producing
 from kqworker.kafka.reasons import Ear
 from kqworker.types import Failure, Output
 from kqworker.watch import logs
@@ -34,6 +35,8 @@ _logger = logs.logger("kqworker.kafka")
 
 # Of librdkafka, where it is not set.
 BATCH_SIZE = 1_000_000
+# What it may take to end the questions about capacity that are under way.
+CAPACITY_SECONDS = 5.0
 
 
 class KafkaSink:
@@ -43,21 +46,22 @@ class KafkaSink:
 
     Args:
         properties: What `producer_properties` returns.
-        alone: Each record is a batch of its own: what is refused is refused for itself.
+        capacity: Says how much fits; None where everything does, as ever on Kafka.
     """
 
-    def __init__(self, properties: Mapping[str, str], alone: bool = False) -> None:
-        self._properties = {**properties, "batch.num.messages": "1"} if alone else dict(properties)
+    def __init__(self, properties: Mapping[str, str], capacity: Capacity | None = None) -> None:
+        self._properties = properties
+        self._capacity = capacity
         # A record of this size has a batch to itself, whatever else there is.
         self._lonely = int(properties.get("batch.size", BATCH_SIZE))
         # Where records go whose batch was refused: made when one is.
         self._single: KafkaSink | None = None
         self._ear = Ear(properties.get("bootstrap.servers", ""))
-        self._producing = Producing(self._properties, self._ear)
+        self._producing = Producing(properties, self._ear)
         # Guards the producer, what waits for room in its queue, and the end.
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[tuple[Output, Answered]] = deque()
         self._deadline: float | None = None
         self._all_answered = False
         # What send() was given and has not been told how it ended.
@@ -69,6 +73,8 @@ class KafkaSink:
         self._mailbox = Mailbox()
         # A daemon: at the interpreter's exit somebody closes it who knows how long to wait.
         self._thread = threading.Thread(target=self._run, name="kqworker-sink", daemon=True)
+        if capacity is not None:
+            capacity.start(self._refill)
         self._thread.start()
 
     @property
@@ -79,7 +85,7 @@ class KafkaSink:
     @property
     def full(self) -> str:
         """Why records wait for room in a topic; empty while there is room, as ever on Kafka."""
-        return ""
+        return "" if self._capacity is None else self._capacity.full
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while events wait, or there is a `fatal`."""
@@ -91,12 +97,11 @@ class KafkaSink:
 
     def produce(self, command: Produce) -> None:
         """Produce a record; answered by one `Delivered`, unless there is a `fatal`; never block."""
-        job = Job(command.output, partial(self._note, command.ticket, command.output))
         with self._lock:
             if self.fatal is not None:
                 return  # nobody confirms it, so its offset is not committed
             self._check_open()
-            self._enter(job)
+            self._enter(command.output, partial(self._note, command.ticket, command.output))
         self._post()
 
     def send(
@@ -125,7 +130,7 @@ class KafkaSink:
             RuntimeError: The sink is closed.
         """
         delivery = Delivery() if delivery is None else delivery
-        job = Job(output, partial(self._settle, delivery, output))
+        answered = partial(self._settle, delivery, output)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._room:
             while True:
@@ -135,7 +140,7 @@ class KafkaSink:
                 self._pending.add(delivery)
                 accepted = False
                 try:
-                    accepted = not self._waiting and self._accepted(job)
+                    accepted = not self._waiting and self._accepted(output, answered)
                 finally:
                     if not accepted:
                         self._pending.discard(delivery)
@@ -199,6 +204,8 @@ class KafkaSink:
         if self._ended.wait(left + PURGE + 4 * POLL):
             self._thread.join()
         self._mailbox.close()
+        if self._capacity is not None:
+            self._capacity.close(CAPACITY_SECONDS)
         return self._all_answered
 
     def _check_open(self) -> None:
@@ -207,18 +214,28 @@ class KafkaSink:
         if self._deadline is not None:
             raise RuntimeError("the sink is closed")
 
-    def _enter(self, job: Job) -> None:
+    def _enter(self, output: Output, answered: Answered) -> None:
         # In order: what waits for room goes first.
-        if self._waiting or not self._taken(job):
-            self._waiting.append(job)
+        if self._waiting or not self._taken(output, answered):
+            self._waiting.append((output, answered))
 
-    def _taken(self, job: Job) -> bool:
-        """Do as `_accepted`, for whom it must not raise."""
-        return self._accepted(job)
+    def _taken(self, output: Output, answered: Answered) -> bool:
+        """Do as `_accepted`, and answer a record that nobody makes room for."""
+        try:
+            return self._accepted(output, answered)
+        except BrokerError as error:
+            answered(KafkaError(KafkaError._QUEUE_FULL, str(error)), None)
+            return True
 
-    def _accepted(self, job: Job) -> bool:
-        """Hand a record to librdkafka; return False if there is no room for it now."""
-        return self._producing.accepts(job)
+    def _accepted(self, output: Output, answered: Answered) -> bool:
+        """Hand a record to librdkafka; return False if there is no room for it now.
+
+        Raises:
+            BrokerError: There is none, and nobody makes any.
+        """
+        if self._capacity is None:
+            return self._producing.accepts(output, answered)
+        return self._capacity.passes(output, answered, self._producing.accepts)
 
     # In the thread, but for what produce() answers at once
 
@@ -235,7 +252,7 @@ class KafkaSink:
             self._delivered.append(Delivered(ticket))
             return
         answered = partial(self._note, ticket, output, alone=True)
-        if not alone and self._again(error, message, Job(output, answered)):
+        if not alone and self._again(error, message, output, answered):
             return
         error = self._reason(error)
         code = error.code()
@@ -264,7 +281,7 @@ class KafkaSink:
             delivery._resolve(message.partition(), message.offset())
         else:
             answered = partial(self._settle, delivery, output, alone=True)
-            if not alone and self._again(error, message, Job(output, answered)):
+            if not alone and self._again(error, message, output, answered):
                 return
             error = self._reason(error)
             text = refusals.why(error, output.topic, message, self._ear.why())
@@ -281,22 +298,20 @@ class KafkaSink:
         purged = error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
         return (self._producing.broken or error) if purged else error
 
-    def _again(self, error: KafkaError, message: Message | None, job: Job) -> bool:
+    def _again(
+        self, error: KafkaError, message: Message | None, output: Output, answered: Answered
+    ) -> bool:
         """Have a record produced alone whose batch was refused; return whether that is of use."""
         if error.code() not in refusals.OF_ITS_BATCH or message is None:
             return False
-        size = len(job.output.value or b"") + len(job.output.key or b"")
-        if size >= self._lonely:
+        if len(output.value or b"") + len(output.key or b"") >= self._lonely:
             return False
         if self._single is None:
-            self._single = KafkaSink(self._properties, alone=True)
-        self._single._enqueue(job)
+            self._single = KafkaSink({**self._properties, "batch.num.messages": "1"})
+        with self._single._lock:
+            self._single._check_open()
+            self._single._enter(output, answered)
         return True
-
-    def _enqueue(self, job: Job) -> None:
-        with self._lock:
-            self._check_open()
-            self._enter(job)
 
     def _post(self) -> None:
         if self._delivered:
@@ -336,8 +351,8 @@ class KafkaSink:
         del self._producing.producer
         with self._lock:
             left, self._waiting = self._waiting, deque()
-        for job in left:
-            job.answered(KafkaError(KafkaError._PURGE_QUEUE), None)
+        for _, answered in left:
+            answered(KafkaError(KafkaError._PURGE_QUEUE), None)
         if self._single is not None:
             self._single.close(0.0)
         self._post()
@@ -360,9 +375,7 @@ class KafkaSink:
             if not delivery.done:
                 try:
                     delivery._fail(BrokerError(f"the record may not be delivered: {text}"))
-                except (
-                    Exception
-                ):  # what has failed before may again; the others are told all the same
+                except Exception:  # what has failed may again; the others are told all the same
                     _logger.exception("a delivery cannot be told")
         # What this cannot end either ends with the process.
         with contextlib.suppress(Exception):
@@ -374,10 +387,14 @@ class KafkaSink:
         del self._producing.producer
 
     def _refill(self) -> None:
-        if self._waiting:
-            with self._room:
-                while self._waiting and self._taken(self._waiting[0]):
-                    self._waiting.popleft()
         with self._room:
+            if self._capacity is not None:
+                # One topic's records do not wait for another's room.
+                for _ in range(len(self._waiting)):
+                    first = self._waiting.popleft()
+                    if not self._taken(*first):
+                        self._waiting.append(first)
+            while self._waiting and self._taken(*self._waiting[0]):
+                self._waiting.popleft()
             if not self._waiting:
                 self._room.notify_all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from confluent_kafka import Consumer, TopicPartition
@@ -44,7 +44,9 @@ class Simulated:
 class OnKafka:
     """A producer of librdkafka, and a broker."""
 
-    def __init__(self, kind: type[KafkaSink], bootstrap: str, topic: str) -> None:
+    def __init__(
+        self, kind: Callable[[dict[str, str]], KafkaSink], bootstrap: str, topic: str
+    ) -> None:
         self._bootstrap = bootstrap
         self.topic = topic
         self.sink: ports.Sink = kind(producer_properties(bootstrap))
@@ -67,7 +69,7 @@ class OnKafka:
         return found
 
 
-def built_in(kind: type[KafkaSink], broker: DevBroker) -> OnKafka:
+def built_in(kind: Callable[[dict[str, str]], KafkaSink], broker: DevBroker) -> OnKafka:
     topic = f"t-{uuid.uuid4().hex[:12]}"
     create_topics(broker.address, [topic])
     return OnKafka(kind, broker.address, topic)

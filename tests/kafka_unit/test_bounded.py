@@ -14,10 +14,11 @@ from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered
 from kqworker.errors import BrokerError
 from kqworker.kafka import capacity, holdings
-from kqworker.kafka.bounded import BoundedSink
+from kqworker.kafka.bounded import bounded
 from kqworker.kafka.devbroker import KEPT_BYTES, DevBroker, create_topics, start_dev_broker
 from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.readers import published
+from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
 from tests.waiting import until
 
@@ -46,8 +47,8 @@ def topic(broker: DevBroker, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def sink(broker: DevBroker) -> Iterator[BoundedSink]:
-    sink = BoundedSink(producer_properties(broker.address))
+def sink(broker: DevBroker) -> Iterator[KafkaSink]:
+    sink = bounded(producer_properties(broker.address))
     yield sink
     sink.close(5.0)
 
@@ -56,7 +57,7 @@ def large(topic: str, partition: int | None = 0, value: bytes = LARGE) -> Output
     return Output(topic, value, partition=partition)
 
 
-def filled(sink: BoundedSink, topic: str) -> int:
+def filled(sink: KafkaSink, topic: str) -> int:
     """Push until there is no room; return how many there was room for."""
     sent: list[Delivery] = []
     with pytest.raises(BrokerError, match="no run reads them"):
@@ -84,7 +85,7 @@ def handled(broker: DevBroker, group: str, topic: str, offset: int, partitions: 
 
 
 def test_where_nobody_reads_an_error_comes_before_anything_is_dropped(
-    broker: DevBroker, sink: BoundedSink, topic: str
+    broker: DevBroker, sink: KafkaSink, topic: str
 ) -> None:
     assert filled(sink, topic) == FITTING
     assert begins(broker, topic) == 0
@@ -98,7 +99,7 @@ def test_where_nobody_reads_an_error_comes_before_anything_is_dropped(
 
 
 def test_a_push_waits_for_a_run_that_reads_and_goes_on_as_it_commits(
-    broker: DevBroker, sink: BoundedSink, topic: str
+    broker: DevBroker, sink: KafkaSink, topic: str
 ) -> None:
     pushed: list[int] = []
 
@@ -124,7 +125,7 @@ def test_a_push_waits_for_a_run_that_reads_and_goes_on_as_it_commits(
     assert sink.full == ""
 
 
-def test_what_others_push_counts_too(broker: DevBroker, sink: BoundedSink, topic: str) -> None:
+def test_what_others_push_counts_too(broker: DevBroker, sink: KafkaSink, topic: str) -> None:
     other = Producer({"bootstrap.servers": broker.address})
     for _ in range(20):
         other.produce(topic, LARGE, headers={"h": b"x"}, partition=0)
@@ -134,10 +135,8 @@ def test_what_others_push_counts_too(broker: DevBroker, sink: BoundedSink, topic
     assert begins(broker, topic) == 0
 
 
-def test_two_that_push_at_once_drop_nothing(
-    broker: DevBroker, sink: BoundedSink, topic: str
-) -> None:
-    other = BoundedSink(producer_properties(broker.address))
+def test_two_that_push_at_once_drop_nothing(broker: DevBroker, sink: KafkaSink, topic: str) -> None:
+    other = bounded(producer_properties(broker.address))
     counts: list[int] = []
     threads = [
         threading.Thread(target=lambda one=one: counts.append(filled(one, topic)))  # type: ignore[misc]
@@ -154,7 +153,7 @@ def test_two_that_push_at_once_drop_nothing(
 
 
 def test_what_a_group_that_has_ended_has_handled_makes_room(
-    broker: DevBroker, sink: BoundedSink, topic: str
+    broker: DevBroker, sink: KafkaSink, topic: str
 ) -> None:
     with published(broker.address, "g", [topic], "earliest"):
         pass
@@ -166,7 +165,7 @@ def test_what_a_group_that_has_ended_has_handled_makes_room(
 
 
 def test_small_messages_are_bounded_by_what_they_cost(
-    broker: DevBroker, sink: BoundedSink, topic: str
+    broker: DevBroker, sink: KafkaSink, topic: str
 ) -> None:
     sent = 0
     with pytest.raises(BrokerError, match="no run reads them"):
@@ -179,7 +178,7 @@ def test_small_messages_are_bounded_by_what_they_cost(
 
 
 def test_a_record_that_fills_a_partition_alone_is_pushed_alone(
-    broker: DevBroker, sink: BoundedSink, topic: str
+    broker: DevBroker, sink: KafkaSink, topic: str
 ) -> None:
     huge = large(topic, value=bytes(6 * 2**20))
 
@@ -191,7 +190,7 @@ def test_a_record_that_fills_a_partition_alone_is_pushed_alone(
 
 
 def test_a_runs_record_that_finds_no_room_is_tried_again_later(
-    broker: DevBroker, sink: BoundedSink, topic: str
+    broker: DevBroker, sink: KafkaSink, topic: str
 ) -> None:
     filled(sink, topic)
     create_topics(broker.address, [f"{topic}-other"])
@@ -214,7 +213,7 @@ def test_a_runs_record_that_finds_no_room_is_tried_again_later(
 
 
 def test_one_topics_records_do_not_wait_for_anothers_room(
-    broker: DevBroker, sink: BoundedSink, topic: str
+    broker: DevBroker, sink: KafkaSink, topic: str
 ) -> None:
     with published(broker.address, "g", [topic], "earliest"):
         for number in range(FITTING + 5):
@@ -237,7 +236,7 @@ def test_a_broker_that_does_not_answer_is_an_error(
 ) -> None:
     monkeypatch.setattr(capacity, "ANSWER_SECONDS", 0.0)
     monkeypatch.setattr(holdings, "ASK_SECONDS", 0.2)
-    sink = BoundedSink(producer_properties("127.0.0.1:1"))
+    sink = bounded(producer_properties("127.0.0.1:1"))
 
     with pytest.raises(BrokerError, match="does not say what topic 'a' holds"):
         sink.send(large("a"))
