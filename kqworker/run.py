@@ -30,6 +30,7 @@ from kqworker.errors import BrokerError
 from kqworker.exits import Exit
 from kqworker.kafka.bounded import bounded
 from kqworker.kafka.catching_up import CatchingUp
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.properties import librdkafka_version, protocol
 from kqworker.kafka.readers import published
 from kqworker.kafka.sink import KafkaSink
@@ -165,7 +166,8 @@ class _Run:
             # Before any Kafka client: no worker may inherit what librdkafka has opened.
             workers = ProcessWorkers(self._spec(), at=self._clock.at, silenced=self._on_silence)
             stack.callback(workers.close, CLOSE_SECONDS)
-            sink = (bounded if plan.connection.built_in else KafkaSink)(plan.producer)
+            outgoing = bounded if plan.connection.built_in else Outgoing
+            sink = KafkaSink(outgoing(plan.producer))
             stack.callback(sink.close, CLOSE_SECONDS)
             core = Supervisor(plan.policies, self._limits(), random.Random())
             # Signals are caught from the banner on, which says that there is something to

@@ -13,24 +13,25 @@ from kqworker.app.app import App, layer, run_settings
 from kqworker.errors import ConfigError
 from kqworker.kafka import devbroker
 from kqworker.kafka.bounded import bounded
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.properties import producer_properties
-from kqworker.kafka.sink import KafkaSink
+from kqworker.kafka.push_sink import KafkaPushSink
 from kqworker.settings import origins
 from kqworker.settings.settings import Settings
 
 
-def open_sink(settings: Settings) -> KafkaSink:
+def open_sink(settings: Settings) -> KafkaPushSink:
     """Return a sink to where settings lead.
 
     Raises:
         ConfigError: There are no brokers, or librdkafka refuses a property.
     """
     to = preflight.connection(settings)
-    kind = bounded if to.built_in else KafkaSink
-    return kind(producer_properties(to.brokers, to.kafka))
+    outgoing = bounded if to.built_in else Outgoing
+    return KafkaPushSink(outgoing(producer_properties(to.brokers, to.kafka)))
 
 
-def open_app_sink(app: App) -> KafkaSink:
+def open_app_sink(app: App) -> KafkaPushSink:
     """Return a sink for `app.push`, by its run, or by the environment, files and the app.
 
     Raises:

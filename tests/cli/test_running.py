@@ -96,9 +96,9 @@ def test_a_producer_whose_thread_fails_ends_the_run_and_commits_nothing(
     app = APP.replace('topic="test"', 'topic="test", output="out"').replace("None:", "str:")
     failing = """
     return text
-from kqworker.kafka.sink import KafkaSink
-def note(*_): raise MemoryError
-KafkaSink._note = note
+from kqworker.kafka.sink import _Produced
+def delivered(*_): raise MemoryError
+_Produced.delivered = delivered
 """
     (shop / "app.py").write_text(app + failing)
     create_topics(broker.address, ["out"])

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from confluent_kafka import Consumer, TopicPartition
 
 from kqworker import ports
 from kqworker.kafka.devbroker import DevBroker, create_topics
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.properties import producer_properties
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
 from tests.contract.brokers import PARTITIONS, TIMEOUT
 from tests.contract.simulated import SimulatedSink
 from tests.kafka.cluster import Cluster
+
+# What leads from properties to Kafka.
+Way: TypeAlias = Callable[[dict[str, str]], Outgoing]
 
 
 class Shore(Protocol):
@@ -44,12 +48,10 @@ class Simulated:
 class OnKafka:
     """A producer of librdkafka, and a broker."""
 
-    def __init__(
-        self, kind: Callable[[dict[str, str]], KafkaSink], bootstrap: str, topic: str
-    ) -> None:
+    def __init__(self, way: Way, bootstrap: str, topic: str) -> None:
         self._bootstrap = bootstrap
         self.topic = topic
-        self.sink: ports.Sink = kind(producer_properties(bootstrap))
+        self.sink: ports.Sink = KafkaSink(way(producer_properties(bootstrap)))
 
     def stored(self, count: int) -> Sequence[Output]:
         reader = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "reader"})
@@ -69,11 +71,11 @@ class OnKafka:
         return found
 
 
-def built_in(kind: Callable[[dict[str, str]], KafkaSink], broker: DevBroker) -> OnKafka:
+def built_in(way: Way, broker: DevBroker) -> OnKafka:
     topic = f"t-{uuid.uuid4().hex[:12]}"
     create_topics(broker.address, [topic])
-    return OnKafka(kind, broker.address, topic)
+    return OnKafka(way, broker.address, topic)
 
 
 def apache(cluster: Cluster) -> OnKafka:
-    return OnKafka(KafkaSink, cluster.bootstrap, cluster.new_topic(PARTITIONS))
+    return OnKafka(Outgoing, cluster.bootstrap, cluster.new_topic(PARTITIONS))

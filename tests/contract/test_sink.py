@@ -11,7 +11,7 @@ import pytest
 from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
 from kqworker.kafka.bounded import bounded
-from kqworker.kafka.sink import KafkaSink
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.types import Output
 from tests.contract.brokers import PARTITIONS, TIMEOUT
 from tests.contract.sinks import Shore, Simulated, apache, built_in
@@ -33,7 +33,7 @@ def shore(request: pytest.FixtureRequest) -> Iterator[Shore]:
             made = apache(request.getfixturevalue("kafka"))
         case kind:
             broker = request.getfixturevalue("dev_broker")
-            made = built_in(bounded if kind == "bounded" else KafkaSink, broker)
+            made = built_in(bounded if kind == "bounded" else Outgoing, broker)
     yield made
     made.sink.close(TIMEOUT)
 

@@ -10,8 +10,9 @@ import pytest
 from kqworker.errors import BrokerError
 from kqworker.kafka.admin import Admin
 from kqworker.kafka.group_lag import left_to_read
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.properties import admin_properties, producer_properties
-from kqworker.kafka.sink import KafkaSink
+from kqworker.kafka.push_sink import KafkaPushSink
 from kqworker.types import Output, TopicPartition
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
@@ -68,7 +69,7 @@ def new_topic_name() -> str:
 
 def test_a_group_is_behind_where_something_is_left(kafka: Cluster, topic: NewTopic) -> None:
     name = topic(partitions=2)
-    sink = KafkaSink(producer_properties(kafka.bootstrap))
+    sink = KafkaPushSink(Outgoing(producer_properties(kafka.bootstrap)))
     for _ in range(3):
         sink.send(Output(name, b"1", partition=1))
     assert sink.close(TIMEOUT)

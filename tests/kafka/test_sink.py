@@ -9,7 +9,9 @@ import pytest
 
 from kqworker.core.commands import Produce
 from kqworker.core.events import Delivered, Event
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.properties import producer_properties
+from kqworker.kafka.push_sink import KafkaPushSink
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
 from tests.kafka.cluster import Cluster
@@ -39,7 +41,7 @@ def test_a_record_of_1_mib_and_more_is_the_broker_s_to_refuse(
     kafka: Cluster, topic: NewTopic
 ) -> None:
     small, large = topic(), topic(config={"max.message.bytes": "8000000"})
-    sink = KafkaSink(properties(kafka))
+    sink = KafkaSink(Outgoing(properties(kafka)))
     sink.produce(Produce(1, Output(large, bytes(7_000_000))))
     assert answer(sink) == Delivered(1)
     sink.produce(Produce(2, Output(small, bytes(7_000_000))))
@@ -58,7 +60,7 @@ def test_a_topic_that_does_not_exist_is_the_answer_and_is_not_created(
     kafka: Cluster, topic: NewTopic
 ) -> None:
     existing = topic()
-    sink = KafkaSink(properties(kafka, topic_metadata_propagation_max_ms="500"))
+    sink = KafkaSink(Outgoing(properties(kafka, topic_metadata_propagation_max_ms="500")))
     sink.produce(Produce(1, Output(f"{existing}-misspelt", b"1")))
     refused = answer(sink)
 
@@ -73,20 +75,23 @@ def test_a_fatal_error_costs_a_new_producer_and_no_answer(
     # A gap where none is allowed is the fatal error that needs no faulty broker.
     caplog.set_level(logging.INFO, "kqworker.kafka")
     name = topic(config={"max.message.bytes": "2000"})
-    sink = KafkaSink(properties(kafka, enable_gapless_guarantee="true"))
-    assert sink.send(Output(name, b"before")).wait(TIMEOUT).offset == 0
-    sink.produce(Produce(1, Output(name, bytes(5000))))
+    sink = KafkaSink(Outgoing(properties(kafka, enable_gapless_guarantee="true")))
+    sink.produce(Produce(1, Output(name, b"before")))
+    assert answer(sink) == Delivered(1)
+    sink.produce(Produce(2, Output(name, bytes(5000))))
     refused = answer(sink)
 
     assert refused.failure is not None
-    assert sink.send(Output(name, b"after")).wait(TIMEOUT).offset == 1
+    sink.produce(Produce(3, Output(name, b"after")))
+    assert answer(sink) == Delivered(3)
+    assert kafka.end_offsets(name) == {0: 2}
     assert "FATAL" in {record.__dict__.get("facility") for record in caplog.records}
     assert sink.close(TIMEOUT)
 
 
 def test_records_survive_the_end_of_the_partition_s_leader(kafka3: Cluster) -> None:
     name = kafka3.new_topic()
-    sink = KafkaSink(properties(kafka3))
+    sink = KafkaPushSink(Outgoing(properties(kafka3)))
     sink.send(Output(name, b"first")).wait(TIMEOUT)
     leader = kafka3.leader(name)
     kafka3.kill(leader)
@@ -100,7 +105,7 @@ def test_records_survive_the_end_of_the_partition_s_leader(kafka3: Cluster) -> N
 
 def test_a_frozen_cluster_does_not_hold_up_a_close(kafka3: Cluster) -> None:
     name = kafka3.new_topic()
-    sink = KafkaSink(properties(kafka3))
+    sink = KafkaPushSink(Outgoing(properties(kafka3)))
     sink.send(Output(name, b"first")).wait(TIMEOUT)
     for index in range(3):
         kafka3.freeze(index)
@@ -111,7 +116,7 @@ def test_a_frozen_cluster_does_not_hold_up_a_close(kafka3: Cluster) -> None:
 
 
 def test_tls_and_scram_are_plain_settings(kafka_tls: Cluster) -> None:
-    sink = KafkaSink(properties(kafka_tls))
+    sink = KafkaPushSink(Outgoing(properties(kafka_tls)))
 
     assert sink.send(Output(kafka_tls.new_topic(), b"1")).wait(TIMEOUT).offset == 0
     assert sink.close(TIMEOUT)

@@ -21,7 +21,9 @@ from kqworker.core.commands import Produce
 from kqworker.core.completion import decode
 from kqworker.core.events import Delivered
 from kqworker.errors import BrokerError
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.properties import producer_properties
+from kqworker.kafka.push_sink import KafkaPushSink
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
 from tests.kafka.asking import ASK_TIMEOUT, only
@@ -113,7 +115,7 @@ def check_that_a_producer_without_any_right_waits_for_one(
 ) -> None:
     # librdkafka gives such a producer up at once, and for good.
     security = {k: v for k, v in cluster.client.items() if k != "bootstrap.servers"}
-    sink = KafkaSink(producer_properties(cluster.bootstrap, security))
+    sink = KafkaSink(Outgoing(producer_properties(cluster.bootstrap, security)))
 
     def answer(ticket: int) -> Delivered:
         sink.produce(Produce(ticket, Output(topic, b"1")))
@@ -184,7 +186,7 @@ def test_what_is_pushed_with_a_refused_record_is_delivered_and_that_record_alone
     kafka: Cluster, topic: NewTopic
 ) -> None:
     name = topic(config={"cleanup.policy": "compact"})
-    sink = KafkaSink(producer_properties(kafka.bootstrap, {"linger.ms": "100"}))
+    sink = KafkaPushSink(Outgoing(producer_properties(kafka.bootstrap, {"linger.ms": "100"})))
     sent = [sink.send(Output(name, b"1", b"k")) for _ in range(50)]
     refused = sink.send(Output(name, b"1"))
     sent += [sink.send(Output(name, b"1", b"k")) for _ in range(50)]

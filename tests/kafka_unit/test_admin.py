@@ -22,8 +22,9 @@ from kqworker.errors import BrokerError
 from kqworker.kafka.admin import Admin
 from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
 from kqworker.kafka.group_lag import left_to_read
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.properties import admin_properties, producer_properties
-from kqworker.kafka.sink import KafkaSink
+from kqworker.kafka.push_sink import KafkaPushSink
 from kqworker.types import Output, TopicPartition
 from tests.kafka.node import free_ports
 from tests.waiting import until
@@ -109,7 +110,7 @@ def test_offsets_of_no_partition_are_none(kafka: Admin) -> None:
 def test_a_group_is_behind_where_it_has_not_committed_the_end(
     kafka: Admin, broker: DevBroker
 ) -> None:
-    sink = KafkaSink(producer_properties(broker.address))
+    sink = KafkaPushSink(Outgoing(producer_properties(broker.address)))
     for partition in (0, 0, 1, 2):
         sink.send(Output("test", b"1", partition=partition))
     assert sink.close(TIMEOUT)

@@ -17,6 +17,7 @@ from kqworker.kafka import capacity, holdings
 from kqworker.kafka.bounded import bounded
 from kqworker.kafka.devbroker import KEPT_BYTES, DevBroker, create_topics, start_dev_broker
 from kqworker.kafka.properties import producer_properties
+from kqworker.kafka.push_sink import KafkaPushSink
 from kqworker.kafka.readers import published
 from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
@@ -47,8 +48,15 @@ def topic(broker: DevBroker, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def sink(broker: DevBroker) -> Iterator[KafkaSink]:
-    sink = bounded(producer_properties(broker.address))
+def sink(broker: DevBroker) -> Iterator[KafkaPushSink]:
+    sink = KafkaPushSink(bounded(producer_properties(broker.address)))
+    yield sink
+    sink.close(5.0)
+
+
+@pytest.fixture
+def of_a_run(broker: DevBroker) -> Iterator[KafkaSink]:
+    sink = KafkaSink(bounded(producer_properties(broker.address)))
     yield sink
     sink.close(5.0)
 
@@ -57,7 +65,7 @@ def large(topic: str, partition: int | None = 0, value: bytes = LARGE) -> Output
     return Output(topic, value, partition=partition)
 
 
-def filled(sink: KafkaSink, topic: str) -> int:
+def filled(sink: KafkaPushSink, topic: str) -> int:
     """Push until there is no room; return how many there was room for."""
     sent: list[Delivery] = []
     with pytest.raises(BrokerError, match="no run reads them"):
@@ -85,7 +93,7 @@ def handled(broker: DevBroker, group: str, topic: str, offset: int, partitions: 
 
 
 def test_where_nobody_reads_an_error_comes_before_anything_is_dropped(
-    broker: DevBroker, sink: KafkaSink, topic: str
+    broker: DevBroker, sink: KafkaPushSink, topic: str
 ) -> None:
     assert filled(sink, topic) == FITTING
     assert begins(broker, topic) == 0
@@ -99,7 +107,7 @@ def test_where_nobody_reads_an_error_comes_before_anything_is_dropped(
 
 
 def test_a_push_waits_for_a_run_that_reads_and_goes_on_as_it_commits(
-    broker: DevBroker, sink: KafkaSink, topic: str
+    broker: DevBroker, sink: KafkaPushSink, topic: str
 ) -> None:
     pushed: list[int] = []
 
@@ -125,7 +133,7 @@ def test_a_push_waits_for_a_run_that_reads_and_goes_on_as_it_commits(
     assert sink.full == ""
 
 
-def test_what_others_push_counts_too(broker: DevBroker, sink: KafkaSink, topic: str) -> None:
+def test_what_others_push_counts_too(broker: DevBroker, sink: KafkaPushSink, topic: str) -> None:
     other = Producer({"bootstrap.servers": broker.address})
     for _ in range(20):
         other.produce(topic, LARGE, headers={"h": b"x"}, partition=0)
@@ -135,8 +143,10 @@ def test_what_others_push_counts_too(broker: DevBroker, sink: KafkaSink, topic: 
     assert begins(broker, topic) == 0
 
 
-def test_two_that_push_at_once_drop_nothing(broker: DevBroker, sink: KafkaSink, topic: str) -> None:
-    other = bounded(producer_properties(broker.address))
+def test_two_that_push_at_once_drop_nothing(
+    broker: DevBroker, sink: KafkaPushSink, topic: str
+) -> None:
+    other = KafkaPushSink(bounded(producer_properties(broker.address)))
     counts: list[int] = []
     threads = [
         threading.Thread(target=lambda one=one: counts.append(filled(one, topic)))  # type: ignore[misc]
@@ -153,7 +163,7 @@ def test_two_that_push_at_once_drop_nothing(broker: DevBroker, sink: KafkaSink, 
 
 
 def test_what_a_group_that_has_ended_has_handled_makes_room(
-    broker: DevBroker, sink: KafkaSink, topic: str
+    broker: DevBroker, sink: KafkaPushSink, topic: str
 ) -> None:
     with published(broker.address, "g", [topic], "earliest"):
         pass
@@ -165,7 +175,7 @@ def test_what_a_group_that_has_ended_has_handled_makes_room(
 
 
 def test_small_messages_are_bounded_by_what_they_cost(
-    broker: DevBroker, sink: KafkaSink, topic: str
+    broker: DevBroker, sink: KafkaPushSink, topic: str
 ) -> None:
     sent = 0
     with pytest.raises(BrokerError, match="no run reads them"):
@@ -178,7 +188,7 @@ def test_small_messages_are_bounded_by_what_they_cost(
 
 
 def test_a_record_that_fills_a_partition_alone_is_pushed_alone(
-    broker: DevBroker, sink: KafkaSink, topic: str
+    broker: DevBroker, sink: KafkaPushSink, topic: str
 ) -> None:
     huge = large(topic, value=bytes(6 * 2**20))
 
@@ -190,18 +200,18 @@ def test_a_record_that_fills_a_partition_alone_is_pushed_alone(
 
 
 def test_a_runs_record_that_finds_no_room_is_tried_again_later(
-    broker: DevBroker, sink: KafkaSink, topic: str
+    broker: DevBroker, sink: KafkaPushSink, of_a_run: KafkaSink, topic: str
 ) -> None:
     filled(sink, topic)
     create_topics(broker.address, [f"{topic}-other"])
 
-    sink.produce(Produce(1, large(topic)))
-    sink.produce(Produce(2, large(f"{topic}-other")))
+    of_a_run.produce(Produce(1, large(topic)))
+    of_a_run.produce(Produce(2, large(f"{topic}-other")))
 
     told: dict[int, Delivered] = {}
 
     def look() -> bool:
-        for event in sink.events():
+        for event in of_a_run.events():
             assert isinstance(event, Delivered)
             told[event.ticket] = event
         return len(told) == 2
@@ -213,17 +223,17 @@ def test_a_runs_record_that_finds_no_room_is_tried_again_later(
 
 
 def test_one_topics_records_do_not_wait_for_anothers_room(
-    broker: DevBroker, sink: KafkaSink, topic: str
+    broker: DevBroker, of_a_run: KafkaSink, topic: str
 ) -> None:
     with published(broker.address, "g", [topic], "earliest"):
         for number in range(FITTING + 5):
-            sink.produce(Produce(number, large(topic)))
-        sink.produce(Produce(1000, large(f"{topic}-other")))
+            of_a_run.produce(Produce(number, large(topic)))
+        of_a_run.produce(Produce(1000, large(f"{topic}-other")))
 
         told: set[int] = set()
 
         def look() -> bool:
-            told.update(event.ticket for event in sink.events() if isinstance(event, Delivered))
+            told.update(event.ticket for event in of_a_run.events() if isinstance(event, Delivered))
             return 1000 in told and len(told) == FITTING + 1
 
         until(look, "the other topic's answer")
@@ -236,7 +246,7 @@ def test_a_broker_that_does_not_answer_is_an_error(
 ) -> None:
     monkeypatch.setattr(capacity, "ANSWER_SECONDS", 0.0)
     monkeypatch.setattr(holdings, "ASK_SECONDS", 0.2)
-    sink = bounded(producer_properties("127.0.0.1:1"))
+    sink = KafkaPushSink(bounded(producer_properties("127.0.0.1:1")))
 
     with pytest.raises(BrokerError, match="does not say what topic 'a' holds"):
         sink.send(large("a"))

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from kqworker.kafka import probe
 from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.probe import first_readable, search
 from kqworker.kafka.properties import consumer_properties, producer_properties
-from kqworker.kafka.sink import KafkaSink
+from kqworker.kafka.push_sink import KafkaPushSink
 from kqworker.types import Output, TopicPartition
 
 ZERO = TopicPartition("test", 0)
@@ -40,7 +41,7 @@ def test_what_can_be_read_nowhere_is_not_looked_for_without_end() -> None:
 def broker() -> Iterator[DevBroker]:
     with start_dev_broker() as started:
         create_topics(started.address, ["test"])
-        sink = KafkaSink(producer_properties(started.address))
+        sink = KafkaPushSink(Outgoing(producer_properties(started.address)))
         for _ in range(5):
             sink.send(Output("test", b"v", partition=0))
         assert sink.close(20.0)

@@ -9,8 +9,9 @@ import pytest
 from kqworker.errors import BrokerError
 from kqworker.kafka import range_reader
 from kqworker.kafka.devbroker import PROPERTIES, DevBroker, create_topics, start_dev_broker
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.properties import consumer_properties, producer_properties
-from kqworker.kafka.sink import KafkaSink
+from kqworker.kafka.push_sink import KafkaPushSink
 from kqworker.types import Output, TopicPartition
 
 ZERO, ONE = TopicPartition("test", 0), TopicPartition("test", 1)
@@ -20,7 +21,7 @@ ZERO, ONE = TopicPartition("test", 0), TopicPartition("test", 1)
 def broker() -> Iterator[DevBroker]:
     with start_dev_broker() as started:
         create_topics(started.address, ["test"])
-        sink = KafkaSink(producer_properties(started.address))
+        sink = KafkaPushSink(Outgoing(producer_properties(started.address)))
         for number in range(10):
             value = None if number == 4 else b"%d" % number
             sink.send(Output("test", value, partition=number % 2))

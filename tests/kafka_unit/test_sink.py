@@ -34,8 +34,10 @@ from kqworker.kafka.devbroker import (
     create_topics,
     start_dev_broker,
 )
+from kqworker.kafka.outgoing import Outgoing
 from kqworker.kafka.properties import producer_properties
-from kqworker.kafka.sink import KafkaSink
+from kqworker.kafka.push_sink import KafkaPushSink, _Pushed
+from kqworker.kafka.sink import KafkaSink, _Produced
 from kqworker.types import Output
 from tests.frozen import freeze
 from tests.interrupting import interrupt_within
@@ -53,7 +55,14 @@ def broker() -> Iterator[DevBroker]:
 
 @pytest.fixture
 def sink(broker: DevBroker) -> Iterator[KafkaSink]:
-    opened = KafkaSink(producer_properties(broker.address))
+    opened = KafkaSink(Outgoing(producer_properties(broker.address)))
+    yield opened
+    opened.close(TIMEOUT)
+
+
+@pytest.fixture
+def pushes(broker: DevBroker) -> Iterator[KafkaPushSink]:
+    opened = KafkaPushSink(Outgoing(producer_properties(broker.address)))
     yield opened
     opened.close(TIMEOUT)
 
@@ -86,7 +95,7 @@ def stored(broker: DevBroker, topic: str, partition: int, count: int) -> list[Ou
 
 def test_a_full_queue_blocks_nobody_and_loses_nothing(broker: DevBroker) -> None:
     properties = {**producer_properties(broker.address), "queue.buffering.max.messages": "10"}
-    sink = KafkaSink(properties)
+    sink = KafkaSink(Outgoing(properties))
     freeze(broker.pid)
     for ticket in range(500):  # with the broker frozen: nothing of this waits for it
         sink.produce(Produce(ticket, Output("out", str(ticket).encode(), partition=0)))
@@ -99,7 +108,9 @@ def test_a_full_queue_blocks_nobody_and_loses_nothing(broker: DevBroker) -> None
 
 
 def test_a_record_that_no_queue_can_hold_fails_and_holds_up_no_other(broker: DevBroker) -> None:
-    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.kbytes": "1"})
+    sink = KafkaSink(
+        Outgoing({**producer_properties(broker.address), "queue.buffering.max.kbytes": "1"})
+    )
     sink.produce(Produce(1, Output("out", bytes(5_000))))
     sink.produce(Produce(2, Output("out", b"2")))
 
@@ -112,64 +123,70 @@ def test_a_record_that_no_queue_can_hold_fails_and_holds_up_no_other(broker: Dev
 
 
 def test_send_waits_for_room_in_the_queue(broker: DevBroker) -> None:
-    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
-    sent = [sink.send(Output("out", b"1", partition=0)) for _ in range(200)]
+    pushes = KafkaPushSink(
+        Outgoing({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    )
+    sent = [pushes.send(Output("out", b"1", partition=0)) for _ in range(200)]
 
     assert sorted(delivery.wait(TIMEOUT).offset or 0 for delivery in sent) == list(range(200))
-    assert sink.close(TIMEOUT)
+    assert pushes.close(TIMEOUT)
 
 
 def test_send_waits_for_room_as_long_as_it_is_told(broker: DevBroker) -> None:
-    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    pushes = KafkaPushSink(
+        Outgoing({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    )
     freeze(broker.pid)
-    sent = [sink.send(Output("out", b"1", partition=0), timeout=0) for _ in range(10)]
+    sent = [pushes.send(Output("out", b"1", partition=0), timeout=0) for _ in range(10)]
     for timeout in (0, 0.1):
         with pytest.raises(TimeoutError):
-            sink.send(Output("out", b"2", partition=0), timeout=timeout)
+            pushes.send(Output("out", b"2", partition=0), timeout=timeout)
     os.kill(broker.pid, signal.SIGCONT)
-    sent.append(sink.send(Output("out", b"1", partition=0), timeout=TIMEOUT))
+    sent.append(pushes.send(Output("out", b"1", partition=0), timeout=TIMEOUT))
 
     assert [delivery.wait(TIMEOUT).offset for delivery in sent] == list(range(11))
-    assert sink.close(TIMEOUT)
+    assert pushes.close(TIMEOUT)
 
 
-def test_send_tells_the_delivery_that_it_is_given(sink: KafkaSink) -> None:
+def test_send_tells_the_delivery_that_it_is_given(pushes: KafkaPushSink) -> None:
     delivery = Delivery()
 
-    assert sink.send(Output("out", b"1"), delivery) is delivery
+    assert pushes.send(Output("out", b"1"), delivery) is delivery
     assert delivery.wait(TIMEOUT).offset == 0
 
 
-def test_partitions_are_those_of_the_broker(sink: KafkaSink) -> None:
-    assert sink.partitions("out", TIMEOUT) == PARTITIONS
+def test_partitions_are_those_of_the_broker(pushes: KafkaPushSink) -> None:
+    assert pushes.partitions("out", TIMEOUT) == PARTITIONS
 
 
 def test_a_topic_without_partitions_is_told_and_not_created(
-    broker: DevBroker, sink: KafkaSink, monkeypatch: pytest.MonkeyPatch
+    broker: DevBroker, pushes: KafkaPushSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So long may an answer take; the topic is waited for until nobody wants it any more.
     monkeypatch.setattr(counting, "ASK", TIMEOUT)
     unwanted = [False, True]
     with pytest.raises(BrokerError, match="topic 'nowhere' does not exist") as raised:
-        sink.partitions("nowhere", TIMEOUT, lambda: unwanted.pop(0))
+        pushes.partitions("nowhere", TIMEOUT, lambda: unwanted.pop(0))
     assert not raised.value.retriable
     assert not unwanted
     # And as long as was said.
     with pytest.raises(BrokerError):
-        sink.partitions("nowhere", 0.1)
+        pushes.partitions("nowhere", 0.1)
     creating = {**producer_properties(broker.address), "allow.auto.create.topics": "true"}
-    other = KafkaSink(creating)
+    other = KafkaPushSink(Outgoing(creating))
     assert other.partitions("nowhere", TIMEOUT) == PARTITIONS
     assert other.close(TIMEOUT)
 
 
-def test_a_broker_that_is_away_does_not_tell_partitions(broker: DevBroker, sink: KafkaSink) -> None:
+def test_a_broker_that_is_away_does_not_tell_partitions(
+    broker: DevBroker, pushes: KafkaPushSink
+) -> None:
     broker.stop()
     said: list[str] = []
 
     def refused() -> bool:
         with pytest.raises(BrokerError, match="cannot read how many partitions") as raised:
-            sink.partitions("out", 0.5)
+            pushes.partitions("out", 0.5)
         assert raised.value.retriable
         said.append(str(raised.value))
         return "refused" in said[-1]
@@ -178,15 +195,15 @@ def test_a_broker_that_is_away_does_not_tell_partitions(broker: DevBroker, sink:
     assert re.search(r"there are: .* \(connection refused\)$", said[-1])
 
 
-def test_send_tells_where_the_record_is(sink: KafkaSink) -> None:
-    delivery = sink.send(Output("out", b"1", partition=2)).wait(TIMEOUT)
+def test_send_tells_where_the_record_is(pushes: KafkaPushSink) -> None:
+    delivery = pushes.send(Output("out", b"1", partition=2)).wait(TIMEOUT)
 
     assert (delivery.done, delivery.partition, delivery.offset) == (True, 2, 0)
 
 
-def test_several_threads_may_send(sink: KafkaSink) -> None:
+def test_several_threads_may_send(pushes: KafkaPushSink) -> None:
     def push() -> None:
-        for delivery in [sink.send(Output("out", b"1", partition=1)) for _ in range(250)]:
+        for delivery in [pushes.send(Output("out", b"1", partition=1)) for _ in range(250)]:
             delivery.wait(TIMEOUT)
 
     threads = [threading.Thread(target=push) for _ in range(4)]
@@ -195,7 +212,7 @@ def test_several_threads_may_send(sink: KafkaSink) -> None:
     for thread in threads:
         thread.join()
 
-    assert sink.send(Output("out", b"1", partition=1)).wait(TIMEOUT).offset == 1000
+    assert pushes.send(Output("out", b"1", partition=1)).wait(TIMEOUT).offset == 1000
 
 
 @pytest.mark.parametrize(
@@ -207,21 +224,25 @@ def test_several_threads_may_send(sink: KafkaSink) -> None:
         pytest.param(Output("out", b"1", partition=2**40), id="a partition beyond 32 bits"),
     ],
 )
-def test_what_no_attempt_can_help_is_answered_as_final(sink: KafkaSink, output: Output) -> None:
+def test_what_no_attempt_can_help_is_answered_as_final(
+    sink: KafkaSink, pushes: KafkaPushSink, output: Output
+) -> None:
     sink.produce(Produce(1, output))
     (event,) = deliveries(sink, 1)
 
     assert isinstance(event, Delivered) and event.failure is not None
     assert not event.retriable
     with pytest.raises(BrokerError, match=r"^the record cannot be delivered: \S") as raised:
-        sink.send(output).wait(TIMEOUT)
+        pushes.send(output).wait(TIMEOUT)
     assert not raised.value.retriable
 
 
 def test_what_is_larger_than_librdkafka_takes_is_told_with_the_setting(
     broker: DevBroker,
 ) -> None:
-    sink = KafkaSink(producer_properties(broker.address, extra={"message.max.bytes": "2000"}))
+    sink = KafkaSink(
+        Outgoing(producer_properties(broker.address, extra={"message.max.bytes": "2000"}))
+    )
     sink.produce(Produce(1, Output("out", bytes(3000), b"key")))
     (event,) = deliveries(sink, 1)
 
@@ -295,11 +316,12 @@ def test_what_was_refused_with_its_batch_is_sent_again_alone(
     # What a real broker answers: tests/kafka/test_unwanted_records.py.
     monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
     monkeypatch.setattr(Batches, "refused", code)
-    sink = KafkaSink(producer_properties(broker.address))
+    sink = KafkaSink(Outgoing(producer_properties(broker.address)))
+    pushes = KafkaPushSink(Outgoing(producer_properties(broker.address)))
     for ticket, value in enumerate((b"good", b"bad", b"good")):
         sink.produce(Produce(ticket, Output("out", value, partition=0)))
-    pushed = sink.send(Output("out", b"good", partition=0))
-    refused = sink.send(Output("out", b"bad", partition=0))
+    pushed = pushes.send(Output("out", b"good", partition=0))
+    refused = pushes.send(Output("out", b"bad", partition=0))
 
     answers = {event.ticket: event for event in deliveries(sink, 3)}  # type: ignore[union-attr]
     assert pushed.wait(TIMEOUT).done
@@ -309,19 +331,20 @@ def test_what_was_refused_with_its_batch_is_sent_again_alone(
     assert isinstance(answers[1], Delivered) and answers[1].failure is not None
     assert answers[1].failure.type == f"KafkaError.{KafkaError(code).name()}"
     assert sink.close(TIMEOUT)
+    assert pushes.close(TIMEOUT)
 
 
 def test_what_a_batch_of_its_own_was_refused_with_is_not_sent_again(
     broker: DevBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
-    sink = KafkaSink({**producer_properties(broker.address), "batch.size": "1000"})
+    sink = KafkaSink(Outgoing({**producer_properties(broker.address), "batch.size": "1000"}))
     sink.produce(Produce(1, Output("out", bytes(1000), partition=0)))
 
     (answer,) = deliveries(sink, 1)
     assert isinstance(answer, Delivered) and answer.failure is not None
     assert len(stored(broker, "out", 0, 1)) == 1
-    assert sink._single is None
+    assert sink._outgoing._single is None
     assert sink.close(TIMEOUT)
 
 
@@ -329,10 +352,10 @@ def test_a_close_waits_for_what_is_sent_again_alone(
     broker: DevBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
-    sink = KafkaSink({**producer_properties(broker.address), "linger.ms": "25000"})
-    sent = [sink.send(Output("out", b"good", partition=0)) for _ in range(100)]
+    pushes = KafkaPushSink(Outgoing({**producer_properties(broker.address), "linger.ms": "25000"}))
+    sent = [pushes.send(Output("out", b"good", partition=0)) for _ in range(100)]
 
-    assert sink.close(TIMEOUT)
+    assert pushes.close(TIMEOUT)
     assert [delivery.wait(0).done for delivery in sent] == [True] * 100
 
 
@@ -340,13 +363,16 @@ def test_what_was_to_be_sent_again_alone_has_failed_once_the_close_is_over(
     broker: DevBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
-    sink = KafkaSink(producer_properties(broker.address))
-    assert sink.send(Output("out", b"good", partition=0)).wait(TIMEOUT).done
+    pushes = KafkaPushSink(Outgoing(producer_properties(broker.address)))
+    assert pushes.send(Output("out", b"good", partition=0)).wait(TIMEOUT).done
     freeze(broker.pid)
-    assert sink._single is not None
-    sent = [sink._single.send(Output("out", b"good", partition=0)) for _ in range(10)]
+    single = pushes._outgoing._single
+    assert single is not None
+    sent = [Delivery() for _ in range(10)]
+    for delivery in sent:
+        single.push(_Pushed(Output("out", b"good", partition=0), delivery), None, None)
 
-    assert not sink.close(0.2)
+    assert not pushes.close(0.2)
     assert all(delivery.done for delivery in sent)
     os.kill(broker.pid, signal.SIGCONT)
 
@@ -356,20 +382,24 @@ def test_a_missing_right_to_write_is_worth_waiting_for_and_ends_a_push(
 ) -> None:
     monkeypatch.setattr("kqworker.kafka.producing.Producer", Batches)
     monkeypatch.setattr(Batches, "refused", KafkaError.TOPIC_AUTHORIZATION_FAILED)
-    sink = KafkaSink(producer_properties(broker.address))
+    sink = KafkaSink(Outgoing(producer_properties(broker.address)))
+    pushes = KafkaPushSink(Outgoing(producer_properties(broker.address)))
     sink.produce(Produce(1, Output("out", b"1", partition=0)))
 
     (answer,) = deliveries(sink, 1)
     assert isinstance(answer, Delivered) and answer.failure is not None
     assert answer.retriable and "no right to write to topic 'out'" in answer.failure.text
     with pytest.raises(BrokerError, match="no right to write to topic 'out'") as raised:
-        sink.send(Output("out", b"1", partition=0)).wait(TIMEOUT)
+        pushes.send(Output("out", b"1", partition=0)).wait(TIMEOUT)
     assert not raised.value.retriable
     assert sink.close(TIMEOUT)
+    assert pushes.close(TIMEOUT)
 
 
 def test_a_broker_that_is_away_is_worth_another_attempt(broker: DevBroker) -> None:
-    sink = KafkaSink({**producer_properties(broker.address), "delivery.timeout.ms": "300"})
+    sink = KafkaSink(
+        Outgoing({**producer_properties(broker.address), "delivery.timeout.ms": "300"})
+    )
     broker.stop()
     said: list[str] = []
 
@@ -388,17 +418,21 @@ def test_a_broker_that_is_away_is_worth_another_attempt(broker: DevBroker) -> No
 
 
 def test_why_no_broker_could_be_reached_is_forgotten_once_one_answers(
-    broker: DevBroker, sink: KafkaSink
+    broker: DevBroker, pushes: KafkaPushSink
 ) -> None:
-    sink._ear.log(40, "%s", "FAIL", "client", "b:1/1: Connect to ipv4#1.1.1.1:1 failed: No route")
-    assert sink._ear.why() == "no route"
-    sink.send(Output("out", b"1")).wait(TIMEOUT)
-    assert sink._ear.why() == ""
+    pushes._outgoing._ear.log(
+        40, "%s", "FAIL", "client", "b:1/1: Connect to ipv4#1.1.1.1:1 failed: No route"
+    )
+    assert pushes._outgoing._ear.why() == "no route"
+    pushes.send(Output("out", b"1")).wait(TIMEOUT)
+    assert pushes._outgoing._ear.why() == ""
 
 
 def test_a_missing_topic_is_named_with_what_cannot_go_there(broker: DevBroker) -> None:
     sink = KafkaSink(
-        {**producer_properties(broker.address), "topic.metadata.propagation.max.ms": "300"}
+        Outgoing(
+            {**producer_properties(broker.address), "topic.metadata.propagation.max.ms": "300"}
+        )
     )
     sink.produce(Produce(1, Output("nowhere", b"1")))
     (event,) = deliveries(sink, 1)
@@ -427,14 +461,18 @@ def test_a_producer_that_librdkafka_has_given_up_is_replaced(
             super().produce(*arguments, **named)
 
     monkeypatch.setattr("kqworker.kafka.producing.Producer", GivenUp)
-    sink = KafkaSink(producer_properties(broker.address))
+    sink = KafkaSink(Outgoing(producer_properties(broker.address)))
     for ticket in range(10):
         sink.produce(Produce(ticket, Output("out", b"1", partition=0)))
 
     assert deliveries(sink, 10) == [Delivered(ticket) for ticket in range(10)]
-    assert sink.send(Output("out", b"1", partition=0)).wait(TIMEOUT).offset == 10
     assert len(made) == 2
     assert sink.close(TIMEOUT)
+    made.clear()
+    pushes = KafkaPushSink(Outgoing(producer_properties(broker.address)))
+    assert pushes.send(Output("out", b"1", partition=0)).wait(TIMEOUT).offset == 10
+    assert len(made) == 2
+    assert pushes.close(TIMEOUT)
     made.clear()
 
 
@@ -459,7 +497,7 @@ def test_a_producer_without_any_right_is_made_anew_now_and_then_and_the_reason_i
 
     monkeypatch.setattr("kqworker.kafka.producing.Producer", Powerless)
     monkeypatch.setattr("kqworker.kafka.producing.FIRST_PAUSE", 0.2)
-    sink = KafkaSink(producer_properties(broker.address))
+    sink = KafkaSink(Outgoing(producer_properties(broker.address)))
     answers = []
     for ticket in range(3):
         sink.produce(Produce(ticket, Output("out", b"1", partition=0)))
@@ -476,44 +514,59 @@ def test_a_producer_without_any_right_is_made_anew_now_and_then_and_the_reason_i
 
 
 def test_close_waits_for_what_is_under_way(broker: DevBroker) -> None:
-    sink = KafkaSink({**producer_properties(broker.address), "linger.ms": "25000"})
-    sent = [sink.send(Output("out", b"1")) for _ in range(1000)]
+    pushes = KafkaPushSink(Outgoing({**producer_properties(broker.address), "linger.ms": "25000"}))
+    sent = [pushes.send(Output("out", b"1")) for _ in range(1000)]
 
-    assert sink.close(TIMEOUT)
+    assert pushes.close(TIMEOUT)
     assert all(delivery.done for delivery in sent)
 
 
 def test_close_answers_what_it_could_not_deliver(broker: DevBroker) -> None:
-    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    sink = KafkaSink(
+        Outgoing({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    )
     freeze(broker.pid)
     for ticket in range(20):
         sink.produce(Produce(ticket, Output("out", b"1")))
-    waiting: list[bool] = []
-    sender = threading.Thread(target=lambda: waiting.append(closed_under(sink)))
-    sender.start()
 
     assert not sink.close(0.2)
-    sender.join()
-    assert waiting == [True]
     assert sink.close(0.2) is False
     os.kill(broker.pid, signal.SIGCONT)
 
 
-def closed_under(sink: KafkaSink) -> bool:
+def test_a_push_that_waits_for_room_learns_of_the_close(broker: DevBroker) -> None:
+    pushes = KafkaPushSink(
+        Outgoing({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    )
+    freeze(broker.pid)
+    sent = [pushes.send(Output("out", b"1")) for _ in range(10)]
+    waiting: list[bool] = []
+    sender = threading.Thread(target=lambda: waiting.append(closed_under(pushes)))
+    sender.start()
+
+    assert not pushes.close(0.2)
+    sender.join()
+    assert waiting == [True]
+    assert all(delivery.done for delivery in sent)
+    assert pushes.close(0.2) is False
+    os.kill(broker.pid, signal.SIGCONT)
+
+
+def closed_under(pushes: KafkaPushSink) -> bool:
     """Whether a send that waits for room learns that there will be none."""
     try:
-        sink.send(Output("out", b"1"))
+        pushes.send(Output("out", b"1"))
     except RuntimeError:
         return True
     return False
 
 
 def test_deliveries_that_a_close_cuts_off_have_failed(broker: DevBroker) -> None:
-    sink = KafkaSink(producer_properties(broker.address))
+    pushes = KafkaPushSink(Outgoing(producer_properties(broker.address)))
     freeze(broker.pid)
-    sent = [sink.send(Output("out", b"1")) for _ in range(20)]
+    sent = [pushes.send(Output("out", b"1")) for _ in range(20)]
 
-    assert not sink.close(0.2)
+    assert not pushes.close(0.2)
     for delivery in sent:
         with pytest.raises(BrokerError, match=r"delivered: .* before the close") as raised:
             delivery.wait(0)
@@ -530,15 +583,15 @@ def test_a_delivery_that_does_not_return_holds_up_no_close(broker: DevBroker) ->
             going_on.wait(TIMEOUT)
             super()._resolve(partition, offset)
 
-    sink = KafkaSink(producer_properties(broker.address))
-    slow = sink.send(Output("out", b"1"), Slow())
+    pushes = KafkaPushSink(Outgoing(producer_properties(broker.address)))
+    slow = pushes.send(Output("out", b"1"), Slow())
     assert entered.wait(TIMEOUT)
 
-    assert not sink.close(0.0)
+    assert not pushes.close(0.0)
     assert not slow.done
     going_on.set()
-    sink._thread.join(TIMEOUT)
-    assert slow.done and not sink._thread.is_alive()
+    pushes._outgoing._thread.join(TIMEOUT)
+    assert slow.done and not pushes._outgoing._thread.is_alive()
 
 
 @pytest.mark.parametrize("error", [RecursionError, SystemExit])
@@ -552,64 +605,88 @@ def test_a_thread_that_fails_fails_all_records_and_says_so(
         def _fail(self, _: BaseException) -> None:
             raise RuntimeError
 
-    sink = KafkaSink({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    pushes = KafkaPushSink(
+        Outgoing({**producer_properties(broker.address), "queue.buffering.max.messages": "10"})
+    )
     freeze(broker.pid)
-    first = [sink.send(Output("out", b"1")) for _ in range(4)]
-    sink.send(Output("out", b"2"), Failing())
-    sent = [sink.send(Output("out", b"3")) for _ in range(5)]
+    first = [pushes.send(Output("out", b"1")) for _ in range(4)]
+    pushes.send(Output("out", b"2"), Failing())
+    sent = [pushes.send(Output("out", b"3")) for _ in range(5)]
     waiting: list[BaseException] = []
-    sender = threading.Thread(target=lambda: waiting.append(refusal(sink)))
+    sender = threading.Thread(target=lambda: waiting.append(refusal(pushes)))
     sender.start()
     os.kill(broker.pid, signal.SIGCONT)
 
-    assert select.select([sink], [], [], TIMEOUT)[0]
-    said = f"the thread that delivers records has failed, .*: {error.__name__}: why"
-    assert re.search(said, str(sink.fatal))
     for delivery in (*first, *sent):
         with contextlib.suppress(BrokerError):
             assert delivery.wait(TIMEOUT).offset is not None
     sender.join()
-    assert isinstance(refusal(sink), BrokerError)
-    sink.produce(Produce(1, Output("out", b"5")))  # and nobody confirms it
-    assert sink.events() == []
+    said = f"the thread that delivers records has failed, .*: {error.__name__}: why"
+    assert re.search(said, str(pushes.fatal))
+    assert isinstance(refusal(pushes), BrokerError)
     with pytest.raises(BrokerError, match=said):
-        sink.partitions("out", 1.0)
+        pushes.partitions("out", 1.0)
+    assert not pushes.close(TIMEOUT)
+    assert re.search(said, caplog.text)
+
+
+@pytest.mark.parametrize("error", [RecursionError, SystemExit])
+def test_a_thread_that_fails_wakes_the_core_and_confirms_nothing(
+    broker: DevBroker,
+    error: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def failing(*_: object) -> None:
+        raise error("why")
+
+    monkeypatch.setattr(_Produced, "delivered", failing)
+    sink = KafkaSink(Outgoing(producer_properties(broker.address)))
+    for ticket in range(10):
+        sink.produce(Produce(ticket, Output("out", b"1")))
+
+    assert select.select([sink], [], [], TIMEOUT)[0]
+    said = f"the thread that delivers records has failed, .*: {error.__name__}: why"
+    assert re.search(said, str(sink.fatal))
+    sink.produce(Produce(10, Output("out", b"5")))  # and nobody confirms it
+    assert sink.events() == []
     assert not sink.close(TIMEOUT)
     assert re.search(said, caplog.text)
 
 
-def refusal(sink: KafkaSink) -> BaseException:
+def refusal(pushes: KafkaPushSink) -> BaseException:
     """What ends a row of pushes."""
     while True:
         try:
-            sink.send(Output("out", b"4"))
+            pushes.send(Output("out", b"4"))
         except BrokerError as error:
             return error
 
 
 def test_an_interrupted_close_can_be_called_again(broker: DevBroker) -> None:
-    sink = KafkaSink(producer_properties(broker.address))
+    pushes = KafkaPushSink(Outgoing(producer_properties(broker.address)))
     freeze(broker.pid)
-    sent = sink.send(Output("out", b"1"))
-    interrupt_within("KafkaSink.close")
+    sent = pushes.send(Output("out", b"1"))
+    interrupt_within("KafkaPushSink.close")
     with pytest.raises(KeyboardInterrupt):
-        sink.close(TIMEOUT)
+        pushes.close(TIMEOUT)
     assert not sent.done
     with pytest.raises(RuntimeError, match="closed"):
-        sink.send(Output("out", b"2"))
+        pushes.send(Output("out", b"2"))
     os.kill(broker.pid, signal.SIGCONT)
 
-    assert sink.close(TIMEOUT)
+    assert pushes.close(TIMEOUT)
     assert sent.wait(0).offset == 0
 
 
-def test_a_closed_sink_takes_nothing(sink: KafkaSink) -> None:
+def test_a_closed_sink_takes_nothing(sink: KafkaSink, pushes: KafkaPushSink) -> None:
     assert sink.close(TIMEOUT)
+    assert pushes.close(TIMEOUT)
 
     with pytest.raises(RuntimeError, match="closed"):
-        sink.send(Output("out", b"1"))
+        pushes.send(Output("out", b"1"))
     with pytest.raises(RuntimeError, match="closed"):
-        sink.partitions("out", 1.0)
+        pushes.partitions("out", 1.0)
     with pytest.raises(RuntimeError, match="closed"):
         sink.produce(Produce(1, Output("out", b"1")))
 
@@ -624,7 +701,7 @@ app = App("orders", brokers={broker.address!r})
 app.push("out", "1", partition=0).wait()
 freeze({broker.pid})
 app.push("out", "2", partition=0)
-interrupt_within("KafkaSink.close")
+interrupt_within("KafkaPushSink.close")
 try:
     app.close()
 except KeyboardInterrupt:

@@ -343,7 +343,7 @@ pusher = Pusher({broker.address!r}, {topic!r})
 pusher.push("1").wait()
 freeze({broker.pid})
 pusher.push("2")
-interrupt_within("KafkaSink.close")
+interrupt_within("KafkaPushSink.close")
 try:
     pusher.close()
 except KeyboardInterrupt:

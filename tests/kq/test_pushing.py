@@ -23,7 +23,7 @@ Told = list[tuple[bytes, bytes, bool]]
 
 
 class Sink:
-    """Stands in for KafkaSink: a test says what becomes of each record, and when."""
+    """Stands in for KafkaPushSink: a test says what becomes of each record, and when."""
 
     def __init__(self) -> None:
         self.sent: list[Output] = []

@@ -26,7 +26,7 @@ from kqworker.kq.push.untold import Untold, messages
 from kqworker.types import Output
 
 if TYPE_CHECKING:
-    from kqworker.kafka.sink import KafkaSink
+    from kqworker.kafka.push_sink import KafkaPushSink
 
 
 class PushDelivery(Delivery):
@@ -316,7 +316,7 @@ def closed(topic: str) -> RuntimeError:
     return RuntimeError(f"the pusher to topic {topic!r} is closed")
 
 
-def _open(addrs: tuple[str, ...], kafka: dict[str, str]) -> KafkaSink:
+def _open(addrs: tuple[str, ...], kafka: dict[str, str]) -> KafkaPushSink:
     # Not at the head of the file: every worker imports what a handler's module imports.
     from kqworker.settings.settings import Settings
     from kqworker.sinks import open_sink
