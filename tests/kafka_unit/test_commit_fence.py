@@ -194,8 +194,11 @@ class OneMember(RuleBasedStateMachine):
     @precondition(lambda self: self.owned)
     @rule()
     def end(self) -> None:
+        on_its_way = {mark.offset for _, mark in self.under_way}
         for answer in self.fence.end([TP]):
-            self.unanswered -= {mark.offset for mark in answer.marks.values()}
+            # This answer, too, stands for those whose place its mark took.
+            (mark,) = answer.marks.values()
+            self.unanswered = {o for o in self.unanswered if o > mark.offset or o in on_its_way}
         self.owned = False
 
     def send(self, mark: Mark) -> None:
