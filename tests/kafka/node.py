@@ -11,7 +11,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,8 @@ from pathlib import Path
 import psutil
 
 from tests.kafka import certificates, distribution
+from tests.processes import launched
 
-LAUNCHER = Path(__file__).with_name("launch.py")
 # Enough for 100,000s of small messages; three of these fit a small machine.
 HEAP = "-Xmx384m"
 # Nearly half of what a broker takes to start goes into optimizing what a test runs a few
@@ -141,12 +140,11 @@ class Node:
         return self.process.pid
 
     def _java(self, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
-        command += [distribution.java(), "-cp", f"{distribution.jars()}/*", "-XX:+UseSerialGC"]
+        command = [distribution.java(), "-cp", f"{distribution.jars()}/*", "-XX:+UseSerialGC"]
         command += ["-XX:-UsePerfData", "-Dlog4j2.configurationFile=log4j2.properties"]
         with (self.folder / "output.txt").open("ab") as output:
             return subprocess.Popen(
-                [*command, *arguments],
+                launched(*command, *arguments),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

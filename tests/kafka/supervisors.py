@@ -25,12 +25,11 @@ import pytest
 
 from tests.kafka.cluster import Cluster
 from tests.kafka.journal import APP, Reader
+from tests.processes import LAUNCHER, MARK, ROOT
 from tests.waiting import PATIENCE, ended, until
 
-ROOT = Path(__file__).parents[2]
-LAUNCHER = Path(__file__).with_name("launch.py")
 PROGRAM = Path(sys.executable).with_name("kqworker")
-MARK = "RUN_UNDER_TEST"
+
 # Runs the figures of the long run, which take hours.
 LONG = os.environ.get("KQWORKER_LONG") == "1"
 # For a module's heavy tests: these machines may be busy, and the long run is long.

@@ -2,7 +2,8 @@
 
 Run as `python -I -S launch.py PARENT PROGRAM ARGUMENT...`. It is a program of its own
 because subprocess's preexec_fn may deadlock in a process with threads, and librdkafka has
-threads. Must import nothing slow. Tested by tests/kafka/test_cluster.py.
+threads. Must import nothing slow. Tested by tests/kafka/test_cluster.py and
+tests/test_processes.py.
 """
 
 import ctypes
@@ -20,4 +21,9 @@ if sys.platform == "linux":
     # It may have ended before the call, and then nobody would tell us.
     if os.getppid() != int(sys.argv[1]):
         sys.exit("the parent has gone")
-os.execv(sys.argv[2], sys.argv[2:])
+# A program inherits what is ignored: this Python ignores a closed pipe and a file that is too
+# large, and all that nohup has started ignores a hang-up.
+for name in ("SIGPIPE", "SIGXFSZ", "SIGHUP"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+os.execvp(sys.argv[2], sys.argv[2:])
