@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,46 +10,33 @@ import psutil
 import pytest
 
 from kqworker.kafka import devbroker
+from tests.cli import conftest
 from tests.cli.conftest import Run
+from tests.processes import Process
 
 
 @pytest.fixture
-def started(here: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", "broker"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+def started(here: Path) -> Iterator[Process]:
+    with conftest.started("broker") as process:
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_its_address_and_ends_with_0(
-    started: subprocess.Popen[str], ending: signal.Signals
-) -> None:
-    assert started.stdout is not None
-    address = started.stdout.readline().strip()
+def test_it_says_its_address_and_ends_with_0(started: Process, ending: signal.Signals) -> None:
+    address = started.line()
     assert devbroker.running() == address
     (child,) = psutil.Process(started.pid).children()
 
-    started.send_signal(ending)
+    assert started.stop(ending, 10) == 0
 
-    _, err = started.communicate(timeout=10)
-    assert started.returncode == 0
-    assert err.startswith(devbroker.LIMITS)
-    assert "Traceback" not in err
+    assert started.err.startswith(devbroker.LIMITS)
+    assert "Traceback" not in started.err
     assert devbroker.running() is None
     child.wait(5)
 
 
-def test_a_second_one_is_refused(started: subprocess.Popen[str], kqworker: Run) -> None:
-    assert started.stdout is not None
-    address = started.stdout.readline().strip()
+def test_a_second_one_is_refused(started: Process, kqworker: Run) -> None:
+    address = started.line()
 
     ended = kqworker("broker")
 
@@ -59,13 +44,11 @@ def test_a_second_one_is_refused(started: subprocess.Popen[str], kqworker: Run) 
     assert ended.err == f"error: a built-in broker already runs at {address}\n"
 
 
-def test_it_tells_when_the_broker_has_ended_by_itself(started: subprocess.Popen[str]) -> None:
-    assert started.stdout is not None
-    started.stdout.readline()
+def test_it_tells_when_the_broker_has_ended_by_itself(started: Process) -> None:
+    started.line()
     (child,) = psutil.Process(started.pid).children()
 
     child.kill()
 
-    _, err = started.communicate(timeout=10)
-    assert started.returncode == 3
-    assert err.endswith("error: the built-in broker has ended\n")
+    assert started.wait(10) == 3
+    assert started.err.endswith("error: the built-in broker has ended\n")

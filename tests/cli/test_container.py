@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from kqworker.kafka.devbroker import DevBroker, start_dev_broker
-from tests.cli.conftest import Run, Started, started
+from tests.cli.conftest import Run, started
+from tests.processes import Process
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
@@ -48,11 +49,11 @@ def broker(here: Path) -> Iterator[DevBroker]:
 
 
 @contextmanager
-def contained(*args: str) -> Iterator[tuple[Started, psutil.Process]]:
+def contained(*args: str) -> Iterator[tuple[Process, psutil.Process]]:
     """Runs a command, and gives it with the process that it is out here."""
     with started(*args, within=UNSHARE) as run:
         run.wait_for("kqworker")
-        (first,) = psutil.Process(run.process.pid).children()
+        (first,) = psutil.Process(run.pid).children()
         yield run, first
 
 
@@ -66,7 +67,7 @@ def test_what_workers_leave_behind_does_not_pile_up(broker: DevBroker, kqworker:
         behind = [child for child in first.children() if _sleeps(child)]
         assert psutil.wait_procs(behind, 20)[1] == []
         first.terminate()
-        assert run.process.wait(20) == 0
+        assert run.wait(20) == 0
 
 
 def _sleeps(process: psutil.Process) -> bool:
@@ -84,5 +85,5 @@ def test_a_term_while_it_waits_for_a_broker_ends_it(here: Path) -> None:
         run.wait_for("no broker can be reached")
         begun = time.monotonic()
         first.terminate()
-        assert run.process.wait(20) == 4
+        assert run.wait(20) == 4
         assert time.monotonic() - begun < 5.0

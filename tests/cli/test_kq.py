@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
@@ -145,7 +144,7 @@ def test_it_runs_until_it_is_told_to_end(shop: Path) -> None:
     with started("kq", "-f", "config.yaml", "shop:handle") as kq:
         kq.wait_for("ready in")
 
-        assert kq.end(signal.SIGTERM) == 0
+        assert kq.stop() == 0
 
     assert "draining" in kq.err
 

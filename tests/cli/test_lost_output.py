@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from kqworker.kafka.devbroker import DevBroker
-from tests.cli.conftest import Run, started
+from tests.cli.conftest import KQWORKER, Run
+from tests.processes import Process
 
+RUN = [*KQWORKER, "run", "app:app"]
 PRINTING = """\
 from kqworker import App, Retry
 app = App("shop")
@@ -29,6 +34,19 @@ def stop() -> None:
 """
 
 
+@contextmanager
+def reading(*command: str) -> Iterator[tuple[Process, IO[bytes]]]:
+    """Run a command, and give it with the one end of its output: only the test reads it."""
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as out:
+        try:
+            process = Process(command, apart=True, stdout=write)
+        finally:
+            os.close(write)
+        with process:
+            yield process, out
+
+
 def test_a_run_whose_output_is_read_no_more_drains_and_leaves_the_rest_to_the_next(
     here: Path, broker: DevBroker, kqworker: Run
 ) -> None:
@@ -36,14 +54,12 @@ def test_a_run_whose_output_is_read_no_more_drains_and_leaves_the_rest_to_the_ne
     texts = [str(number) for number in range(500)]
     kqworker("push", "test", stdin="\n".join(texts))
 
-    with started("run", "app:app", "-w", "2") as run:
+    with reading(*RUN, "-w", "2") as (run, out):
         # As `| head -1`.
-        assert run.process.stdout is not None
-        assert run.process.stdout.readline().strip().decode() in texts
-        run.process.stdout.close()
+        assert out.readline().strip().decode() in texts
+        out.close()
         run.wait_for("0 failed")
-        assert run.process.wait(20) == 0
-        run.process.stdout = None
+        assert run.wait(20) == 0
 
     assert run.err.count("nobody reads standard output any more: draining") == 1
     assert "WARNING" not in run.err and "ERROR" not in run.err and "Traceback" not in run.err
@@ -67,14 +83,12 @@ def test_a_caught_up_run_whose_output_is_read_no_more_has_not_finished(
     (here / "app.py").write_text(app)
     kqworker("push", "test", stdin="\n".join("abc"))
 
-    with started("run", "app:app", "-w", "1", "--until-caught-up") as run:
-        assert run.process.stdout is not None
-        run.process.stdout.close()
+    with reading(*RUN, "-w", "1", "--until-caught-up") as (run, out):
+        out.close()
         with (here / "go").open("w"):
             pass
         run.wait_for("3 messages were not started")
-        assert run.process.wait(20) == 4
-        run.process.stdout = None
+        assert run.wait(20) == 4
 
 
 QUEUE = """\
@@ -107,14 +121,12 @@ def test_a_queue_whose_output_is_read_no_more_gives_up_no_message(
     kqworker("push", "test", stdin="\n".join(texts))
     command = [sys.executable, "main.py", broker.address]
 
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as queue:
-        assert queue.stdout is not None and queue.stderr is not None
-        assert queue.stdout.readline().strip().decode() in texts
-        queue.stdout.close()
-        err = queue.stderr.read().decode()
-        assert queue.wait(20) == 0, err
+    with reading(*command) as (queue, out):
+        assert out.readline().strip().decode() in texts
+        out.close()
+        assert queue.wait(20) == 0, queue
 
-    assert err.count("nobody reads standard output any more: draining") == 1
+    assert queue.err.count("nobody reads standard output any more: draining") == 1
     done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted((here / "handled").read_text().split()) == sorted(texts)
@@ -127,9 +139,6 @@ def on_full_disk(command: list[str], stream: str) -> tuple[int, str]:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, **{stream: full, other: subprocess.PIPE}, timeout=60)
     return done.returncode, str(done.stderr or done.stdout or b"", "utf-8")
-
-
-RUN = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()", "run", "app:app"]
 
 
 @pytest.fixture(params=["", "1"])
@@ -235,7 +244,6 @@ def test_a_program_that_cannot_say_what_is_wrong_ends_with_the_code_for_it(
     assert on_full_disk([sys.executable, "-c", program], "stderr") == (2, "")
 
 
-COMMAND = [sys.executable, "-P", "-c", "from kqworker.cli import main; main()"]
 WRITING = [["--help"], ["run", "--help"], ["config", "app:app"], ["handlers", "app:app"]]
 
 
@@ -246,7 +254,7 @@ def test_a_command_that_cannot_write_its_result_says_so_in_one_line(
 ) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
 
-    assert on_full_disk([*COMMAND, *args], "stdout") == (
+    assert on_full_disk([*KQWORKER, *args], "stdout") == (
         4,
         "error: standard output cannot be written: No space left on device\n",
     )
@@ -256,17 +264,14 @@ def test_a_command_that_cannot_write_its_result_says_so_in_one_line(
 def test_a_command_of_which_nobody_reads_the_result_ends_quietly(
     app: Path, args: list[str]
 ) -> None:
-    with subprocess.Popen(
-        [*COMMAND, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as command:
-        assert command.stdout is not None and command.stderr is not None
-        command.stdout.close()
-        assert command.stderr.read() == b""
-        assert command.wait(60) == 4
+    with reading(*KQWORKER, *args) as (command, out):
+        out.close()
+        assert command.wait() == 4
+        assert command.err == ""
 
 
 def test_a_push_that_cannot_say_so_has_pushed(here: Path, broker: DevBroker) -> None:
-    code, said = on_full_disk([*COMMAND, "push", "test", "text"], "stdout")
+    code, said = on_full_disk([*KQWORKER, "push", "test", "text"], "stdout")
 
     # Whoever pushed again after a code that is not 0 would push it twice.
     assert code == 0, said

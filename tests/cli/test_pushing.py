@@ -19,6 +19,7 @@ from kqworker.errors import BrokerError, ConfigError
 from kqworker.kafka.devbroker import PARTITIONS, DevBroker, start_dev_broker
 from kqworker.types import Output
 from tests.cli.conftest import Run, started
+from tests.processes import Process
 
 
 def pushed(given: bytes, *args: str | bytes) -> subprocess.CompletedProcess[bytes]:
@@ -237,9 +238,9 @@ def test_more_than_the_built_in_broker_keeps_is_pushed_while_a_run_reads(
             (here / "wait").unlink()
             handling.close()
             push.wait_for("3000/3000")
-            assert push.process.wait(20) == 0
+            assert push.wait(20) == 0
         run.wait_for("3,000 handled")
-        assert run.end(signal.SIGINT) == 0
+        assert run.stop(signal.SIGINT) == 0
 
 
 def test_where_nobody_reads_a_push_ends_before_anything_is_dropped(
@@ -294,16 +295,13 @@ def test_a_topic_that_is_new_among_others_is_told(broker: DevBroker, kqworker: R
 
 def test_a_push_that_is_interrupted_says_how_far_it_came(broker: DevBroker) -> None:
     command = [sys.executable, "-P", "-m", "kqworker", "push", "test"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as push:
-        assert push.stdin is not None and push.stderr is not None
-        push.stdin.write(b"a\n" * 3)
-        push.stdin.flush()
+    with Process(command, apart=True, stdin=subprocess.PIPE) as push:
+        push.feed("a\n" * 3)
         stored(broker, "test", 3)  # and it waits for a fourth
 
-        push.send_signal(signal.SIGINT)
-        said = push.stderr.read().decode()
+        assert push.stop(signal.SIGINT) == 4
 
-    assert push.returncode == 4
+    said = push.err
     assert re.search(r"^error: stopped: at least \d messages were delivered to test$", said, re.M)
     assert "Traceback" not in said
 
@@ -313,7 +311,7 @@ def test_a_terminal_gets_a_progress_bar(broker: DevBroker, here: Path) -> None:
 
     with started("push", "test", "--file", "x.jsonl", terminal=True) as push:
         push.wait_for("3/3")
-        assert push.process.wait(20) == 0
+        assert push.wait(20) == 0
 
 
 def test_a_broker_that_is_not_there_is_an_error(here: Path, kqworker: Run) -> None:

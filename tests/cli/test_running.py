@@ -121,7 +121,7 @@ def test_dev_runs_until_it_is_told_to_end(shop: Path, number: signal.Signals) ->
         dev.wait_for("ready in")
         assert devbroker.running() is not None
 
-        assert dev.end(number) == 0
+        assert dev.stop(number) == 0
 
         assert dev.err.startswith(devbroker.LIMITS)
         assert "draining" in dev.err
@@ -159,7 +159,7 @@ def test_dev_says_that_it_does_not_use_the_brokers_that_are_set(
 
     with started("dev", "app:app", "-w", "1") as dev:
         dev.wait_for("ready in")
-        dev.end(signal.SIGINT)
+        dev.stop(signal.SIGINT)
 
     assert dev.err.startswith(
         "kqworker dev uses the built-in broker, not prod:9092 (KQWORKER_BROKERS)\n"
@@ -169,7 +169,7 @@ def test_dev_says_that_it_does_not_use_the_brokers_that_are_set(
 def test_dev_says_that_it_uses_a_broker_that_already_runs(shop: Path, broker: DevBroker) -> None:
     with started("dev", "app:app", "-w", "1") as dev:
         dev.wait_for("ready in")
-        dev.end(signal.SIGINT)
+        dev.stop(signal.SIGINT)
 
     other = f"using the one at {broker.address}, started by another kqworker command; it stops when"
     assert f"{other} that one does\n" in dev.err
@@ -179,21 +179,20 @@ def test_dev_runs_the_new_code_after_a_change(shop: Path, kqworker: Run) -> None
     with started("dev", "app:app", "-w", "1") as dev:
         dev.wait_for("ready in")
         kqworker("push", "test", "a")
-        assert dev.process.stdout is not None
-        assert dev.process.stdout.readline() == b"first a\n"
+        assert dev.line() == "first a"
 
         edited(shop / "app.py", APP.replace("first", "second"))
         dev.wait_for("app.py changed: replacing the workers")
         # A message may still reach the worker of before; a later one does not.
-        said = b""
+        said = ""
         for number in range(100):
             kqworker("push", "test", str(number))
-            said = dev.process.stdout.readline()
-            if said.startswith(b"second"):
+            said = dev.line()
+            if said.startswith("second"):
                 break
-        assert said.startswith(b"second")
+        assert said.startswith("second")
 
-        assert dev.end(signal.SIGINT) == 0
+        assert dev.stop(signal.SIGINT) == 0
 
 
 def test_a_handler_that_asks_for_the_time_after_a_change_is_given_it(
@@ -207,15 +206,14 @@ def test_a_handler_that_asks_for_the_time_after_a_change_is_given_it(
         dev.wait_for("app.py changed: replacing the workers")
         before = time.time()
 
-        assert dev.process.stdout is not None
-        said = b"first a"
+        said = "first a"
         # A message may still reach the worker of before.
-        while said.startswith(b"first a"):
+        while said.startswith("first a"):
             kqworker("push", "test", "a")
-            said = dev.process.stdout.readline()
-        assert before - 1 < float(said.removeprefix(b"first ")) < time.time() + 1
+            said = dev.line()
+        assert before - 1 < float(said.removeprefix("first ")) < time.time() + 1
 
-        assert dev.end(signal.SIGINT) == 0
+        assert dev.stop(signal.SIGINT) == 0
 
 
 def test_dev_waits_for_a_broken_app_to_be_mended(shop: Path, kqworker: Run) -> None:
@@ -224,17 +222,16 @@ def test_dev_waits_for_a_broken_app_to_be_mended(shop: Path, kqworker: Run) -> N
 
     with started("dev", "app:app", "-w", "2") as dev:
         dev.wait_for("ready in")
-        assert dev.process.stdout is not None
         # It is ready with one: the other would meet the mistake before the change is seen.
-        assert [dev.process.stdout.readline() for _ in range(2)] == [b"up\n"] * 2
+        assert [dev.line() for _ in range(2)] == ["up"] * 2
 
         edited(shop / "app.py", APP + "def broken(:\n")
         dev.wait_for("SyntaxError: ")
         kqworker("push", "test", "a")
         edited(shop / "app.py", APP.replace("first", "mended"))
 
-        assert dev.process.stdout.readline() == b"mended a\n"
-        assert dev.end(signal.SIGINT) == 0
+        assert dev.line() == "mended a"
+        assert dev.stop(signal.SIGINT) == 0
 
     assert dev.err.count("the app does not load") == 1
 
@@ -244,7 +241,7 @@ def test_a_terminal_gets_a_banner_a_live_line_and_a_summary(shop: Path) -> None:
         dev.wait_for("Ctrl-C drains")
         dev.wait_for("0 handled · 0/s · 0 in flight · 0/1 workers busy")
 
-        assert dev.end(signal.SIGINT) == 0
+        assert dev.stop(signal.SIGINT) == 0
 
     assert " kqworker 0.1.0 · app:app · pid " in dev.err
     assert "\x1b[36mbrokers   \x1b[0m" in dev.err
@@ -257,7 +254,7 @@ def test_no_color_is_honoured(shop: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     with started("dev", "app:app", "-w", "1", terminal=True) as dev:
         dev.wait_for("Ctrl-C drains")
-        dev.end(signal.SIGINT)
+        dev.stop(signal.SIGINT)
 
     assert "\x1b[3" not in dev.err
     assert "\x1b[1m" not in dev.err
@@ -290,7 +287,7 @@ def test_the_status_line_has_gone_when_an_error_is_told(shop: Path, broker: DevB
         run.wait_for("workers busy")
         (shop / "go").touch()
         run.wait_for("ValueError: no model")
-        assert run.process.wait(20) == 2
+        assert run.wait(20) == 2
 
     status, _, error = run.err.partition("error:")
     assert "workers busy" in status
@@ -307,12 +304,11 @@ def test_a_terminal_that_closes_lets_what_runs_end(
     kqworker("push", "test", "a")
 
     with started("run", "app:app", "-w", "1", terminal=True) as run:
-        assert run.process.stdout is not None
-        assert run.process.stdout.readline() == b"first a\n"
+        assert run.line() == "first a"
         run.hang_up()
 
-        assert run.process.stdout.readline() == b"ended\n"
-        assert run.process.wait(20) == 0
+        assert run.line() == "ended"
+        assert run.wait(20) == 0
 
     again = kqworker("run", "app:app", "--until-caught-up")
     assert (again.code, again.out) == (0, "")
@@ -323,10 +319,9 @@ def test_nohup_keeps_a_hang_up_from_the_run(shop: Path, broker: DevBroker, kqwor
         run.wait_for("ready")
         run.process.send_signal(signal.SIGHUP)
         kqworker("push", "test", "a")
-        assert run.process.stdout is not None
-        assert run.process.stdout.readline() == b"first a\n"
+        assert run.line() == "first a"
 
-        assert run.end(signal.SIGTERM) == 0
+        assert run.stop(signal.SIGTERM) == 0
         assert "SIGHUP" not in run.err
 
 
@@ -337,7 +332,7 @@ def test_ctrl_c_ends_the_wait_for_a_broker(shop: Path, number: signal.Signals) -
         run.wait_for("no broker can be reached")
         begun = time.monotonic()
 
-        code = run.end(number)
+        code = run.stop(number)
 
         assert code == 4
         assert time.monotonic() - begun < 5.0
@@ -352,11 +347,10 @@ def test_a_run_that_is_stopped_before_it_has_caught_up_drains_and_ends_with_4(
     kqworker("push", "test", stdin="a\n" * 1000)
 
     with started("run", "app:app", "-w", "1", "--until-caught-up") as run:
-        assert run.process.stdout is not None
-        assert run.process.stdout.readline() == b"first a\n"
+        assert run.line() == "first a"
 
-        assert run.end(number) == 4
-        handled = 1 + run.process.stdout.read().count(b"first a\n")
+        assert run.stop(number) == 4
+        handled = run.out.count("first a\n")
 
     assert f"{handled} handled · 0 failed" in run.err
     left = f"stopped early: {1000 - handled} messages were not started; the next run handles them"
@@ -370,10 +364,9 @@ def test_what_a_drain_leaves_is_named_and_ends_it_with_4(
     kqworker("push", "test", "a", "-k", "b")
 
     with started("run", "app:app", "-w", "1", "--shutdown-timeout", "0.2") as run:
-        assert run.process.stdout is not None
-        assert run.process.stdout.readline() == b"first a\n"
+        assert run.line() == "first a"
 
-        assert run.end(signal.SIGTERM) == 4
+        assert run.stop(signal.SIGTERM) == 4
 
     assert "SIGTERM: draining" in run.err
     assert "not finished: test[" in run.err

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
 from kqworker.demo import job
+from tests.processes import Process
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stdlib_complexity" / "job.py"
 
@@ -45,21 +45,15 @@ def test_the_demo_handles_every_file_of_the_standard_library() -> None:
 
 
 def test_a_demo_that_is_interrupted_ends_and_draws_no_conclusions() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "kqworker", "demo", "--workers", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as demo:
-        assert demo.stderr is not None
-        first = "".join(takewhile(lambda line: "ready in" not in line, demo.stderr))
-        demo.send_signal(signal.SIGINT)
-        out, err = demo.communicate(timeout=60)
+    command = [sys.executable, "-m", "kqworker", "demo", "--workers", "2"]
+    with Process(command, apart=True) as demo:
+        demo.wait_for("ready in")
+        assert demo.stop(signal.SIGINT) == 4, demo
 
-    assert demo.returncode == 4, first + err
+    first, _, err = demo.err.partition("ready in")
     assert "event=started" in first
     assert "event=started" not in err  # no second pass
-    assert len(out.splitlines()) == 1
+    assert len(demo.out.splitlines()) == 1
 
 
 def test_the_example_is_the_job_of_the_demo() -> None:
