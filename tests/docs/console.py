@@ -17,20 +17,16 @@ Tested by tests/docs/test_console.py.
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
-import pty
 import re
-import select
 import shlex
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.processes import Process
 
 SECONDS = 90.0
 ANY = "…"
@@ -72,45 +68,14 @@ def missing(shown: str, said: str) -> list[str]:
     return [line for line in lines_of(shown) if line != ANY and line not in found]
 
 
-class Terminal:
+class Terminal(Process):
     """A command on a terminal of its own, and all that it has written."""
 
     def __init__(self, command: str, directory: Path, environment: Mapping[str, str]) -> None:
-        self.command = command
-        self.said = ""
-        # A reading may end in the middle of a character.
-        self._text = codecs.getincrementaldecoder("utf-8")("replace")
-        self.fd, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            ["sh", "-c", command],
-            cwd=directory,
-            env=environment,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
+        super().__init__(
+            ["sh", "-c", command], folder=directory, environment=environment, terminal=True
         )
-        os.close(slave)
-
-    def read(self) -> bool:
-        """Read what is there; return False at the end."""
-        try:
-            data = os.read(self.fd, 65536)
-        except OSError:  # nobody has the terminal open any more
-            return False
-        self.said += self._text.decode(data)
-        return bool(data)
-
-    def interrupt(self) -> None:
-        """Press Ctrl-C."""
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def close(self) -> None:
-        """End it and all that it started."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        os.close(self.fd)
+        self.shown = command
 
 
 class Session:
@@ -153,7 +118,7 @@ class Session:
         assert steps and len(steps) == marks_of(page), "a comment without its block"
         for step in steps:
             getattr(self, f"_{step.verb}")(step)
-        assert self._running is None, f"the page leaves {self._running.command!r} running"
+        assert self._running is None, f"the page leaves {self._running.shown!r} running"
 
     def _write(self, step: Step) -> None:
         (self._directory / step.argument).write_text(step.block)
@@ -164,15 +129,10 @@ class Session:
             if words[0] == "cd":
                 self._directory /= words[1]
                 continue
-            terminal = Terminal(command, self._directory, self.environment)
-            try:
-                self._until(lambda t=terminal: t.process.poll() is not None, terminal)
-                while terminal.read():
-                    pass
+            with Terminal(command, self._directory, self.environment) as terminal:
+                code = terminal.wait(SECONDS)
                 self._hold(terminal, shown)
-                assert terminal.process.returncode == int(step.argument or 0), terminal.said
-            finally:
-                terminal.close()
+                assert code == int(step.argument or 0), terminal
 
     def _start(self, step: Step) -> None:
         assert self._running is None
@@ -188,11 +148,9 @@ class Session:
         terminal = self._running
         assert terminal is not None
         terminal.interrupt()
-        self._until(lambda: terminal.process.poll() is not None)
-        while terminal.read():
-            pass
+        code = terminal.wait(SECONDS)
         self._hold(terminal, self._here(step.block).replace("^C", ""))
-        assert terminal.process.returncode == 0, terminal.said
+        assert code == 0, terminal
         terminal.close()
         self._running = None
 
@@ -205,26 +163,13 @@ class Session:
     def _await(self, shown: str) -> None:
         terminal = self._running
         assert terminal is not None
-        self._until(
-            lambda: not missing(shown, terminal.said) or terminal.process.poll() is not None
-        )
+        terminal.says(lambda: not missing(shown, terminal.out), f"it says {shown!r}", SECONDS)
         self._hold(terminal, shown)
 
     def _hold(self, terminal: Terminal, shown: str) -> None:
-        self.transcript.append(f"$ {terminal.command}\n{terminal.said}")
-        left = missing(shown, terminal.said)
-        assert not left, f"{terminal.command!r} did not say {left}, but:\n{terminal.said}"
-
-    def _until(self, true: Callable[[], bool], *others: Terminal) -> None:
-        """Read from all terminals, for else their commands would stop, until it is true."""
-        deadline = time.monotonic() + SECONDS
-        terminals = [t for t in (self._running, *others) if t is not None]
-        while not true():
-            said = "\n".join(t.said for t in terminals)
-            assert time.monotonic() < deadline, f"it took too long:\n{said}"
-            ready, _, _ = select.select([t.fd for t in terminals], [], [], 0.05)
-            ended = [t for t in terminals if t.fd in ready and not t.read()]
-            terminals = [t for t in terminals if t not in ended]
+        self.transcript.append(f"$ {terminal.shown}\n{terminal.out}")
+        left = missing(shown, terminal.out)
+        assert not left, f"{terminal.shown!r} did not say {left}, but:\n{terminal.out}"
 
 
 def _commands(block: str) -> Iterator[tuple[str, str]]:
