@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -24,6 +23,8 @@ from kqworker.kafka.devbroker import (
     running_or_new,
     start_dev_broker,
 )
+from tests.processes import Process
+from tests.waiting import ended
 
 PARENT = """
 import sys
@@ -56,18 +57,6 @@ def consumer(broker: DevBroker) -> Consumer:
             **PROPERTIES,
         }
     )
-
-
-def ended(pid: int, timeout: float = 5.0) -> bool:
-    """Whether a process that is not our child ends in time."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], timeout)[0])
-    finally:
-        os.close(descriptor)
 
 
 def test_another_process_produces_consumes_and_commits_with_metadata(broker: DevBroker) -> None:
@@ -139,16 +128,13 @@ def test_it_outlives_ctrl_c_and_a_hang_up_and_stop_kills_what_does_not_end(
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits with a pidfd, as on Linux")
 def test_it_ends_when_the_process_that_started_it_is_killed() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        assert not ended(pid, 0.0)
+    command = [sys.executable, "-c", PARENT]
+    with Process(command, apart=True, stdin=subprocess.PIPE) as parent:
+        broker = psutil.Process(int(parent.line()))
+        assert not ended([broker], 0.0)
         parent.kill()
-        parent.wait()
 
-        assert ended(pid)
+        assert ended([broker], 5.0)
 
 
 def test_it_is_found_once_announced_and_until_it_stops(broker: DevBroker, directory: Path) -> None:

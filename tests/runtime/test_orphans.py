@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.runtime.bench import ROOT, wait_for_end
+from tests.processes import ROOT, Process
+from tests.runtime.bench import wait_for_end
 
 SUPERVISOR = """
 import sys, time
@@ -36,14 +37,8 @@ time.sleep(600)
 def supervisor(method: str, verb: str, first: str = "") -> Iterator[tuple[int, list[int]]]:
     """A supervisor with two workers on that verb: its pid, and those of all it has started."""
     script = SUPERVISOR.format(method=method, verb=verb, first=first)
-    with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield process.pid, [int(pid) for pid in process.stdout.readline().split()]
-        finally:
-            process.kill()
+    with Process([sys.executable, "-c", script], folder=ROOT, apart=True) as process:
+        yield process.pid, [int(pid) for pid in process.line().split()]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel does it on Linux only")
