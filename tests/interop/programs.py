@@ -1,34 +1,31 @@
-"""The original and ours as real processes: started, followed by their journals, always reaped.
+"""The original and ours as real processes, followed by their journals.
 
 Decides how each is started and what its configuration file says; the same file serves both.
-Nothing of them outlives the process that runs the tests. The processes of ours are those
-with its mark, as in tests/kafka/supervisors.py.
+How they are followed, signalled and reaped, tests/processes.py says.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 
+from tests import processes
 from tests.interop import groups
 from tests.interop.handlers import JOURNAL, VERBS
 from tests.kafka.cluster import Cluster
-from tests.kafka.supervisors import LAUNCHER, MARK, PROGRAM, ROOT
-from tests.waiting import PATIENCE, until
+from tests.kafka.supervisors import PROGRAM
+from tests.processes import ROOT, Process, without_settings
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +65,12 @@ def configuration(path: Path, cluster: Cluster, topic: str, group: str, **fields
     return path
 
 
-class Program:
+class Program(Process):
     """One process that handles messages and keeps a journal.
 
     Args:
         command: What to run.
-        folder: For its output, its journal, and as its current directory.
+        folder: For its journal, and its current directory.
         name: Of its files.
         environment: More variables.
     """
@@ -88,31 +85,12 @@ class Program:
     ) -> None:
         self.name = name
         self._folder = folder
-        self._mark = uuid.uuid4().hex
         self._read: dict[Path, int] = {}
         self._events: list[Event] = []
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._output = folder / f"{name}.txt"
-        own = {name: text for name, text in os.environ.items() if not name.startswith("KQWORKER_")}
-        own |= {MARK: self._mark, "NO_COLOR": "1", **(environment or {})}
-        with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *command],
-                cwd=folder,
-                env=own,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    # -- what it says and does
-
-    @property
-    def output(self) -> str:
-        """What it has written so far."""
-        return self._output.read_text(errors="replace")
+        own = without_settings(**{"NO_COLOR": "1", **(environment or {})})
+        super().__init__(command, folder=folder, environment=own)
 
     def events(self, kind: str | None = None) -> list[Event]:
         """All events so far, of one kind or of all, in the order of each file."""
@@ -142,60 +120,15 @@ class Program:
         """The numbers of the messages with such an event."""
         return [event.number for event in self.events(kind)]
 
-    def until(self, true: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
-        """Return when it is true; fail when the process ends before, or it takes too long."""
-        until(true, what, timeout, self)
-
     def handled(self, count: int, timeout: float = PATIENCE) -> Program:
         """Return when so many handlers have returned."""
         self.until(lambda: self.count("handled") >= count, f"{count} handled", timeout)
         return self
 
-    # -- the end
-
     def kill(self) -> None:
         """SIGKILL to the process alone; return when it has gone, and all of its own."""
-        self.process.kill()
-        self.process.wait()
-        self._leave_nobody()
-
-    def stop(self, timeout: float = PATIENCE) -> int:
-        """SIGTERM, and its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.wait(timeout)
-
-    def wait(self, timeout: float = PATIENCE) -> int:
-        """Return its exit code, once it has ended."""
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"after {timeout:g} s it still runs\n{self}") from None
-
-    def close(self) -> None:
-        """End everything that is left of it."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self._leave_nobody()
-
-    def _leave_nobody(self) -> None:
-        while left := self._tree():
-            for process in left:
-                _quietly(process.kill)
-            psutil.wait_procs(left, 1.0)
-
-    def _tree(self) -> list[psutil.Process]:
-        found: list[psutil.Process] = []
-        for process in psutil.process_iter():
-            _quietly(
-                lambda process=process: (
-                    found.append(process) if process.environ().get(MARK) == self._mark else None
-                )
-            )
-        return found
-
-    def __str__(self) -> str:
-        return f"--- {self.name}\n{self.output[-6000:]}"
+        super().kill()
+        self.leave_nobody()
 
 
 def _event(line: bytes) -> Event:
@@ -207,14 +140,6 @@ def _event(line: bytes) -> Event:
         base64.b64decode(told.get("Value", "")),
         told,
     )
-
-
-def _quietly(call: Callable[[], object]) -> None:
-    """A process may end while it is looked at."""
-    try:
-        call()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        pass
 
 
 class Programs:
@@ -246,17 +171,13 @@ class Programs:
 
     def ask(self, *arguments: str, lines: Iterable[Mapping[str, object]] = ()) -> list[Any]:
         """What a command of the original answers, as one object a line."""
-        done = subprocess.run(
+        done = processes.run(
             [str(self._original), *arguments],
-            input="".join(json.dumps(line) + "\n" for line in lines),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
+            stdin="".join(json.dumps(line) + "\n" for line in lines),
         )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert done.code == 0, done.out[-3000:] + done.err[-3000:]
         # Its log is on the same output, and is no JSON.
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
 
     def push(
         self, cluster: Cluster, topic: str, lines: Iterable[Mapping[str, object]], *options: str
@@ -307,8 +228,9 @@ class Programs:
 
     def close(self) -> None:
         """End what is left of all."""
-        for program in self._started:
-            program.close()
+        with ExitStack() as ends:
+            for program in self._started:
+                ends.callback(program.close)
 
 
 def encoded(how: str, key: bytes, value: bytes, **more: object) -> dict[str, object]:

@@ -133,7 +133,7 @@ def test_a_ca_file_without_a_user_crashes_the_original_and_means_tls_here(
     authority = str(certificates.make_authority(programs.folder))
     go = programs.go(kafka, "any", CaFile=authority)
     assert go.wait() == 2
-    assert "nil pointer dereference" in go.output
+    assert "nil pointer dereference" in go.out
 
     file = configuration(programs.folder / "ours.yaml", kafka, "any", "any", CaFile=authority)
     kafka_settings = dict(translate(load(file)).settings.kafka)
@@ -157,13 +157,13 @@ def test_the_original_takes_any_certificate_and_logs_in_by_plain_alone(
 
     # With the wrong authority it gets as far as being told that PLAIN is not served.
     go = programs.go(kafka_tls, topic, CaFile=other, **login)
-    go.until(lambda: "SASL" in go.output, "an answer of the broker")
-    assert "Unsupported SASL Mechanism" in go.output
+    go.until(lambda: "SASL" in go.out, "an answer of the broker")
+    assert "Unsupported SASL Mechanism" in go.out
     go.kill()
 
     refused = programs.queue(kafka_tls, topic, CaFile=other, **login, **scram)
     assert refused.wait() == 3
-    assert "certificate" in refused.output
+    assert "certificate" in refused.out
 
     right = kafka_tls.client["ssl.ca.location"]
     assert programs.queue(kafka_tls, topic, CaFile=right, **login, **scram).handled(1).stop() == 0
@@ -195,7 +195,7 @@ def test_a_panic_ends_the_original_and_costs_its_own_message_alone_here(
 
     go = programs.go(kafka, topic, group="panic")
     assert go.wait() == 2
-    assert "panic: as it says" in go.output
+    assert "panic: as it says" in go.out
     assert kafka.committed("panic", topic) == {}
 
     ours = programs.queue(kafka, topic, group="crash").handled(14)
@@ -214,7 +214,7 @@ def test_a_stop_forgets_what_it_waited_for_there_and_commits_it_here(
     go.stop()
     assert go.count("handled") >= 2
     assert kafka.committed("forgets", topic) == {}
-    assert "commit failed" in go.output
+    assert "commit failed" in go.out
 
     ours = programs.queue(kafka, topic, group="commits", Processors=2)
     ours.until(lambda: ours.count("begun") == 2, "two begun")

@@ -169,7 +169,7 @@ def test_with_another_assignor_kqworker_does_not_get_into_go_queues_group(
         go = programs.go(kafka, topic, **ONE_BY_ONE)
         go.until(lambda: record.now.stable and record.now.owned_by("go") == ALL, "Go owns all")
         ours = programs.queue(kafka, topic)
-        ours.until(lambda: "do not assign partitions by" in ours.output, "the broker's answer")
+        ours.until(lambda: "do not assign partitions by" in ours.out, "the broker's answer")
         assert record.now.owned_by("go") == ALL, record
         # It goes on asking, and can be stopped.
         assert ours.process.poll() is None
