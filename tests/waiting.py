@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
@@ -25,12 +25,6 @@ PAUSE = 0.005
 # What is written to a terminal is there a moment later, perhaps after its writer's end.
 TERMINAL_SECONDS = 0.2
 PIDFDS = hasattr(os, "pidfd_open")  # as on Linux
-
-
-class Run(Protocol):
-    """A process that is waited for; as text it is what one must know if it does not come."""
-
-    process: subprocess.Popen[Any]
 
 
 def becomes(true: Callable[[], object], within: float, pause: float = PAUSE) -> bool:
@@ -49,30 +43,15 @@ def becomes(true: Callable[[], object], within: float, pause: float = PAUSE) -> 
     return True
 
 
-def until(
-    true: Callable[[], object], what: str, timeout: float = PATIENCE, run: Run | None = None
-) -> None:
+def until(true: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
     """Return when something has become true; fail when it has not in time.
 
     Args:
         true: Looks.
         what: Is waited for, in the words of the failure.
         timeout: Seconds.
-        run: Who is to bring it about; its end before that is a failure, too.
     """
-
-    def over() -> bool:
-        # Asked before the last look: what it did before its end counts.
-        gone = run is not None and run.process.poll() is not None
-        return bool(true()) or (gone and _fail(run, what))
-
-    about = "" if run is None else f"\n{run}"
-    assert becomes(over, timeout), f"after {timeout:g} s not yet: {what}{about}"
-
-
-def _fail(run: Run | None, what: str) -> bool:
-    assert run is not None
-    raise AssertionError(f"ended by {run.process.returncode} before {what}\n{run}")
+    assert becomes(true, timeout), f"after {timeout:g} s not yet: {what}"
 
 
 def ended(processes: Iterable[psutil.Process], within: float) -> bool:

@@ -7,44 +7,12 @@ supervisors.py's.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kafka.supervisors import PROGRAM, ROOT
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended.
-
-    Attributes:
-        code: Its exit code.
-        out: What it wrote to standard output.
-        err: What it wrote to standard error, its workers included.
-        seconds: How long it took.
-    """
-
-    code: int
-    out: str
-    err: str
-    seconds: float
-
-    @property
-    def text(self) -> str:
-        """All that it wrote."""
-        return self.out + self.err
-
-    @property
-    def error(self) -> str:
-        """Its error, a line or more; fails if there is none."""
-        before, found, after = self.err.rpartition("error: ")
-        assert found, self
-        assert "Traceback" not in before, self
-        return after
+from tests import processes
+from tests.kafka.supervisors import PROGRAM
+from tests.processes import ROOT, Ended, without_settings
 
 
 class Command:
@@ -89,17 +57,12 @@ def run(
         timeout: Seconds; then it is killed, and the test fails.
         environment: More variables.
     """
-    own = {name: text for name, text in os.environ.items() if not name.startswith("KQWORKER_")}
     # Somebody's built-in broker must not be found, and the tests' own modules must be.
-    own |= {"XDG_RUNTIME_DIR": str(folder), "PYTHONPATH": str(ROOT), **environment}
-    began = time.monotonic()
-    done = subprocess.run(
+    told = {"XDG_RUNTIME_DIR": str(folder), "PYTHONPATH": str(ROOT), **environment}
+    return processes.run(
         [*program, *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
+        stdin=stdin,
         timeout=timeout,
-        cwd=folder,
-        env=own,
+        folder=folder,
+        environment=without_settings(**told),
     )
-    return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - began)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -36,15 +37,13 @@ def kqworker(tmp_path: Path) -> Command:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts programs in the test's directory, and sees to their end."""
-    started: list[Program] = []
+    with ExitStack() as started:
 
-    def start(*arguments: str, **environment: str) -> Program:
-        started.append(Program(*arguments, folder=tmp_path, environment=environment))
-        return started[-1]
+        def start(*arguments: str, **environment: str) -> Program:
+            program = Program(*arguments, folder=tmp_path, environment=environment)
+            return started.enter_context(program)
 
-    yield start
-    for program in started:
-        program.close()
+        yield start
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.kafka.cluster import Cluster
 from tests.kafka.programs import Program
-from tests.kafka.supervisors import ROOT
+from tests.processes import ROOT
 
 EXAMPLE = ROOT / "examples" / "go_queue"
 PROGRAM = """\

@@ -190,13 +190,13 @@ def test_a_stop_ends_in_its_time_while_brokers_are_frozen(
     for index in range(3):
         kafka3.freeze(index)
 
-    code = supervisor.stop(STOPPED)
+    code = supervisor.stop(timeout=STOPPED)
 
     if left == "all committed":
         assert code == 0, supervisor
     else:
         assert code == 4, supervisor
-    assert "Traceback" not in supervisor.output
+    assert "Traceback" not in supervisor.out
 
 
 def test_a_deleted_topic_leaves_the_others_at_work(kafka: Cluster, supervise: Supervise) -> None:
@@ -259,8 +259,8 @@ def test_out_of_range_offsets_are_an_error_where_they_were_asked_to_be(
     supervisor = supervise(kafka, cut_off, "--offset", "error")
 
     assert supervisor.wait() == 3, supervisor
-    assert cut_off in supervisor.output.rpartition("error: ")[2]
-    assert "Traceback" not in supervisor.output
+    assert cut_off in supervisor.out.rpartition("error: ")[2]
+    assert "Traceback" not in supervisor.out
     assert read(supervise.journal) == []
     assert committed(kafka, supervise.group, cut_off) == {0: 10}
 

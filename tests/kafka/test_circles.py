@@ -13,7 +13,6 @@ from tests.kafka.command import Command
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.records import PATIENCE, consume, produce
 from tests.kafka.supervisors import Supervise, Supervisor
-from tests.waiting import until
 
 APP = """\
 from kqworker import App, Reject
@@ -99,7 +98,7 @@ def test_two_apps_that_send_each_other_their_results_are_told_and_end_the_circle
         for here, there in both
     ]
     # The tenth is the other's, and is one too many.
-    until(lambda: runs[1].events("dead-lettered"), "an end of the circle", PATIENCE, runs[1])
+    runs[1].until(lambda: runs[1].events("dead-lettered"), "an end of the circle")
 
     assert [run.stop() for run in runs] == [0, 0], runs
     ways = [f"hand_on reads {here} and returns to {there}" for here, there in both]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import uuid
@@ -18,6 +17,7 @@ from tests.kafka import distribution
 from tests.kafka.cluster import Cluster, Committed
 from tests.kafka.fixtures import NewCluster, NewTopic
 from tests.kafka.node import free_ports
+from tests.processes import ROOT, Process
 
 PATIENCE = 60.0
 
@@ -205,22 +205,15 @@ def test_no_broker_outlives_the_process_that_started_it(kafka: Cluster, tmp_path
         "import sys; from pathlib import Path; from tests.kafka.cluster import Cluster;"
         "c = Cluster.start(dir=Path(sys.argv[1])); print(c.pid(0), flush=True); sys.stdin.read()"
     )
-    runner = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)],
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with runner:
-        assert runner.stdout is not None
-        broker = psutil.Process(int(runner.stdout.readline()))
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with Process(command, folder=ROOT, stdin=subprocess.PIPE) as runner:
+        broker = psutil.Process(int(runner.line()))
         assert broker.is_running()
-        runner.send_signal(signal.SIGKILL)
+        runner.kill()
 
-    # psutil waits for a process that is not our child, too.
-    broker.wait(timeout=5)
-    assert not broker.is_running()
+        # psutil waits for a process that is not our child, too.
+        broker.wait(timeout=5)
+        assert not broker.is_running()
 
 
 def test_the_jars_are_kept_by_version_outside_the_clone(kafka: Cluster) -> None:

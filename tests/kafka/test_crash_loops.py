@@ -55,5 +55,5 @@ def test_a_start_hook_that_takes_too_long_ends_the_first_start_and_names_the_set
         environment={"STARTS_THAT_END": "0"},
     )
     assert supervisor.wait(20.0) == 2, supervisor
-    assert "startup_timeout" in supervisor.output
-    assert "Traceback" not in supervisor.output
+    assert "startup_timeout" in supervisor.out
+    assert "Traceback" not in supervisor.out

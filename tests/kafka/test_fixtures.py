@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from tests.kafka import distribution, fixtures
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
+from tests.processes import ROOT, Process
 
 # A Maven that counts how often it was asked, and takes long enough to be overtaken.
 FAKE_MAVEN = """\
@@ -77,7 +77,7 @@ def test_topics_have_names_of_their_own(topic: NewTopic) -> None:
     assert topic() != topic()
 
 
-def fetching(folder: Path, code: int = 0) -> subprocess.Popen[str]:
+def fetching(folder: Path, code: int = 0) -> Process:
     """A process that asks for the jars, with the fake Maven and an empty cache."""
     maven = folder / "mvn"
     if not maven.exists():  # the other process may be reading it
@@ -89,19 +89,14 @@ def fetching(folder: Path, code: int = 0) -> subprocess.Popen[str]:
         "LOG": str(folder / "asked"),
         "CODE": str(code),
     }
-    return subprocess.Popen(
-        [sys.executable, "-c", FETCH],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return Process([sys.executable, "-c", FETCH], folder=ROOT, environment=environment)
 
 
 def test_two_runs_that_start_together_fetch_the_jars_once(tmp_path: Path) -> None:
     with fetching(tmp_path) as one, fetching(tmp_path) as other:
-        told = {process.communicate(timeout=60)[0].strip() for process in (one, other)}
+        one.wait()
+        other.wait()
+        told = {process.out.strip() for process in (one, other)}
 
     assert (tmp_path / "asked").read_text().splitlines() == ["asked"]
     (folder,) = told
@@ -110,7 +105,8 @@ def test_two_runs_that_start_together_fetch_the_jars_once(tmp_path: Path) -> Non
 
 def test_a_fetch_that_fails_leaves_no_half_a_copy(tmp_path: Path) -> None:
     with fetching(tmp_path, code=1) as process:
-        told = process.communicate(timeout=60)[0]
+        process.wait()
+        told = process.out
 
     assert "Maven could not fetch Apache Kafka" in told
     assert [path.name for path in (tmp_path / "cache" / "kqworker").iterdir()] == ["lock"]

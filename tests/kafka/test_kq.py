@@ -24,7 +24,7 @@ def test_the_program_of_the_documents_runs_without_a_guard(shop: Shop, start: St
     program = start("main.py")
     program.until(lambda: len(program.starting("=> ")) == 50, "50 handled")
 
-    assert program.terminate() == 0, program
+    assert program.stop() == 0, program
     assert sorted(map(int, program.starting("=> "))) == list(range(50))
     assert shop.committed() == {0: 25, 1: 25}
 
@@ -45,11 +45,11 @@ def test_the_example_runs_on_three_brokers(kafka3: Cluster, tmp_path: Path, star
 
     from_python = start("main.py")
     from_python.until(lambda: len(from_python.starting("=> ")) == 30, "30 handled")
-    assert from_python.terminate() == 0, from_python
+    assert from_python.stop() == 0, from_python
     produce(kafka3, topic, [b"more"])
     from_the_command = start("-m", "kqworker", "kq", "-f", "config.yaml", "handlers:handle")
     from_the_command.until(lambda: from_the_command.starting("=> ") == ["more"], "1 handled")
-    assert from_the_command.terminate() == 0, from_the_command
+    assert from_the_command.stop() == 0, from_the_command
 
     assert sorted(map(int, from_python.starting("=> "))) == list(range(30))
 
@@ -81,7 +81,7 @@ def test_with_force_commit_a_failed_message_is_given_up(shop: Shop, start: Start
     (line,) = [line for line in program.lines if "message failed after" in line]
     assert f"topic={shop.topic} partition=1 offset=1" in line
     assert "ValueError: three" in line
-    assert "the error handler failed" in program.output
+    assert "the error handler failed" in program.out
     assert shop.committed() == {0: 5, 1: 5}
 
 
@@ -140,7 +140,7 @@ def test_a_failed_message_that_a_stop_interrupts_is_delivered_again(
 
     first = start("main.py")
     first.until(lambda: len(first.starting("done ")) == 9 and first.starting("heard "), "9 done")
-    assert first.terminate() == 0, first
+    assert first.stop() == 0, first
 
     # In kq the next success has committed past it. Here it stands where it failed, and what
     # is finished above it is not repeated.
@@ -185,7 +185,7 @@ def test_a_killed_worker_loses_nothing(shop: Shop, start: Start) -> None:
         return set(map(int, program.starting("done "))) == set(range(1500))
 
     program.until(whole, "all handled")
-    assert program.terminate() == 0, program
+    assert program.stop() == 0, program
     assert shop.committed() == {0: 750, 1: 750}
 
 
@@ -250,7 +250,7 @@ def test_a_ca_file_and_a_login_are_enough_for_tls_and_scram(secured: Shop, start
 
     assert program.wait() == 0, program
     assert sorted(program.starting("done ")) == ["0", "1", "2", "3"]
-    assert PASSWORD not in program.output
+    assert PASSWORD not in program.out
 
 
 def test_a_ca_file_without_a_user_is_tls_and_no_crash(secured: Shop, start: Start) -> None:
@@ -262,8 +262,8 @@ def test_a_ca_file_without_a_user_is_tls_and_no_crash(secured: Shop, start: Star
 
     # This broker wants a login, too: TLS has come about.
     assert program.wait() != 0, program
-    assert secured.cluster.bootstrap in program.output
-    assert "certificate" not in program.output
+    assert secured.cluster.bootstrap in program.out
+    assert "certificate" not in program.out
 
 
 def test_the_brokers_certificate_is_verified(
@@ -275,4 +275,4 @@ def test_the_brokers_certificate_is_verified(
     program = start("main.py")
 
     assert program.wait() != 0, program
-    assert "certificate" in program.output
+    assert "certificate" in program.out

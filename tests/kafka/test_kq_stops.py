@@ -33,13 +33,11 @@ def test_another_thread_stops_it(shop: Shop, start: Start) -> None:
 
     program = start("main.py")
     program.until(lambda: len(program.starting("=> ")) == 10, "10 handled")
-    assert program.process.stdin is not None
-    program.process.stdin.write(b"\n")
-    program.process.stdin.flush()
+    program.feed("\n")
 
     assert program.wait() == 0, program
     assert program.starting("exit ") == ["0"]
-    assert "told to stop: draining" in program.output
+    assert "told to stop: draining" in program.out
     assert shop.committed() == {0: 5, 1: 5}
 
 
@@ -62,7 +60,7 @@ def test_a_stop_drains_what_is_being_handled(shop: Shop, start: Start) -> None:
     program = start("main.py")
     program.until(lambda: len(program.starting("begun ")) == 2, "2 begun")
     program.process.terminate()
-    program.until(lambda: "draining" in program.output, "it drains")
+    program.until(lambda: "draining" in program.out, "it drains")
     (shop.folder / "go").touch()
 
     assert program.wait() == 0, program
@@ -78,8 +76,8 @@ def test_wait_time_bounds_the_drain(shop: Shop, start: Start) -> None:
     program = start("main.py")
     program.until(lambda: len(program.starting("begun ")) == 2, "2 begun")
 
-    assert program.terminate() == 4, program
-    assert "abandoned" in program.output
+    assert program.stop() == 4, program
+    assert "abandoned" in program.out
 
 
 def test_a_second_interrupt_stops_now(shop: Shop, start: Start) -> None:
@@ -90,7 +88,7 @@ def test_a_second_interrupt_stops_now(shop: Shop, start: Start) -> None:
     program = start("main.py")
     program.until(lambda: len(program.starting("begun ")) == 2, "2 begun")
     program.process.send_signal(signal.SIGINT)
-    program.until(lambda: "Ctrl-C: draining" in program.output, "draining")
+    program.until(lambda: "Ctrl-C: draining" in program.out, "draining")
     program.process.send_signal(signal.SIGINT)
 
     assert program.wait() == 4, program
@@ -130,8 +128,8 @@ def test_two_queues_of_one_process_run_side_by_side(
     workers[3].kill()
     produce(shop.cluster, shop.topic, [b"more"])
     produce(shop.cluster, other.topic, [b"more"])
-    program.until(lambda: program.output.count(" more\n") == 2, "both go on")
-    assert program.terminate() == 0, program
+    program.until(lambda: program.out.count(" more\n") == 2, "both go on")
+    assert program.stop() == 0, program
     assert program.starting("exit ") == ["0"]
     assert shop.committed() == other.committed() == {0: 26, 1: 25}
     assert not psutil.wait_procs(workers, 1.0)[1]
@@ -147,5 +145,5 @@ def test_when_one_queue_fails_the_other_drains_and_the_error_is_raised(
     program = start("main.py")
 
     assert program.wait() != 0, program
-    assert "topic 'nobody-has-made-it' does not exist" in program.output
+    assert "topic 'nobody-has-made-it' does not exist" in program.out
     assert not program.starting("exit ")

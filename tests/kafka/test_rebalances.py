@@ -105,15 +105,15 @@ def test_a_group_of_another_assignor_is_joined_when_its_members_have_gone(
             assert time.monotonic() < deadline
             other.poll(0.1)
         supervisor = supervise(kafka, name)
-        supervisor.until(lambda: "trying on. Set partition" in supervisor.output, "it is told")
+        supervisor.until(lambda: "trying on. Set partition" in supervisor.out, "it is told")
     finally:
         other.close()
     supervisor.handled(3)
 
     assert supervisor.stop() == 0, supervisor
-    assert "do not assign partitions by cooperative-sticky" in supervisor.output
-    assert supervisor.output.count("cannot join the group") == 1
-    assert KafkaError(KafkaError.INCONSISTENT_GROUP_PROTOCOL).str() not in supervisor.output
+    assert "do not assign partitions by cooperative-sticky" in supervisor.out
+    assert supervisor.out.count("cannot join the group") == 1
+    assert KafkaError(KafkaError.INCONSISTENT_GROUP_PROTOCOL).str() not in supervisor.out
 
 
 @pytest.mark.parametrize(
@@ -316,9 +316,9 @@ def test_a_static_name_that_two_have_is_an_error_for_one(
     loser, winner = (first, second) if protocol is CLASSIC else (second, first)
 
     assert loser.wait() == 3, loser
-    said = loser.output.rpartition("error: ")[2]
+    said = loser.out.rpartition("error: ")[2]
     assert "each member of a group needs a group.instance.id of its own" in said
-    assert "Traceback" not in loser.output
+    assert "Traceback" not in loser.out
     produced += produce(kafka, name, [b"ok"] * 100, partitions=2)
     caught_up(kafka, supervise, name, winner)
     checker.nothing_is_lost(produced, read(supervise.journal))

@@ -17,6 +17,7 @@ from tests.contract.owner import run
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewCluster, NewTopic
 from tests.kafka.sources import Opened, new_group
+from tests.processes import Process
 
 TIMEOUT = 30.0
 
@@ -222,24 +223,14 @@ def test_frozen_brokers_do_not_keep_a_process_from_ending(new_cluster: NewCluste
     cluster = new_cluster()
     name = cluster.new_topic()
     produce(cluster, name, 1)
-    process = subprocess.Popen(
-        [sys.executable, "-c", FROZEN, cluster.bootstrap, name],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "ready\n"
+    command = [sys.executable, "-c", FROZEN, cluster.bootstrap, name]
+    with Process(command, apart=True, stdin=subprocess.PIPE) as process:
+        assert process.line() == "ready"
         cluster.freeze(0)
-        said, _ = process.communicate("go\n", timeout=TIMEOUT)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        process.feed("go\n")
 
-    assert said == "False True\n"
-    assert process.returncode == 0
+        assert process.wait(TIMEOUT) == 0, process
+        assert process.lines == ["ready", "False True"]
 
 
 def test_what_is_fetched_survives_a_freeze(new_cluster: NewCluster, opened: Opened) -> None:

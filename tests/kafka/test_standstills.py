@@ -105,7 +105,7 @@ def test_a_standstill_in_a_stop_leaves_nothing_undone(
     patient = ("-X", "session.timeout.ms=30000")
     supervisor = supervise(kafka, name, "--shutdown-timeout", "3", *patient).begun(1)
     with frozen(supervisor, FREEZE):
-        supervisor.terminate()
+        supervisor.process.terminate()
     with frozen(supervisor, FREEZE):
         pass
     assert supervisor.wait() == 0, supervisor

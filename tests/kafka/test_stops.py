@@ -42,7 +42,7 @@ def test_ctrl_c_waits_for_what_is_running_and_commits_it(
     assert all(attempt.ok for attempt in attempts)
     assert took <= 10.0 + LEAVING, supervisor
     assert kafka.committed(supervise.group, name)[0].offset == 2
-    assert "Ctrl-C: draining" in supervisor.output
+    assert "Ctrl-C: draining" in supervisor.out
     # Nothing that finished comes again.
     again = supervise(kafka, name, "--until-caught-up")
     assert again.wait() == 0, again

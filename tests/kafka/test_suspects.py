@@ -87,11 +87,10 @@ def test_supervisors_that_are_killed_and_ended_otherwise_charge_nobody(
     name = topic(2)
     produced = produce(kafka, name, [b"spin 0.002"] * 3000, partitions=2)
     once = {"retry": {"attempts": 1}}
-    for number, end in enumerate(("kill", "kill", "terminate")):
+    for number, end in enumerate((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)):
         run = supervise(kafka, name, *STATIC, **once)
-        run.handled(100 if end == "kill" else 300)
-        getattr(run, end)()
-        assert run.wait() == (0 if end == "terminate" else FELLED), (number, run)
+        run.handled(100 if end == signal.SIGKILL else 300)
+        assert run.stop(end) == (0 if end == signal.SIGTERM else FELLED), (number, run)
     clean = kafka.committed(supervise.group, name)
     found = [decode(told.metadata, told.offset) for told in clean.values()]
     assert all(said is not None and said.clean and not said.begun for said in found)

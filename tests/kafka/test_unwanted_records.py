@@ -149,7 +149,7 @@ def test_a_missing_right_to_write_is_told_and_holds_the_dead_letters_until_it_is
     )
     refused = supervise(cluster, name, retry=ONCE, dead_letter=dead)
     assert refused.wait() == 3, refused
-    assert f"error: no right to write to topic '{dead}', grant WRITE" in refused.output
+    assert f"error: no right to write to topic '{dead}', grant WRITE" in refused.out
 
     grant(cluster, write)
     supervisor = supervise(cluster, name, retry=ONCE, dead_letter=dead).ready()

@@ -13,7 +13,8 @@ from tests.kafka.feed import Feed
 from tests.kafka.fixtures import NewTopic
 from tests.kafka.journal import read
 from tests.kafka.records import commits, consume, produce
-from tests.kafka.supervisors import HEAVY, LONG, Supervise, Supervisor, ended
+from tests.kafka.supervisors import HEAVY, LONG, Supervise, Supervisor
+from tests.waiting import ended
 
 pytestmark = HEAVY
 
