@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+from tests.waiting import until
+
 # Stopped, or ended.
 STILL = "TtZX"
 
@@ -17,8 +19,8 @@ def freeze(pid: int) -> None:
         ProcessLookupError: It has ended, and somebody has asked how.
     """
     os.kill(pid, signal.SIGSTOP)
-    while any(state(stat) not in STILL for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
-        os.sched_yield()
+    threads = Path(f"/proc/{pid}/task")
+    until(lambda: all(state(stat) in STILL for stat in threads.glob("*/stat")), f"{pid} is stopped")
 
 
 def state(stat: Path) -> str:

@@ -12,12 +12,13 @@ import gc
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from tests.waiting import becomes
 
 # For a child on its way out, or a librdkafka client that is closing its sockets.
 GRACE = 5.0
@@ -62,17 +63,13 @@ class Snapshot:
 
 def _settled(ready: Callable[[], bool], grace: float) -> bool:
     """Whether it became true in time; garbage is collected only when it is not at once."""
-    if ready():
-        return True
-    deadline = time.monotonic() + grace
-    while True:
+
+    def collected() -> bool:
         # A descriptor may hang on an object in a cycle.
         gc.collect()
-        if ready():
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(PAUSE)
+        return ready()
+
+    return ready() or becomes(collected, grace, PAUSE)
 
 
 def _children() -> set[int]:

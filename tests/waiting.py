@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import psutil
 
@@ -25,6 +25,15 @@ PAUSE = 0.005
 # What is written to a terminal is there a moment later, perhaps after its writer's end.
 TERMINAL_SECONDS = 0.2
 PIDFDS = hasattr(os, "pidfd_open")  # as on Linux
+
+
+class Port(Protocol):
+    """What has a descriptor that says when there is something to take."""
+
+    def fileno(self) -> int: ...
+
+
+P = TypeVar("P", bound=Port)
 
 
 def becomes(true: Callable[[], object], within: float, pause: float = PAUSE) -> bool:
@@ -74,6 +83,34 @@ def ended(processes: Iterable[psutil.Process], within: float) -> bool:
                 return False
         finally:
             os.close(pidfd)
+    return True
+
+
+def pump(
+    true: Callable[[], object],
+    take: Callable[[P], object],
+    *ports: P,
+    within: float,
+    pause: float = PATIENCE,
+) -> bool:
+    """Take what ports have, each when its descriptor says so, until something is true.
+
+    Args:
+        true: Looks, after each taking.
+        take: Takes all that a port has.
+        within: Seconds.
+        pause: Seconds after which it looks in any case.
+
+    Returns:
+        Whether it has become true in time.
+    """
+    deadline = time.monotonic() + within
+    while not true():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        for port in select.select(ports, [], [], min(left, pause))[0]:
+            take(port)
     return True
 
 

@@ -5,8 +5,6 @@ Holds every source to what its events promise. Used by tests/contract and tests/
 
 from __future__ import annotations
 
-import select
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -25,6 +23,7 @@ from kqworker.core.events import (
 )
 from kqworker.kafka.source import KafkaSource
 from kqworker.types import Records, TopicPartition
+from tests.waiting import pump
 
 TIMEOUT = 30.0
 
@@ -129,22 +128,14 @@ class Owner:
 
 def run(until: Callable[[], bool], *owners: Owner, timeout: float = TIMEOUT) -> None:
     """Goes round as the loop does, until it is true."""
-    deadline = time.monotonic() + timeout
-    while not until():
-        left = deadline - time.monotonic()
-        if left <= 0:
-            seen = [[_short(e) for e in owner.events[-8:]] for owner in owners]
-            raise AssertionError(f"not within {timeout} s; the last events: {seen}")
-        for owner in select.select(owners, [], [], left)[0]:
-            owner.pump()
+    if not pump(until, Owner.pump, *owners, within=timeout):
+        seen = [[_short(e) for e in owner.events[-8:]] for owner in owners]
+        raise AssertionError(f"not within {timeout} s; the last events: {seen}")
 
 
 def idle(seconds: float, *owners: Owner) -> None:
     """Goes round for a time, whatever happens."""
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        for owner in select.select(owners, [], [], left)[0]:
-            owner.pump()
+    pump(lambda: False, Owner.pump, *owners, within=seconds)
 
 
 def _short(event: Event) -> str:

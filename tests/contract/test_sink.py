@@ -15,6 +15,7 @@ from kqworker.kafka.outgoing import Outgoing
 from kqworker.types import Output
 from tests.contract.brokers import PARTITIONS, TIMEOUT
 from tests.contract.sinks import Shore, Simulated, apache, built_in
+from tests.waiting import pump
 
 ON_KAFKA = [
     "producer",
@@ -41,9 +42,13 @@ def shore(request: pytest.FixtureRequest) -> Iterator[Shore]:
 def answers(shore: Shore, count: int) -> dict[int, Delivered]:
     """The next `count` answers, by ticket; each is waited for with the descriptor alone."""
     events: list[Event] = []
-    while len(events) < count:
-        assert select.select([shore.sink], [], [], TIMEOUT)[0], f"only {len(events)} of {count}"
-        events += shore.sink.events()
+    there = pump(
+        lambda: len(events) >= count,
+        lambda sink: events.extend(sink.events()),
+        shore.sink,
+        within=TIMEOUT,
+    )
+    assert there, f"only {len(events)} of {count}"
     found = {event.ticket: event for event in events if isinstance(event, Delivered)}
     assert len(found) == len(events) == count, "a record was answered twice"
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import select
 
 import pytest
 
@@ -16,6 +15,7 @@ from kqworker.kafka.sink import KafkaSink
 from kqworker.types import Output
 from tests.kafka.cluster import Cluster
 from tests.kafka.fixtures import NewTopic
+from tests.waiting import pump
 
 TIMEOUT = 30.0
 
@@ -29,9 +29,8 @@ def properties(cluster: Cluster, **extra: str) -> dict[str, str]:
 def answer(sink: KafkaSink) -> Delivered:
     """The next event, waited for."""
     events: list[Event] = []
-    while not events:
-        assert select.select([sink], [], [], TIMEOUT)[0], "no answer"
-        events += sink.events()
+    took = pump(lambda: events, lambda s: events.extend(s.events()), sink, within=TIMEOUT)
+    assert took, "no answer"
     (event,) = events
     assert isinstance(event, Delivered)
     return event

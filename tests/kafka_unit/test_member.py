@@ -39,7 +39,7 @@ from kqworker.kafka.commit_fence import NOT_OWNED
 from kqworker.kafka.partitions import ours
 from kqworker.kafka.source import KafkaSource
 from kqworker.types import TopicPartition
-from tests.waiting import until
+from tests.waiting import pump, until
 
 TIMEOUT = 10.0
 TP, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
@@ -157,10 +157,15 @@ class Bench:
         self.consumer.polls.put(step)
 
     def wait(self, kind: type[Event], count: int = 1) -> list[Any]:
-        while len(found := [e for e in self.events if isinstance(e, kind)]) < count:
-            assert select.select([self.source], [], [], TIMEOUT)[0], f"only {self.events}"
-            self.events += self.source.events()
-        return found
+        def found() -> list[Any]:
+            return [event for event in self.events if isinstance(event, kind)]
+
+        def take(source: KafkaSource) -> None:
+            self.events += source.events()
+
+        there = pump(lambda: len(found()) >= count, take, self.source, within=TIMEOUT)
+        assert there, f"only {self.events}"
+        return found()
 
     def taken(self) -> list[tuple[TopicPartition, list[int]]]:
         fetched = [e for e in self.events if isinstance(e, Fetched)]

@@ -41,7 +41,7 @@ from kqworker.kafka.sink import KafkaSink, _Produced
 from kqworker.types import Output
 from tests.frozen import freeze
 from tests.interrupting import interrupt_within
-from tests.waiting import until
+from tests.waiting import pump, until
 
 TIMEOUT = 20.0
 
@@ -70,9 +70,10 @@ def pushes(broker: DevBroker) -> Iterator[KafkaPushSink]:
 def deliveries(sink: KafkaSink, count: int) -> list[Event]:
     """The next `count` events, each waited for with the descriptor alone."""
     events: list[Event] = []
-    while len(events) < count:
-        assert select.select([sink], [], [], TIMEOUT)[0], f"only {len(events)} of {count}"
-        events += sink.events()
+    there = pump(
+        lambda: len(events) >= count, lambda s: events.extend(s.events()), sink, within=TIMEOUT
+    )
+    assert there, f"only {len(events)} of {count}"
     return events
 
 

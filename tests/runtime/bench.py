@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import select
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+
+import psutil
 
 from kqworker.core.commands import (
     KillWorker,
@@ -43,6 +44,7 @@ from kqworker.types import (
     Verdict,
     payload_size,
 )
+from tests.waiting import ended, pump, until
 
 E = TypeVar("E", bound=Event)
 
@@ -156,11 +158,11 @@ class Bench:
 
     def until(self, true: Callable[[], bool], what: str = "it") -> None:
         """Take events in until something is true; fail if it never becomes so."""
-        deadline = time.monotonic() + PATIENCE
-        while not true():
-            left = deadline - time.monotonic()
-            assert left > 0, f"waited {PATIENCE} s for {what}; said so far: {self.said}"
-            self.look(min(left, 0.02))
+        became = pump(true, self._take, self.workers, within=PATIENCE, pause=0.02)
+        assert became, f"waited {PATIENCE} s for {what}; said so far: {self.said}"
+
+    def _take(self, workers: Workers) -> None:
+        self.said += workers.events()
 
     def all(self, kind: type[E], worker: int | None = None) -> list[E]:
         """The events of a kind so far, of one worker or of all."""
@@ -258,20 +260,11 @@ class Bench:
 
 def wait_for_file(path: Path) -> str:
     """Return what a worker has written into a file, once it is there."""
-    deadline = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} has not come"
-        select.select([], [], [], 0.002)
+    until(path.exists, f"{path} is there", PATIENCE)
     return path.read_text()
 
 
 def wait_for_end(pid: int, seconds: float = PATIENCE) -> None:
     """Return when a process has ended; fail if it has not in time."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        assert select.select([pidfd], [], [], seconds)[0], f"process {pid} is still there"
-    finally:
-        os.close(pidfd)
+    with suppress(psutil.NoSuchProcess):
+        assert ended([psutil.Process(pid)], seconds), f"process {pid} is still there"

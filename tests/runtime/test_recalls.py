@@ -92,10 +92,12 @@ def test_what_was_told_comes_before_the_look_that_it_belongs_to(
 def test_a_worker_that_ruins_its_channel_is_ended_by_a_look_too(bench: Bench) -> None:
     worker = bench.start()
     task = bench.send(worker, ["ok", "garble"])
-    while not bench.all(WorkerDied):
-        bench.workers.execute(Observe((worker,)))
-        bench.look(0.001)
 
+    def looked() -> bool:
+        bench.workers.execute(Observe((worker,)))
+        return bool(bench.all(WorkerDied))
+
+    bench.until(looked, "its end")
     died = bench.died(worker)
     assert (died.task, died.index) == (task.id, 1)
     assert died.text.startswith("it wrote what is no frame: ")
