@@ -17,14 +17,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
 import psutil
 
-from tests.waiting import PATIENCE, PAUSE, Reader, Written, becomes, ended
+from tests.waiting import PATIENCE, PAUSE, Reader, Written, becomes, ended, give
 
 ROOT = Path(__file__).parents[1]
 LAUNCHER = Path(__file__).with_name("launch.py")
@@ -44,6 +44,8 @@ def without_settings(**more: str) -> dict[str, str]:
 
 class Process:
     """One command that runs, and all that it and its children have written.
+
+    Linux ends it with the thread that has started it.
 
     Args:
         command: A program, which is looked for on the PATH, and its arguments.
@@ -164,14 +166,13 @@ class Process:
 
     # -- what it is told
 
-    def feed(self, text: str, end: bool = False) -> None:
-        """Write to its standard input as far as it reads, and perhaps close it."""
+    def feed(self, text: str, end: bool = False, timeout: float = PATIENCE) -> None:
+        """Write to its standard input until it has ended or has all, and perhaps close it."""
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.write(text.encode())
-            self.process.stdin.flush()
+        given = give(text.encode(), self.process.stdin.fileno(), timeout)
+        assert given, f"after {timeout:g} s not yet: it reads\n{self}"
         if end:
-            self._close_stdin()
+            self.process.stdin.close()
 
     def interrupt(self) -> None:
         """Ctrl-C: SIGINT to the process group, as a terminal sends it."""
@@ -231,11 +232,7 @@ class Process:
             self.leave_nobody()
         finally:
             self._reader.close()
-            self._close_stdin()
-
-    def _close_stdin(self) -> None:
-        if self.process.stdin is not None:
-            with suppress(BrokenPipeError):
+            if self.process.stdin is not None:
                 self.process.stdin.close()
 
 
@@ -290,8 +287,8 @@ def run(
     with Process(
         command, folder=folder, environment=environment, apart=True, stdin=subprocess.PIPE
     ) as process:
-        process.feed(stdin, end=True)
-        code = process.wait(timeout)
+        process.feed(stdin, end=True, timeout=timeout)
+        code = process.wait(max(0.0, process.began + timeout - time.monotonic()))
         took = time.monotonic() - process.began
         process.leaves_nobody()
         return Ended(code, process.out, process.err, took)

@@ -114,6 +114,25 @@ def pump(
     return True
 
 
+def give(data: bytes, fd: int, within: float) -> bool:
+    """Write to a pipe as far as anybody reads it.
+
+    Returns:
+        Whether all is written, or nobody reads it any more, within so many seconds.
+    """
+    deadline = time.monotonic() + within
+    rest = memoryview(data)
+    while rest:
+        if not select.select([], [fd], [], max(0.0, deadline - time.monotonic()))[1]:
+            return False
+        try:
+            # So much is taken without waiting.
+            rest = rest[os.write(fd, rest[: select.PIPE_BUF]) :]
+        except BrokenPipeError:
+            break
+    return True
+
+
 class Written:
     """What has been written to a pipe or a terminal; reads it without waiting.
 
