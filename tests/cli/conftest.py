@@ -77,11 +77,6 @@ def kqworker(here: Path) -> Run:
     return run
 
 
-def started(
-    *args: str,
-    terminal: bool = False,
-    within: Sequence[str] = (),
-    stdout: int | None = None,
-) -> Process:
+def started(*args: str, terminal: bool = False, within: Sequence[str] = ()) -> Process:
     """Run a command, perhaps within another one such as `nohup`, as `Process` has it."""
-    return Process([*within, *KQWORKER, *args], apart=True, terminal=terminal, stdout=stdout)
+    return Process([*within, *KQWORKER, *args], apart=True, terminal=terminal)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import psutil
 import pytest
 
 from kqworker.kafka.devbroker import DevBroker, create_topics
+from tests import processes
 from tests.cli.conftest import Run
 from tests.kafka.node import free_ports
 
@@ -98,11 +98,11 @@ def test_so_is_one_of_a_queue(here: Path, broker: DevBroker, kqworker: Run) -> N
     kqworker("push", "test", "a")
 
     command = [sys.executable, "main.py", broker.address]
-    done = subprocess.run(command, capture_output=True, timeout=60, text=True)
+    ended = processes.run(command)
 
-    assert done.returncode == 6, done.stderr
-    assert len(re.findall(r"theirs: message failed.*test\[\d\]@0: ValueError", done.stderr)) == 1
-    assert done.stderr.count("message failed") == 1
+    assert ended.code == 6, ended.err
+    assert len(re.findall(r"theirs: message failed.*test\[\d\]@0: ValueError", ended.err)) == 1
+    assert ended.err.count("message failed") == 1
 
 
 # -- green threads
@@ -146,13 +146,11 @@ def test_an_app_that_gevent_has_patched_is_refused_in_one_line(
 
 def test_so_is_a_program_that_gevent_has_patched(here: Path, green: None) -> None:
     (here / "main.py").write_text(PATCHING + QUEUE.replace("set_up()\n", ""))
-    done = subprocess.run(
-        [sys.executable, "main.py", "127.0.0.1:9"], capture_output=True, timeout=60, text=True
-    )
+    ended = processes.run([sys.executable, "main.py", "127.0.0.1:9"])
 
-    assert done.returncode == 2
-    assert done.stderr.endswith(REMEDY) and "in this program" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert ended.code == 2
+    assert ended.err.endswith(REMEDY) and "in this program" in ended.err
+    assert len(ended.err.splitlines()) == 1
 
 
 def test_a_start_hook_that_patches_the_supervisor_is_refused(

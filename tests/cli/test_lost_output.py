@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import IO
 import pytest
 
 from kqworker.kafka.devbroker import DevBroker
+from tests import processes
 from tests.cli.conftest import KQWORKER, Run
 from tests.processes import Process
 
@@ -47,6 +49,12 @@ def reading(*command: str) -> Iterator[tuple[Process, IO[bytes]]]:
             yield process, out
 
 
+def first_line(process: Process, out: IO[bytes]) -> str:
+    """Return the first line of a command's output, which is for the test to read."""
+    process.until(lambda: select.select([out], [], [], 0)[0], "a line")
+    return out.readline().decode().strip()
+
+
 def test_a_run_whose_output_is_read_no_more_drains_and_leaves_the_rest_to_the_next(
     here: Path, broker: DevBroker, kqworker: Run
 ) -> None:
@@ -56,7 +64,7 @@ def test_a_run_whose_output_is_read_no_more_drains_and_leaves_the_rest_to_the_ne
 
     with reading(*RUN, "-w", "2") as (run, out):
         # As `| head -1`.
-        assert out.readline().strip().decode() in texts
+        assert first_line(run, out) in texts
         out.close()
         run.wait_for("0 failed")
         assert run.wait(20) == 0
@@ -122,13 +130,13 @@ def test_a_queue_whose_output_is_read_no_more_gives_up_no_message(
     command = [sys.executable, "main.py", broker.address]
 
     with reading(*command) as (queue, out):
-        assert out.readline().strip().decode() in texts
+        assert first_line(queue, out) in texts
         out.close()
         assert queue.wait(20) == 0, queue
 
     assert queue.err.count("nobody reads standard output any more: draining") == 1
-    done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    ended = processes.run([*command, "caught up"])
+    assert ended.code == 0, ended.err
     assert sorted((here / "handled").read_text().split()) == sorted(texts)
     assert not (here / "told").exists()
 
@@ -188,8 +196,8 @@ def test_so_does_a_queue_on_a_full_disk(
         why = "standard output cannot be written: No space left on device"
         assert said.count(f"{why}: draining") == 1
         assert "0 failed" in said and "message failed" not in said
-    done = subprocess.run([*command, "caught up"], capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    ended = processes.run([*command, "caught up"])
+    assert ended.code == 0, ended.err
     assert sorted((here / "handled").read_text().split()) == sorted(texts)
     assert not (here / "told").exists()
 

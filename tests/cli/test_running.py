@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from kqworker.kafka import devbroker
 from kqworker.kafka.devbroker import DevBroker, create_topics
 from kqworker.settings.settings import Settings
 from kqworker.watch.plain import PlainWatch
+from tests import processes
 from tests.cli.conftest import Run, started
 
 APP = """\
@@ -144,12 +144,10 @@ def test_ctrl_c_while_a_run_closes_does_not_take_its_end_from_it(
         "main()\n"
     )
     command = [sys.executable, "-P", "-c", code, "run", "app:app", "-w", "1"]
-    done = subprocess.run(
-        [*command, "--until-caught-up"], capture_output=True, text=True, timeout=60
-    )
+    ended = processes.run([*command, "--until-caught-up"])
 
-    assert (done.returncode, "1 handled · 0 failed" in done.stderr) == (0, True), done.stderr
-    assert "Traceback" not in done.stderr
+    assert (ended.code, "1 handled · 0 failed" in ended.err) == (0, True), ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_dev_says_that_it_does_not_use_the_brokers_that_are_set(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -12,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from kqworker.demo import job
-from tests.processes import Process
+from tests.processes import Process, run
 
+DEMO = [sys.executable, "-m", "kqworker", "demo", "--workers", "2"]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stdlib_complexity" / "job.py"
 
 
@@ -22,31 +22,21 @@ def test_the_demo_handles_every_file_of_the_standard_library() -> None:
     root = Path(sysconfig.get_path("stdlib"))
     files = sum(1 for path in root.rglob("*.py") if "site-packages" not in path.parts)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "kqworker", "demo", "--workers", "2"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run(DEMO, timeout=590.0)
 
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    assert ended.code == 0, ended.err
+    lines = ended.out.splitlines()
     assert lines[0].startswith(f"{files:,} source files of Python ")
-    assert re.search(
-        rf"^{files:,} files in [\d.]+ s with 2 workers: \d+ files/s$", done.stdout, re.M
-    )
-    assert re.search(r"^\d\.\d\d times as fast as one worker", done.stdout, re.M)
-    complexities = [
-        int(m[1]) for m in re.finditer(r"^ +(\d+)  \S+  \(.*\.py\)$", done.stdout, re.M)
-    ]
+    assert re.search(rf"^{files:,} files in [\d.]+ s with 2 workers: \d+ files/s$", ended.out, re.M)
+    assert re.search(r"^\d\.\d\d times as fast as one worker", ended.out, re.M)
+    complexities = [int(m[1]) for m in re.finditer(r"^ +(\d+)  \S+  \(.*\.py\)$", ended.out, re.M)]
     assert len(complexities) == 10
     assert complexities == sorted(complexities, reverse=True)
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in ended.err
 
 
 def test_a_demo_that_is_interrupted_ends_and_draws_no_conclusions() -> None:
-    command = [sys.executable, "-m", "kqworker", "demo", "--workers", "2"]
-    with Process(command, apart=True) as demo:
+    with Process(DEMO, apart=True) as demo:
         demo.wait_for("ready in")
         assert demo.stop(signal.SIGINT) == 4, demo
 
