@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -19,6 +18,7 @@ from tests.kafka.fixtures import NewTopic
 from tests.kafka.journal import Attempt, Key, ended, read
 from tests.kafka.records import commits, produce
 from tests.kafka.supervisors import Supervise, Supervisor
+from tests.waiting import until
 
 MESSAGES = 100_000
 PARTITIONS = 12
@@ -99,11 +99,13 @@ def test_a_group_of_another_assignor_is_joined_when_its_members_have_gone(
         }
     )
     other.subscribe([name], on_assign=lambda *_: given.set())
+
+    def owned() -> bool:
+        other.poll(0.1)
+        return given.is_set()
+
     try:
-        deadline = time.monotonic() + PATIENCE
-        while not given.is_set():
-            assert time.monotonic() < deadline
-            other.poll(0.1)
+        until(owned, "the other member owns it", PATIENCE)
         supervisor = supervise(kafka, name)
         supervisor.until(lambda: "trying on. Set partition" in supervisor.out, "it is told")
     finally:

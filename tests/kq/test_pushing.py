@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from kqworker.kq import LeastBytes, Pusher, RoundRobin, with_balancer, with_on_d
 from kqworker.kq.push import partition_choice, pushing
 from kqworker.kq.trace import handling
 from kqworker.types import Output
+from tests.waiting import until
 
 TIMEOUT = 20.0
 TRACE = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
@@ -138,9 +138,7 @@ def test_a_failure_that_somebody_waited_for_is_told(sink: Sink) -> None:
 def claimed(delivery: Delivery) -> None:
     """Waits until somebody waits for it."""
     assert isinstance(delivery, pushing.PushDelivery)
-    deadline = time.monotonic() + TIMEOUT
-    while not delivery.claimed:
-        assert time.monotonic() < deadline
+    until(lambda: delivery.claimed, "somebody waits for it", TIMEOUT)
 
 
 def test_who_gave_up_waiting_is_not_told(sink: Sink) -> None:

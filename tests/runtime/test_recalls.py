@@ -12,8 +12,10 @@ import pytest
 
 from kqworker.core.commands import Observe
 from kqworker.core.events import Event, Finished, Observed, Running, WorkerDied
+from kqworker.ports import Workers
 from kqworker.types import Task
-from tests.runtime.bench import Bench, Fate, fate, segment
+from tests.runtime.bench import PATIENCE, Bench, Fate, fate, segment
+from tests.waiting import pump
 
 
 @pytest.fixture
@@ -93,11 +95,12 @@ def test_a_worker_that_ruins_its_channel_is_ended_by_a_look_too(bench: Bench) ->
     worker = bench.start()
     task = bench.send(worker, ["ok", "garble"])
 
-    def looked() -> bool:
-        bench.workers.execute(Observe((worker,)))
-        return bool(bench.all(WorkerDied))
+    # The look is what reads the channel, whatever has made it readable.
+    def look(workers: Workers) -> None:
+        workers.execute(Observe((worker,)))
+        bench.said += workers.events()
 
-    bench.until(looked, "its end")
+    assert pump(lambda: bench.all(WorkerDied), look, bench.workers, within=PATIENCE), bench.said
     died = bench.died(worker)
     assert (died.task, died.index) == (task.id, 1)
     assert died.text.startswith("it wrote what is no frame: ")
