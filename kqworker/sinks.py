@@ -1,7 +1,7 @@
 """Where records go that are pushed outside of workers: a sink by settings, or by an app's.
 
 Decides which settings count for a push, and that the built-in broker serves where nothing
-names a cluster. Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_kq_pusher.py.
+names a cluster. Tested by tests/kafka_unit/test_push_sink.py and tests/kafka/test_kq_pusher.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Decides how long the end of a process may take for all of its connections togeth
 Ctrl-C does to it, and that a fork neither interrupts the making of a connection nor leaves
 locks in the child that nothing releases. Knows nothing of what they carry. Tested by
 tests/app/test_process_exit.py and, in processes of multiprocessing, by
-tests/kafka_unit/test_sink.py and tests/kq/test_pusher.py.
+tests/kafka_unit/test_push_sink.py and tests/kq/test_pusher.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many partitions a topic has, as a producer finds out.
 
 Decides how long to wait for a topic that does not exist. Keeps nothing.
-Tested by tests/kafka_unit/test_sink.py.
+Tested by tests/kafka_unit/test_push_sink.py.
 """
 
 from __future__ import annotations

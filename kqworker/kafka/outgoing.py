@@ -4,7 +4,8 @@ Decides when a record counts as delivered (all in-sync replicas have it), which 
 fault when a batch is refused, who waits for room, and what happens to all records once the
 thread that receives the answers has failed. It tells each record once how it ends. Knows
 nothing of the core, and nothing of who waits for a push.
-Tested by tests/kafka_unit/test_sink.py and tests/kafka/test_sink.py.
+Tested by tests/kafka_unit/test_outgoing.py and
+tests/kafka/test_sink.py.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A producer of librdkafka that is replaced when it is given up.
 
 Decides which refusals are final for a record at once, and how soon a producer follows one that
-librdkafka uses no more. Locks nothing: outgoing.py does. Tested by tests/kafka_unit/test_sink.py
-and tests/kafka/test_sink.py.
+librdkafka uses no more. Locks nothing: outgoing.py does. Tested by
+tests/kafka_unit/test_outgoing.py and tests/kafka/test_sink.py.
 """
 
 from __future__ import annotations

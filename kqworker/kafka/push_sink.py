@@ -1,7 +1,7 @@
 """Pushes outside of workers, into Kafka.
 
-Decides what it tells a `Delivery`. Tested by tests/kafka_unit/test_sink.py and
-tests/kafka/test_sink.py.
+Decides what it tells a `Delivery`. Tested by tests/kafka_unit/test_push_sink.py
+and tests/kafka/test_sink.py.
 """
 
 from __future__ import annotations
