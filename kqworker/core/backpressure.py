@@ -45,7 +45,6 @@ class Backpressure:
         ahead: Bytes that may be fetched ahead of them, at least 1.
 
     Attributes:
-        held: All messages in memory; `held_bytes` their keys and values.
         paused: Partitions of which nothing more goes on, at the last look, though there is.
         wanting: With messages ahead and nothing against them but the room, in turn: without
             one `let_in` has nothing to do.
@@ -59,10 +58,10 @@ class Backpressure:
         # speed at which it is stopped: a message of another partition waits no longer for it.
         self._low_messages = max(messages // 2, messages - FAST_MESSAGES // 2)
         self._low_size = max(size // 2, size - FAST_BYTES // 2)
-        self.held = self.held_bytes = 0
         self.paused = 0
         self._working = self._working_bytes = 0
-        self._ahead_bytes = 0
+        self._waiting = self._waiting_bytes = 0
+        self._ahead_count = self._ahead_bytes = 0
         self.wanting: OrderedDict[Epoch, None] = OrderedDict()
         self._touched: dict[Epoch, None] = {}  # these may have room within their share
         self._freed = False  # there may be more room than when `let_in` was called last
@@ -79,6 +78,17 @@ class Backpressure:
     def ahead(self) -> int:
         """Bytes that are fetched ahead, with what messages cost beside their payload."""
         return self._ahead_bytes
+
+    @property
+    def held(self) -> int:
+        """All messages in memory."""
+        return self._working + self._ahead_count + self._waiting
+
+    @property
+    def held_bytes(self) -> int:
+        """Their keys and values."""
+        ahead = self._ahead_bytes - OVERHEAD_BYTES * self._ahead_count
+        return self._working_bytes + ahead + self._waiting_bytes
 
     def share_out(self, epochs: Epochs) -> None:
         """Give each partition its share; call it when others are owned than before."""
@@ -106,9 +116,8 @@ class Backpressure:
             self.admit(epoch, records)
             return True
         epoch.stock.put(records)
+        self._ahead_count += count
         self._ahead_bytes += size + OVERHEAD_BYTES * count
-        self.held += count
-        self.held_bytes += size
         self._grown[epoch] = None
         self._want(epoch)
         return False
@@ -127,21 +136,14 @@ class Backpressure:
 
     def admit(self, epoch: Epoch, records: Records) -> None:
         """Count messages that go to work whatever room there is."""
-        count = len(records.values)
-        epoch.stock.held += count
-        epoch.stock.held_bytes += records.size
-        self.held += count
-        self.held_bytes += records.size
+        stock, count, size = epoch.stock, len(records.values), records.size
+        stock.working += count
+        stock.working_bytes += size
         self._working += count
-        self._working_bytes += records.size
+        self._working_bytes += size
 
     def finish(self, epoch: Epoch, count: int, size: int) -> None:
         """Count messages at work as done for good."""
-        stock = epoch.stock
-        stock.held -= count
-        stock.held_bytes -= size
-        self.held -= count
-        self.held_bytes -= size
         self._done += count
         self._done_bytes += size
         self._free(epoch, count, size)
@@ -152,6 +154,8 @@ class Backpressure:
         stock.waiting += 1
         stock.waiting_bytes += size
         stock.undelivered += undelivered
+        self._waiting += 1
+        self._waiting_bytes += size
         self._free(epoch, 1, size)
 
     def go_on(self, epoch: Epoch, size: int, undelivered: bool = False) -> None:
@@ -160,6 +164,10 @@ class Backpressure:
         stock.waiting -= 1
         stock.waiting_bytes -= size
         stock.undelivered -= undelivered
+        stock.working += 1
+        stock.working_bytes += size
+        self._waiting -= 1
+        self._waiting_bytes -= size
         self._working += 1
         self._working_bytes += size
         self._want(epoch)
@@ -174,8 +182,9 @@ class Backpressure:
         """Forget all of a partition that is no longer owned."""
         stock = epoch.stock
         self.drain(epoch)
-        self.held -= stock.held
-        self.held_bytes -= stock.held_bytes
+        self._waiting -= stock.waiting
+        self._waiting_bytes -= stock.waiting_bytes
+        self._ahead_count -= stock.ahead
         self._ahead_bytes -= stock.ahead_bytes
         self._working -= stock.working
         self._working_bytes -= stock.working_bytes
@@ -185,14 +194,17 @@ class Backpressure:
             self._small_again()
 
     def _free(self, epoch: Epoch, count: int, size: int) -> None:
+        stock = epoch.stock
+        stock.working -= count
+        stock.working_bytes -= size
         self._working -= count
         self._working_bytes -= size
         self._freed = True
-        if self._large is epoch and not epoch.stock.working:
+        if self._large is epoch and not stock.working:
             self._small_again()
         if epoch in self.wanting:
             self._touched[epoch] = None
-        elif epoch.stock.ahead:
+        elif stock.ahead:
             self._want(epoch)
 
     def _small_again(self) -> None:
@@ -253,6 +265,7 @@ class Backpressure:
             del self.wanting[epoch]
             return
         pieces, taken, weight = stock.take(count, size, least)
+        self._ahead_count -= taken
         self._ahead_bytes -= weight + OVERHEAD_BYTES * taken
         self._working += taken
         self._working_bytes += weight
@@ -269,20 +282,23 @@ class Backpressure:
     def decide(self) -> list[Command]:
         """Return what is to be said to Kafka's side now."""
         commands: list[Command] = []
-        full = self._working >= self._messages or self._working_bytes >= self._size
-        low = self._working <= self._low_messages and self._working_bytes <= self._low_size
-        on = self._slow or (not full if self._fetching else low)
+        if self._slow:
+            on = True
+        elif self._fetching:
+            on = self._working < self._messages and self._working_bytes < self._size
+        else:
+            on = self._working <= self._low_messages and self._working_bytes <= self._low_size
         if on is not self._fetching:
             self._fetching = on
             self._stopped = self._stopped or not on
             commands.append(Fetching(on))
-        if self._grown and on:
-            grown = [epoch for epoch in self._grown if self._is_much(epoch)]
+        if self._grown:
+            grown = [epoch for epoch in self._grown if on and self._is_much(epoch)]
             for epoch in grown:
                 epoch.stock.paused = True
             if grown:
                 commands.append(Pause(tuple(epoch.partition for epoch in grown)))
-        self._grown.clear()
+            self._grown.clear()
         if self._resumed:
             commands.append(Resume(tuple(self._resumed)))
             self._resumed = []

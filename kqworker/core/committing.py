@@ -13,7 +13,6 @@ from kqworker.core.epochs import Epoch, Epochs
 from kqworker.core.events import Committed
 from kqworker.core.limits import Limits
 from kqworker.core.messages import Messages
-from kqworker.core.pool import State
 from kqworker.core.workforce import Workforce
 
 AGAIN_SECONDS = 0.5  # at the end, after a commit that failed
@@ -95,7 +94,7 @@ class Committing:
     def confirm(self, now: float) -> None:
         """Take the next steps with suspects, and have their commits confirmed."""
         suspects = self._messages.suspects
-        flying, idle = self._workforce.flying_since, bool(self._workforce.pool.count(State.IDLE))
+        flying, idle = self._workforce.flying_since, bool(self._workforce.pool.idle)
         suspects.step(now, flying, idle)
         urgent = suspects.urgent(now)
         if urgent:

@@ -63,8 +63,8 @@ class Dispatch:
                 handler = min(waiting, key=lambda h: max(spent[h], self._served))
             ready, batch_size = messages.ready(handler), messages.batch_sizes[handler]
             # An even share, so that no worker idles while another has a full frame.
-            share = -(-ready // max(1, self._pool.count(State.IDLE)))
-            flight = messages.take(handler, min(batch_size.count, share))
+            share = -(-ready // (self._pool.idle or 1))
+            flight = messages.take(handler, 1 if share == 1 else min(batch_size.count, share))
             self._served = max(spent[handler], self._served)
             spent[handler] = self._served + batch_size.seconds_of(flight.count)
             self._send(worker, flight, now)

@@ -195,7 +195,7 @@ class Messages:
         for epoch, segment in parts:
             epoch.hand_over(segment.records.offsets)
         self._task += 1
-        task = Task(self._task, handler, ordering, tuple(segment for _, segment in parts))
+        task = Task(self._task, handler, ordering, tuple([segment for _, segment in parts]))
         return InFlightTask(task, parts, lanes, alone)
 
     def settle(self, flight: InFlightTask, now: float) -> None:
@@ -334,6 +334,8 @@ class Messages:
 
     def due(self, now: float) -> None:
         """Let go on what has waited long enough."""
+        if self._timers.first is None:
+            return
         for timer in self._timers.due(now):
             if isinstance(timer, Ticket):
                 self.settling.again(timer)

@@ -132,7 +132,8 @@ class Worker:
     @property
     def open(self) -> int:
         """How many messages it has that are not settled."""
-        return sum([flight.open for flight in self.flights])
+        flights = self.flights
+        return flights[0].open if len(flights) == 1 else sum([flight.open for flight in flights])
 
     @property
     def last(self) -> int:
@@ -188,6 +189,7 @@ class Pool:
 
     Attributes:
         target: Workers wanted now: their seats are those below it.
+        idle: Workers that are IDLE.
     """
 
     def __init__(self, target: int, crashes: int = 20, boots: int = 5, killers: int = 200) -> None:
@@ -198,11 +200,11 @@ class Pool:
         self._killers: set[Place] = set()
         self._kills = 0
         self._workers: dict[int, Worker] = {}
-        self._counts = dict.fromkeys(State, 0)
         self._next = 0
         self._deaths = 0
         self._boot_deaths = 0
         self.restarts = 0
+        self.idle = 0
         self.visited: set[tuple[State, Signal]] = set()
 
     def __iter__(self) -> Iterator[Worker]:
@@ -234,7 +236,6 @@ class Pool:
         seat = next(number for number in itertools.count() if number not in taken)
         self._next += 1
         worker = self._workers[self._next] = Worker(self._next, seat)
-        self._counts[worker.state] += 1
         return worker
 
     def signal(self, worker: Worker, signal: Signal) -> None:
@@ -244,12 +245,13 @@ class Pool:
         if state is None:
             raise BugError(f"worker {worker.id} is {worker.state.value}: {signal.value}?")
         self.visited.add(key)
-        self._counts[worker.state] -= 1
+        if worker.state is State.IDLE:
+            self.idle -= 1
+        elif state is State.IDLE:
+            self.idle += 1
         worker.state = state
         if state is State.GONE:
             del self._workers[worker.id]
-        else:
-            self._counts[state] += 1
 
     def may(self, worker: Worker, signal: Signal) -> bool:
         """Return whether `signal` has a row for the worker's state."""
@@ -301,7 +303,7 @@ class Pool:
 
     def count(self, *states: State) -> int:
         """Return how many workers are in one of these states."""
-        return sum([self._counts[state] for state in states])
+        return sum(worker.state in states for worker in self)
 
 
 def _delay(row: int, longest: float) -> float:

@@ -27,9 +27,10 @@ class Stock:
     for a record of theirs that cannot be delivered at present. The rest is at work.
 
     Attributes:
-        held: All of them; `held_bytes` their keys and values.
         ahead: Those fetched ahead; `ahead_bytes` with what they cost beside their payload.
         waiting: Those that wait; `waiting_bytes` their keys and values.
+        working: Those at work: waiting for a worker, with one, or being delivered;
+            `working_bytes` their keys and values.
         messages: Its share of what may be at work, and as many again may wait; `size` the
             same in bytes.
         most_ahead: Bytes that may be fetched ahead of it until it is paused; `least_ahead`
@@ -45,8 +46,6 @@ class Stock:
         "ahead",
         "cause",
         "full",
-        "held",
-        "held_bytes",
         "least_ahead",
         "messages",
         "most_ahead",
@@ -56,14 +55,16 @@ class Stock:
         "undelivered",
         "waiting",
         "waiting_bytes",
+        "working",
+        "working_bytes",
     )
 
     def __init__(self) -> None:
         # With where each goes on, and the bytes from there on.
         self._ahead: deque[tuple[Records, int, int]] = deque()
         self._ahead_size = 0
-        self.held = self.held_bytes = 0
         self.ahead = 0
+        self.working = self.working_bytes = 0
         self.waiting = self.waiting_bytes = 0
         self.undelivered = 0  # of those that wait, by what they wait for
         self.messages = self.size = self.most_ahead = self.least_ahead = 1
@@ -85,14 +86,9 @@ class Stock:
         return records.offsets[start]
 
     @property
-    def working(self) -> int:
-        """Messages at work: waiting for a worker, with one, or being delivered."""
-        return self.held - self.ahead - self.waiting
-
-    @property
-    def working_bytes(self) -> int:
-        """Their keys and values."""
-        return self.held_bytes - self._ahead_size - self.waiting_bytes
+    def held(self) -> int:
+        """All messages of it that are in memory."""
+        return self.working + self.ahead + self.waiting
 
     @property
     def shut(self) -> bool:
@@ -102,6 +98,8 @@ class Stock:
     @property
     def choked(self) -> bool:
         """Whether as many messages of it wait as may."""
+        if not self.waiting:
+            return False
         most = min(self.messages, MOST_WAITING)
         return self.waiting >= most or self.waiting_bytes >= self.size
 
@@ -111,8 +109,6 @@ class Stock:
         self._ahead.append((records, 0, records.size))
         self._ahead_size += records.size
         self.ahead += count
-        self.held += count
-        self.held_bytes += records.size
 
     def take(self, count: int, size: int, least: int = 0) -> tuple[list[Piece], int, int]:
         """Let messages go to work, oldest first.
@@ -144,6 +140,8 @@ class Stock:
             self._ahead.popleft()
         self.ahead -= taken
         self._ahead_size -= weight
+        self.working += taken
+        self.working_bytes += weight
         return pieces, taken, weight
 
     def forget_ahead(self) -> None:

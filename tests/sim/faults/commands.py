@@ -33,8 +33,8 @@ FAULTS = (
     ),
     Fault(
         "fetches-never-again", "Fetching",
-        "on = self._slow or (not full if self._fetching else low)",
-        "on = not full and self._fetching",
+        "on = self._working <= self._low_messages and self._working_bytes <= self._low_size",
+        "on = False",
     ),
     Fault(
         "stop-goes-on-dispatching", "Fetching",

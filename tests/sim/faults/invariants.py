@@ -423,8 +423,8 @@ FAULTS = (
     # 14: nobody starves beside others
     Fault(
         "fetching-waits-for-a-stuck-one", 14,
-        "on = self._slow or (not full if self._fetching else low)",
-        "on = not full if self._fetching else low",
+        "if self._slow:\n            on = True\n        elif self._fetching:",
+        "if self._fetching:",
         scene="beside a stuck one",
     ),
     Fault(
