@@ -123,6 +123,11 @@ class Partitions:
         self._drains.append(Drain(event.member, event.partitions, epochs, deadline))
 
     @property
+    def draining(self) -> bool:
+        """Whether any are being given back."""
+        return bool(self._drains)
+
+    @property
     def deadline(self) -> float | None:
         """When the first of those that are being given back has waited long enough."""
         return min(drain.deadline for drain in self._drains) if self._drains else None

@@ -35,9 +35,10 @@ its time. The last command is `Stopped`, and says whether anything was left undo
 
 Order counts. Commands are carried out in the order in which they are returned, and events come in
 the order in which they happened to one worker, one member or one record; nothing else is assumed.
-After each event, `_go_on` does what is due, in this order: what has waited is let go on, workers
-are looked at, partitions are given back, messages are let in and handed out, commits are made,
-and the end takes its next steps.
+After each event, `_go_on` does what can be done, in this order: what has waited is let go on,
+workers are looked at, partitions are given back, messages are let in and handed out, commits are
+made, and the end takes its next steps. What is due by the clock is left out after the events that
+come for each frame (`FRAMES`), for these are the hot path: a `Tick` follows, if anything is due.
 
 Tested by tests/core/test_supervisor.py and by every run in tests/sim.
 """
@@ -63,6 +64,9 @@ from kqworker.core.snapshot import Seated, Snapshot
 from kqworker.core.staffing import FatalEnd
 from kqworker.core.workforce import Workforce
 from kqworker.types import Failure, TopicPartition
+
+# They come for each batch and each frame.
+FRAMES = (e.Fetched, e.Finished)
 
 
 class Supervisor:
@@ -172,7 +176,7 @@ class Supervisor:
                 self._stop(c.End.CLEAN, None, event.grace, now)
             case _:
                 assert_never(event)
-        self._go_on(now)
+        self._go_on(now, timed=type(event) not in FRAMES)
         return self._take_out()
 
     def deadline(self) -> float | None:
@@ -237,23 +241,26 @@ class Supervisor:
         self._out.clear()
         return out
 
-    def _go_on(self, now: float) -> None:
-        """Do what is due, whatever happened."""
-        running = self._shutdown.phase is Phase.RUNNING
-        self._messages.due(now)
-        self._workforce.due(now)
-        wait = running or self._shutdown.phase is Phase.DRAINING
-        self._partitions.give_back(now, wait)
-        if running:
+    def _go_on(self, now: float, timed: bool) -> None:
+        """Do what can be done, whatever happened; with `timed` also what is due by now."""
+        phase = self._shutdown.phase
+        if timed:
+            self._messages.due(now)
+            self._workforce.due(now)
+        if self._partitions.draining:
+            self._partitions.give_back(now, wait=phase in (Phase.RUNNING, Phase.DRAINING))
+        if phase is Phase.RUNNING:
             backpressure = self._backpressure
-            self._out += backpressure.look(self._epochs, now)
+            if timed:
+                self._out += backpressure.look(self._epochs, now)
             if backpressure.wanting:
                 self._messages.let_in()
             if self._messages.suspects.any:
                 self._commits.confirm(now)
             self._workforce.dispatch.send_ready(now)
             self._out += backpressure.decide()
-        self._commits.due(now)
+        if timed:
+            self._commits.due(now)
         if self._shutdown.caught_up(self._epochs):
             self._stop(c.End.CLEAN, None, self._limits.grace, now)
         while self._advance_end(now):

@@ -22,6 +22,21 @@ from tests.core.supervised import (
     those,
 )
 
+# -- time
+
+
+def test_what_is_due_waits_for_a_tick_behind_a_batch_or_an_answer_and_for_no_other_event() -> None:
+    supervisor = running(policy(), workers=2, commit_interval=5.0)
+    (task,) = tasks(supervisor.fetch(0))
+    supervisor.fail(task)  # its next attempt is due after a second
+    supervisor.at(1.5)
+
+    assert tasks(supervisor.fetch(1)) == [supervisor.seen_task()]
+    assert offsets_of(supervisor.seen_task()) == [1]
+    assert (supervisor.core.deadline() or 9.0) < 1.5
+    assert [offsets_of(task) for task in tasks(supervisor.on(e.Tick()))] == [[0]]
+
+
 # -- partitions
 
 
