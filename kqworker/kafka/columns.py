@@ -113,6 +113,8 @@ def _runs(
 ) -> list[tuple[int, int]]:
     """Return where each run of one partition with ascending offsets starts and stops."""
     count = len(topics)
+    if count == 1:
+        return [(0, 1)]
     changes: Iterable[bool] = map(le, offsets[1:], offsets)
     if topics.count(topics[0]) != count:
         changes = map(or_, changes, map(ne, topics, topics[1:]))

@@ -235,8 +235,9 @@ class Member:
     def _hand_over(self, messages: list[Message], full: bool) -> None:
         count = size = 0
         records: list[Records] = []
+        owned = self._assignment.owned
         for come in to_records(messages, timestamps=self._timestamps):
-            if come.partition not in self.owned:
+            if come.partition not in owned:
                 continue  # revoked in the meantime: its next owner reads it
             run = self._places.fitting(self._consumer, come)
             if run is None:

@@ -181,10 +181,12 @@ class Places:
         The checksum of a batch does not cover its own offset.
         """
         partition, offsets = records.partition, records.offsets
-        stop = self._stops.get(partition)
+        stop = self._stops.get(partition) if self._stops else None
         if stop is not None and stop.lacking:
             return None
         reached = self._fence.reached(partition)
+        if offsets[0] == reached and offsets[-1] - reached + 1 == len(offsets):
+            return records  # just what comes next, without a gap
         if reached is not None and offsets[0] < reached:
             count, text = 0, f"offset {offsets[0]} comes again behind {reached - 1}"
         elif offsets[-1] >= (high := self._high(consumer, partition, offsets[-1])):

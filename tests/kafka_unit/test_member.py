@@ -67,6 +67,7 @@ class Scripted:
         self.unassigned: list[list[TopicPartition]] = []
         self.ends: dict[TopicPartition, tuple[int, int]] = {}
         self.seeks: list[tuple[TopicPartition, int]] = []
+        self.asked_ends = 0
         self.unread = False
         self.pauses: queue.SimpleQueue[tuple[str, set[TopicPartition]]] = queue.SimpleQueue()
 
@@ -124,6 +125,7 @@ class Scripted:
     def get_watermark_offsets(
         self, partition: KafkaPartition, _timeout: float = 0.0, cached: bool = False
     ) -> tuple[int, int]:
+        self.asked_ends += cached
         if ours(partition) not in self.ends:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         return self.ends[ours(partition)]
@@ -247,6 +249,23 @@ def test_offsets_that_cannot_follow_are_damage_and_not_handed_over(
     assert bench.taken() == [(TP, [7, 8]), (OTHER, [0])]
     assert "offset 9 is missing: 14 comes next" in told.text
     assert bench.consumer.seeks == [(TP, 9)]
+
+
+def test_the_end_of_a_partition_is_asked_for_only_where_offsets_leave_a_gap(bench: Bench) -> None:
+    bench.consumer.ends = {TP: (0, 50)}
+    bench.consumer.found = [{TP: (7, "")}]
+    bench.assign(TP)
+
+    bench.consumer.consumes.put(lambda _: [*map(message, [7, 8])])
+    bench.wait(Fetched)
+    bench.poll(lambda _: message(9))
+    bench.wait(Fetched, 2)
+    without = bench.consumer.asked_ends
+    bench.poll(lambda _: message(11))
+    bench.wait(Fetched, 3)
+
+    assert bench.taken() == [(TP, [7, 8]), (TP, [9]), (TP, [11])]
+    assert bench.consumer.asked_ends == without + 1
 
 
 def test_what_follows_at_last_ends_the_halt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
