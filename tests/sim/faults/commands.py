@@ -33,8 +33,8 @@ FAULTS = (
     ),
     Fault(
         "fetches-never-again", "Fetching",
-        "on = self._working <= self._low_messages and self._working_bytes <= self._low_size",
-        "on = False",
+        "commands.append(Fetching(on))",
+        "commands += [] if on else [Fetching(False)]",
     ),
     Fault(
         "stop-goes-on-dispatching", "Fetching",
@@ -230,5 +230,23 @@ FAULTS = (
         "caught-up-with-what-is-open-of-an-unreadable-partition", "Stopped",
         "read = epoch.unreadable and watermark == epoch.offsets.position",
         "read = epoch.unreadable",
+    ),
+    Fault(
+        "other-lanes-wait-for-the-slow-one", "Recall",
+        "if lane is not held and lane not in waiting:", "if False:",
+    ),
+    Fault(
+        "taken-before-it-is-certain", "Recall",
+        "if not running.task <= number <= running.recalled:", "if number < running.task:",
+    ),
+    Fault(
+        "task-behind-the-slow-one-is-left", "Recall",
+        "if not running.task <= number <= running.recalled:",
+        "if number != running.task or number > running.recalled:",
+    ),
+    Fault(
+        "grace-never-ends", "Stopped",
+        "if self.deadline is not None and now >= self.deadline:",
+        "if self.deadline is not None and now >= self.deadline + 60.0:",
     ),
 )  # fmt: skip

@@ -11,7 +11,8 @@ class Fault:
 
     Attributes:
         name: What is wrong with it.
-        breaks: The invariant (its number) or the command that is wrong then.
+        breaks: The invariant (its number), whose own check sees it, or the command that is
+            wrong then.
         old: Text that stands exactly once in all of `kqworker.core`.
         new: What is put in its place.
         scene: Where it is looked for, of `directed`; empty for what seeds draw.

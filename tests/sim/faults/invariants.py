@@ -215,11 +215,6 @@ FAULTS = (
     ),
     # 7: a stop ends within its time
     Fault(
-        "grace-never-ends", 7,
-        "if self.deadline is not None and now >= self.deadline:",
-        "if self.deadline is not None and now >= self.deadline + 60.0:",
-    ),
-    Fault(
         "second-request-hurries-nothing", 7,
         "self.deadline = min(self.deadline, now + grace)", "pass",
     ),
@@ -288,11 +283,6 @@ FAULTS = (
         "self._timetable.clear((Due.LATE, worker.id))",
     ),
     Fault(
-        "task-behind-the-slow-one-is-left", 10,
-        "if not running.task <= number <= running.recalled:",
-        "if number != running.task or number > running.recalled:",
-    ),
-    Fault(
         "sent-behind-the-slow-one", 10,
         "return now < worker.since + LATE_SECONDS and first.id > worker.recalled",
         "return True",
@@ -308,10 +298,6 @@ FAULTS = (
         "self.recalls.ask_back(worker, now)",
     ),
     Fault(
-        "taken-before-it-is-certain", 4,
-        "if not running.task <= number <= running.recalled:", "if number < running.task:",
-    ),
-    Fault(
         "slow-one-is-taken-for-done", 1,
         "self._messages.settle_but(flight, on, now)",
         "self._messages.settle_but(flight, None, now)",
@@ -319,10 +305,6 @@ FAULTS = (
     Fault(
         "behind-the-slow-one-is-accepted", 1,
         "flight.begin_none_of(behind)", "pass",
-    ),
-    Fault(
-        "other-lanes-wait-for-the-slow-one", 10,
-        "if lane is not held and lane not in waiting:", "if False:",
     ),
     Fault(
         "settled-twice", 5,
