@@ -31,6 +31,9 @@ OLDEST = 3.11
 
 # A damaged environment leads its python to the one that it was made from: nothing is installed there.
 export PIP_REQUIRE_VIRTUALENV = 1
+# Where this is set, as in many images, each of the thousands of processes that tests start would
+# compile all modules again.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test long test-others test-latest test-oldest check coverage bench requirements clean
 
