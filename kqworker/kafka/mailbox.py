@@ -28,6 +28,8 @@ class Mailbox:
         self._closed = False
         # A pipe wakes its reader sooner than a socket pair does.
         reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
         self._reader, self._writer = FileIO(reader), FileIO(writer, "wb")
         self.fatal: BrokerError | None = None
 

@@ -185,8 +185,8 @@ class Places:
         if stop is not None and stop.lacking:
             return None
         reached = self._fence.reached(partition)
-        if offsets[0] == reached and offsets[-1] - reached + 1 == len(offsets):
-            return records  # just what comes next, without a gap
+        if self._comes_next(partition, reached, offsets):
+            return records
         if reached is not None and offsets[0] < reached:
             count, text = 0, f"offset {offsets[0]} comes again behind {reached - 1}"
         elif offsets[-1] >= (high := self._high(consumer, partition, offsets[-1])):
@@ -198,12 +198,29 @@ class Places:
         self._stops[partition] = Stop(error, reached, lacking=True)
         return records.slice(0, count) if count else None
 
+    def _comes_next(
+        self, partition: TopicPartition, reached: int | None, offsets: Sequence[int]
+    ) -> bool:
+        """Return whether a partition was read to its end, and just these were written since.
+
+        Then nobody need be asked for the end. Anywhere else a batch with a false offset may have
+        begun before `reached`, and what is left of it would seem to follow.
+        """
+        if reached is None or reached != self._highs.get(partition) or offsets[0] != reached:
+            return False
+        if offsets[-1] - reached + 1 != len(offsets):
+            return False
+        self._highs[partition] = offsets[-1] + 1
+        return True
+
     def _high(self, consumer: Consumer, partition: TopicPartition, last: int) -> int:
         """Return where a partition ends, or an offset above `last` that it reaches."""
         high = self._highs.get(partition, -1)
         if last >= high:
             _, high = _known_ends(consumer, partition)
-            self._highs[partition] = high = high if high >= 0 else last + 1
+            if high < 0:
+                return last + 1
+            self._highs[partition] = high
         return high
 
     def settle(self, consumer: Consumer) -> bool:

@@ -81,7 +81,6 @@ class Invoker:
         self._loop = loop
         self._fresh = fresh
         self._shared: Shared | None = None
-        self._touched = True  # the next task needs another
         self._pid = os.getpid()
         self._silenced = False
 
@@ -90,8 +89,8 @@ class Invoker:
         began = monotonic()
         words = self._slot.words
         handler = self._handlers[task.handler]
-        if self._touched:
-            self._shared, self._touched = shared(self._fresh), False
+        if self._shared is None or not self._shared.untouched:
+            self._shared = shared(self._fresh)
         total = len(task)
         skipped: set[int] = set()
         first = 0
@@ -123,7 +122,7 @@ class Invoker:
         words, seconds, fresh = self._slot.words, self._slot.seconds, self._fresh
         number, base = task.id, (task.id << INDEX_BITS) + first
         partition, offsets, become = segment.records.partition, segment.records.offsets, current.set
-        count = len(segment.records.values)
+        count, keys = len(segment.records.values), segment.records.keys
         if words[RECALL] >= number or self._silenced:
             return first
         # If binding ends the worker, the first message is to blame.
@@ -137,7 +136,7 @@ class Invoker:
             tables, origins = getrefcount(table), getrefcount(origin)
             origin.partition, origin.offsets = partition, offsets
         else:
-            own, self._touched = None, True
+            own = None
         i = begin = 0
         while begin < count:
             try:
@@ -171,7 +170,6 @@ class Invoker:
                     running[0] = None
                     if collected or result is not None:
                         outputs = take_outputs()
-                        keys = segment.records.keys
                         key = None if keys is None else keys[i]
                         output = context.run(handler.encode_result, result, key)
                         if output is not None:

@@ -246,7 +246,6 @@ class Loop:
     ) -> None:
         self._core = core
         self._clock = clock
-        self._now = 0.0
         self._signals = signals
         self._on_signal = on_signal
         self._stop = stop
@@ -280,8 +279,7 @@ class Loop:
     def run(self) -> c.Stopped:
         """Go round until the core has stopped; return how it ended."""
         try:
-            self._now = self._clock.now()
-            self._do(self._core.start(self._now))
+            self._do(self._core.start(self._clock.now()))
             while self._stopped is None:
                 self._turn()
             return self._stopped
@@ -298,12 +296,10 @@ class Loop:
 
     def _feed(self, events: Iterable[Event]) -> None:
         for event in events:
-            self._do(self._core.handle(event, self._now))
-            # Afterwards: what was to be sent need not wait for a look at the clock.
-            self._now = self._clock.now()
+            self._do(self._core.handle(event, self._clock.now()))
 
     def _turn(self) -> None:
-        now = self._now = self._clock.now()
+        now = self._clock.now()
         deadline = self._core.deadline()
         if deadline is not None and deadline <= now:
             self._feed((Tick(),))
@@ -316,7 +312,7 @@ class Loop:
         wait = max(0.0, due - now)
         self._clock.waits(wait)
         ready = {key.data for key, _ in self._selector.select(wait)}
-        self._now = self._clock.now()  # the next steps are not part of the wait
+        self._clock.now()  # the next steps are not part of the wait
         if self._signals in ready:
             for number in self._signals.take():
                 self._feed(self._on_signal(number))
@@ -326,7 +322,8 @@ class Loop:
         for port in self._ports:
             if port in ready:
                 self._feed(port.events())
+        now = self._clock.now()
         for chore in self._chores:
-            if chore.due <= self._now:
-                chore.due = self._now + chore.seconds
+            if chore.due <= now:
+                chore.due = now + chore.seconds
                 self._feed(chore.call())

@@ -251,21 +251,55 @@ def test_offsets_that_cannot_follow_are_damage_and_not_handed_over(
     assert bench.consumer.seeks == [(TP, 9)]
 
 
-def test_the_end_of_a_partition_is_asked_for_only_where_offsets_leave_a_gap(bench: Bench) -> None:
-    bench.consumer.ends = {TP: (0, 50)}
+def test_the_end_of_a_partition_is_not_asked_for_where_messages_come_one_by_one(
+    bench: Bench,
+) -> None:
+    bench.consumer.ends = {TP: (0, 8)}
     bench.consumer.found = [{TP: (7, "")}]
     bench.assign(TP)
 
-    bench.consumer.consumes.put(lambda _: [*map(message, [7, 8])])
+    bench.poll(lambda _: message(7))
     bench.wait(Fetched)
-    bench.poll(lambda _: message(9))
+    asked = bench.consumer.asked_ends
+    bench.poll(lambda _: message(8))
     bench.wait(Fetched, 2)
-    without = bench.consumer.asked_ends
-    bench.poll(lambda _: message(11))
+    bench.poll(lambda _: message(9))
     bench.wait(Fetched, 3)
+    assert bench.consumer.asked_ends == asked
+    bench.consumer.ends = {TP: (0, 13)}
+    bench.poll(lambda _: message(12))
+    bench.wait(Fetched, 4)
 
-    assert bench.taken() == [(TP, [7, 8]), (TP, [9]), (TP, [11])]
-    assert bench.consumer.asked_ends == without + 1
+    assert bench.taken() == [(TP, [7]), (TP, [8]), (TP, [9]), (TP, [12])]
+    assert bench.consumer.asked_ends == asked + 1
+
+
+def test_a_last_batch_with_a_false_offset_is_damage_where_its_middle_seems_to_follow(
+    bench: Bench,
+) -> None:
+    # Offsets 0 to 9 say that they are 3 to 12, and the group has committed 5.
+    bench.consumer.ends = {TP: (0, 10)}
+    bench.consumer.found = [{TP: (5, "")}]
+    bench.assign(TP)
+    bench.consumer.consumes.put(lambda _: [*map(message, range(5, 13))])
+    bench.consumer.wait_for("pause", TP)
+    bench.wait(Fetched)
+
+    assert bench.taken() == [(TP, [5, 6, 7, 8, 9])]
+
+
+def test_a_last_batch_with_a_false_offset_is_damage_where_it_comes_in_parts(bench: Bench) -> None:
+    # Offsets 10 to 19 say that they are 12 to 21.
+    bench.consumer.ends = {TP: (0, 20)}
+    bench.consumer.found = [{TP: (10, "")}]
+    bench.assign(TP)
+    bench.poll(lambda _: message(12))
+    bench.wait(Fetched)
+    bench.consumer.consumes.put(lambda _: [*map(message, range(13, 22))])
+    bench.consumer.wait_for("pause", TP)
+    bench.wait(Fetched, 2)
+
+    assert bench.taken() == [(TP, [12]), (TP, [*range(13, 20)])]
 
 
 def test_what_follows_at_last_ends_the_halt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
